@@ -1,0 +1,73 @@
+"""The vocabulary that both sides of the server speak, as plain data; standard library only.
+
+`serving` turns bytes into these, `forecasting` turns these into forecasts, and neither knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+DECILES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
+OUTPUT_TYPES = ("mean", "quantiles", "samples")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a request asks for, checked. Equal configurations may join one predict call, so it is hashable.
+
+    quantiles: the text that the client sent, which is the key of the answer, paired with its level in (0, 1).
+    parameters: of a forecaster named in the request, as sorted JSON text; None for the trained model.
+    """
+
+    num_samples: int = 100
+    output_types: tuple[str, ...] = ("mean", "quantiles")
+    quantiles: tuple[tuple[str, float], ...] = tuple((text, float(text)) for text in DECILES)
+    freq: str | None = None
+    forecaster: str | None = None
+    parameters: str | None = None
+    debug: bool = False
+
+
+@dataclass(slots=True)
+class Prediction:
+    """One forecast, ready to be encoded. Lists hold floats that may be NaN or infinite; None means not asked for.
+
+    mean: prediction_length; quantiles: text of the request -> prediction_length;
+    samples: num_samples x prediction_length.
+    """
+
+    mean: Sequence[float] | None = None
+    quantiles: Mapping[str, Sequence[float]] | None = None
+    samples: Sequence[Sequence[float]] | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """Instances that were checked and made ready for one forecaster, with the configuration they share."""
+
+    configuration: Configuration
+    entries: list[Any] = field(default_factory=list)
+
+
+class Service(Protocol):
+    """What the server needs of a model. `forecasting.prediction` implements it; tests have fakes."""
+
+    joins: bool
+    """Whether calls with equal configuration gain by joining one predict (torch models do)."""
+
+    def configure(self, configuration: Mapping[str, Any]) -> Configuration:
+        """Check a request's configuration object. Raises RequestError."""
+        ...
+
+    def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
+        """Check every instance, before any waiting; nothing is predicted. Raises RequestError."""
+        ...
+
+    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+        """One list for each call, one prediction for each entry. Called by one thread at a time.
+
+        Raises RequestError where the forecast cannot give what was asked for, anything else if the model fails.
+        """
+        ...
