@@ -1,0 +1,106 @@
+"""argparse, and nothing heavy: a command's module is imported once the command is chosen.
+
+`--help` must answer at once, and the code channel may bring another GluonTS, so this module and what it imports
+stay within the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import gluonts_shell
+from gluonts_shell.errors import ShellError, UserError
+from gluonts_shell.settings import Settings
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="gluonts-shell", description="Run any GluonTS forecaster on Amazon SageMaker.")
+    top.add_argument("--version", action="version", version=f"gluonts-shell {gluonts_shell.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    train = command("train", "run the training job that lies under the data path")
+    serve = command("serve", "answer /ping and /invocations, for an endpoint or a batch transform job")
+    for job in (train, serve):
+        job.add_argument("--data-path", metavar="DIR", help="the /opt/ml tree (SAGEMAKER_DATA_PATH)")
+        job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
+    serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
+
+    transform = command("transform", "forecast files of JSON Lines without a server, as batch transform would")
+    transform.add_argument("--input", metavar="FILE_OR_DIR", type=Path, required=True)
+    transform.add_argument("--output", metavar="DIR", type=Path, required=True)
+    transform.add_argument("--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: ml/model)")
+    transform.add_argument("--data-path", metavar="DIR", help="the /opt/ml tree (SAGEMAKER_DATA_PATH)")
+    transform.add_argument("--shard", metavar="I/N", help="take every N-th file, beginning with the I-th of 1 to N")
+    transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
+
+    wheelhouse = command("wheelhouse", "download what a code channel needs where there is no network")
+    wheelhouse.add_argument("requirements", metavar="REQUIREMENTS", type=Path)
+    wheelhouse.add_argument("--output", metavar="DIR", type=Path, required=True)
+    wheelhouse.add_argument("--python-version", metavar="X.Y", help="of the container (default: this one's)")
+    wheelhouse.add_argument("--platform", metavar="TAG", action="append", help="of the container; may be repeated")
+
+    demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
+    demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
+    command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status; 2 where the command line is wrong, as argparse has it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(arguments)
+    try:
+        settings = Settings.from_environ(os.environ)
+        if getattr(options, "data_path", None):
+            settings = replace(settings, data_path=options.data_path)
+        if getattr(options, "forecaster", None):
+            settings = replace(settings, forecaster=options.forecaster)
+        if getattr(options, "force_static", False):
+            settings = replace(settings, force_static=True)
+        return _run(options, settings)
+    except UserError as error:
+        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except ShellError as error:
+        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    if options.command == "train":
+        from gluonts_shell.commands import train
+
+        return train.run(settings)
+    if options.command == "serve":
+        from gluonts_shell.commands import serve
+
+        return serve.run(settings)
+    if options.command == "transform":
+        from gluonts_shell.commands import transform
+
+        return transform.run(options, settings)
+    if options.command == "wheelhouse":
+        from gluonts_shell.commands import wheelhouse
+
+        return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "metrics":
+        from gluonts_shell.commands import metrics
+
+        return metrics.run()
+    from gluonts_shell.commands import demo
+
+    return demo.run(Path(options.data_path))

@@ -1,0 +1,156 @@
+"""The model folder <-> a predictor and the contract that it was trained under.
+
+The contract is `gluonts_shell.json`: what a server must know of a model (frequency, horizon, features) and what a
+person asks of it later (forecaster, arguments, versions, job). Models without it, as `gluonts.shell` writes them,
+load too; then what the files do not tell is None.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gluonts.model.predictor import Predictor
+
+import gluonts_shell
+from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+
+CONTRACT = "gluonts_shell.json"
+NOT_SERIALIZABLE = (
+    "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
+    "or methods serialize(path) and deserialize(path) of its own"
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
+
+    static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
+    or None where the data had the indices themselves.
+    """
+
+    static_cat: tuple[int, ...] | None = None
+    static_real: int | None = None
+    dynamic_real: int | None = None
+    past_dynamic_real: int | None = None
+    labels: tuple[tuple[str, ...] | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """freq is a pandas period alias, prediction_length in steps of it, created in UTC (ISO 8601)."""
+
+    freq: str | None
+    prediction_length: int
+    forecaster: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    features: Features = Features()
+    versions: dict[str, str] = field(default_factory=dict)
+    training_job_name: str | None = None
+    created: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Contract:
+        """Raises ModelError where the text is no contract that this version can read."""
+        try:
+            value = json.loads(text)
+            features = dict(value["features"])
+            for name in ("static_cat", "labels"):
+                if features.get(name) is not None:
+                    features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
+            known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+            return cls(**{**known, "features": Features(**features)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{CONTRACT} in the model folder cannot be read: {error}") from error
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, default=repr) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a later reader may have to match."""
+    found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}
+    for name in ("gluonts", "numpy", "pandas", "torch", "lightning"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
+    """Write model and contract, whole or not at all, and prove that they load again.
+
+    Raises ForecasterError if the class cannot be serialized or read back, with the method that it lacks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
+        staged = Path(aside)
+        name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
+        try:
+            if hasattr(predictor, "prediction_net"):  # so that a model trained on an accelerator loads without one
+                predictor.to("cpu")
+            predictor.serialize(staged)
+            (staged / CONTRACT).write_text(contract.to_json())
+            load(staged)
+        except (Exception, RecursionError) as error:
+            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise ForecasterError(
+                f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
+            ) from error
+        # the contract goes last: a folder that has it is complete
+        for file in sorted(staged.iterdir(), key=lambda file: file.name == CONTRACT):
+            target = folder / file.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(file, target)
+
+
+def load(folder: Path) -> tuple[Predictor, Contract]:
+    """The predictor, on the CPU where there is no accelerator, and its contract.
+
+    Raises ModelError with a sentence if the folder holds no model or one that does not load.
+    """
+    config = folder / "gluonts-config.json"
+    if not config.exists() and not (folder / "type.txt").exists():
+        raise ModelError(f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there")
+    try:
+        name = json.loads(config.read_text())["type"] if config.exists() else (folder / "type.txt").read_text().strip()
+        predictor = Predictor.deserialize(folder, **_device(name))
+        contract = folder / CONTRACT
+        return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(predictor)
+    except ShellError:
+        raise
+    except (Exception, RecursionError) as error:
+        reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+        raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
+
+
+def inferred(predictor: Predictor) -> Contract:
+    """What a predictor without a contract tells of itself."""
+    name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
+    return Contract(getattr(predictor, "freq", None), int(predictor.prediction_length), name)
+
+
+def _device(name: str) -> dict[str, str]:
+    """`device` for the predictors that take one: without it their weights ask for the device that trained them."""
+    from pydoc import locate
+
+    kind = locate(name)
+    if kind is None or "device" not in inspect.signature(kind.deserialize).parameters:  # type: ignore[attr-defined]
+        return {}
+    return {"device": "auto"}

@@ -1,0 +1,57 @@
+"""An exception -> output/failure and the exit status; the only place that does so.
+
+SageMaker takes the first 1024 characters of output/failure as the job's FailureReason, so the sentence comes first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import traceback
+from pathlib import Path
+
+from gluonts_shell.errors import ShellError, UserError
+
+log = logging.getLogger(__name__)
+
+REASON_LENGTH = 1024
+
+
+def sentence(error: BaseException) -> str:
+    """What a person should read first, on one line and within FailureReason's length."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ShellError):
+        text = f"{error.strerror or 'system error'}{f': {error.filename!r}' if error.filename else ''}"
+    if not isinstance(error, ShellError):
+        text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}, without a message"
+    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 4] + " ..."
+
+
+def report(error: BaseException, path: Path) -> int:
+    """Log the error, write it to `path`, and return the exit status.
+
+    The user's own mistakes are a sentence in the log; everything else comes with its traceback.
+    """
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    log.error("%s", sentence(error) if isinstance(error, UserError) else f"{sentence(error)}\n{trace}")
+    try:
+        _write(path, f"{sentence(error)}\n\n{trace}")
+    except OSError as problem:
+        log.error("%s cannot be written: %s", path, problem)
+    return error.exit_code if isinstance(error, ShellError) else 1
+
+
+def clear(path: Path) -> None:
+    """Remove what an earlier run left: a job that succeeds has no failure file."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="replace", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)  # noqa: PTH101
+    os.replace(file.name, path)  # noqa: PTH105

@@ -1,0 +1,43 @@
+"""The /opt/ml tree as a frozen value. It creates nothing.
+
+Source: "How Amazon SageMaker provides training information" and "... processes training output" in AWS's guide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    base: Path
+
+    @property
+    def config(self) -> Path:
+        return self.base / "input" / "config"
+
+    @property
+    def data(self) -> Path:
+        """One folder a channel."""
+        return self.base / "input" / "data"
+
+    @property
+    def model(self) -> Path:
+        """Becomes model.tar.gz when the job ends; unpacked here before `serve` starts."""
+        return self.base / "model"
+
+    @property
+    def output_data(self) -> Path:
+        """Becomes output.tar.gz when the job ends."""
+        return self.base / "output" / "data"
+
+    @property
+    def failure(self) -> Path:
+        """Its first 1024 characters become the job's FailureReason."""
+        return self.base / "output" / "failure"
+
+    @property
+    def code(self) -> Path:
+        """Where the code channel is installed."""
+        return self.base / "code"
