@@ -45,10 +45,14 @@ class Prediction:
 
 @dataclass(slots=True)
 class Call:
-    """Instances that were checked and made ready for one forecaster, with the configuration they share."""
+    """Instances that were checked and made ready for one forecaster, with the configuration they share.
+
+    lengths: how many values each instance's target has; all that a log may tell of them.
+    """
 
     configuration: Configuration
     entries: list[Any] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
 
 
 class Service(Protocol):

@@ -1,0 +1,225 @@
+"""Bytes <-> messages: DeepAR's JSON, JSON Lines and content negotiation. Pure, and the same with or without orjson.
+
+It knows the shape of a request and of an answer; what an instance or a configuration may hold is the service's to say.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gluonts_shell.errors import NotAcceptable, RequestError, UnsupportedMediaType
+from gluonts_shell.messages import Prediction
+
+orjson: Any
+try:
+    import orjson
+except ImportError:  # the `fast` extra; without it the answers are the same, only slower to make
+    orjson = None
+
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+# what clients call the two formats -> the format. Without a Content-Type a body is JSON.
+MEDIA_TYPES = {
+    JSON: JSON,
+    "text/json": JSON,
+    JSON_LINES: JSON_LINES,
+    "application/jsonl": JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+    "application/ndjson": JSON_LINES,
+}
+# AWS shows the first 2048 characters of an error's body to the caller (API reference, ModelError)
+ERROR_BYTES = 2048
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A request's body, parsed; nothing inside the instances or the configuration was looked at."""
+
+    instances: list[Any]
+    configuration: Mapping[str, Any]
+
+
+@functools.lru_cache(maxsize=64)
+def request_type(content_type: str | None) -> str:
+    """JSON or JSON_LINES. Raises UnsupportedMediaType, whose sentence names the header to send."""
+    media_type = (content_type or JSON).partition(";")[0].strip().lower()
+    try:
+        return MEDIA_TYPES[media_type]
+    except KeyError:
+        raise UnsupportedMediaType(
+            f"Content-Type {media_type[:100]!r} is not supported: send 'Content-Type: {JSON}' with a body of "
+            f'{{"instances": [...], "configuration": {{...}}}}, or {JSON_LINES!r} with one instance a line'
+        ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def answer_type(accept: str | None, request: str) -> str:
+    """The format that the client likes best, the request's own where it has no preference (RFC 9110 section 12.5.1).
+
+    Raises NotAcceptable where it wants neither.
+    """
+    if not accept or not accept.strip():
+        return request
+    ranges: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        ranges[name] = next((_weight(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
+    anything = ranges.get("application/*", ranges.get("*/*", 0.0))
+    weights = {JSON: anything, JSON_LINES: anything}
+    for kind in weights:
+        named = [weight for name, weight in ranges.items() if MEDIA_TYPES.get(name) == kind]
+        weights[kind] = max(named, default=anything)
+    best = max(weights, key=lambda kind: (weights[kind], kind == request))
+    if weights[best] <= 0:
+        raise NotAcceptable(f"Accept {accept[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
+    return best
+
+
+def _weight(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 1.0
+
+
+def parse(body: bytes, kind: str = JSON) -> Payload:
+    """The instances and the configuration of a body of that kind. Raises RequestError."""
+    if not body or body.isspace():
+        expected = "one instance a line" if kind == JSON_LINES else '{"instances": [...]}'
+        raise RequestError(f"the request has an empty body, expected {expected}")
+    if kind == JSON_LINES:
+        return Payload([decode(line, f"line {number}") for number, line in lines(body)], {})
+    value = decode(body)
+    if not isinstance(value, dict):
+        raise RequestError(f'the request is {_called(value)}, expected an object {{"instances": [...]}}')
+    if "instances" not in value:
+        hint = "; put the instance into that list" if "target" in value else ""
+        raise RequestError(f"the request has no field 'instances', expected a list of instances{hint}")
+    instances, configuration = value["instances"], value.get("configuration")
+    if not isinstance(instances, list):
+        raise RequestError(f"'instances' is {_called(instances)}, expected a list of instances")
+    if not isinstance(configuration, (dict, type(None))):
+        raise RequestError(f"'configuration' is {_called(configuration)}, expected an object")
+    return Payload(instances, configuration or {})
+
+
+def lines(body: bytes) -> list[tuple[int, bytes]]:
+    """The lines that are not blank, numbered from 1. Only LF (or CRLF) ends a line: JSON may hold the other marks."""
+    return [(number, line) for number, line in enumerate(body.split(b"\n"), start=1) if line and not line.isspace()]
+
+
+def decode(body: bytes, where: str = "the body") -> Any:
+    """One JSON value from UTF-8 bytes (a byte order mark is skipped); bare NaN is read too, as clients send it.
+
+    Raises RequestError, beginning with `where`, for everything else: deep nesting and endless numbers included.
+    """
+    if orjson is not None:
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            pass  # the standard library reads more (NaN, lone surrogates), and tells better what is wrong
+    try:
+        return json.loads(str(body.removeprefix(b"\xef\xbb\xbf"), "utf-8"))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{where} is not UTF-8: byte {body[error.start]:#04x} at offset {error.start}") from None
+    except json.JSONDecodeError as error:
+        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno} column {error.colno}"
+        raise RequestError(f"{where} is not JSON: {error.msg} at {place}") from None
+    except RecursionError:
+        raise RequestError(f"{where} is nested too deeply") from None
+    except ValueError:  # int() refuses more than 4300 digits
+        raise RequestError(f"{where} has a number with too many digits") from None
+
+
+def encode(predictions: Iterable[Prediction], kind: str = JSON) -> bytes:
+    """The body of an answer: `{"predictions": [...]}`, or one prediction a line without a final line end."""
+    texts = [encode_prediction(prediction) for prediction in predictions]
+    return b"\n".join(texts) if kind == JSON_LINES else b'{"predictions":[' + b",".join(texts) + b"]}"
+
+
+def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = None) -> bytes:
+    """A JSON object with what was asked for, and with `more` fields, already plain values, if there are any."""
+    extra = [(dumps(name), dumps(value)) for name, value in more.items()] if more else []
+    return b"{" + b",".join(name + b":" + value for name, value in [*_fields(prediction), *extra]) + b"}"
+
+
+def _fields(prediction: Prediction) -> list[tuple[bytes, bytes]]:
+    found = []
+    if prediction.mean is not None:
+        found.append((b'"mean"', _row(prediction.mean)))
+    if prediction.quantiles is not None:
+        rows = [dumps(text) + b":" + _row(values) for text, values in prediction.quantiles.items()]
+        found.append((b'"quantiles"', b"{" + b",".join(rows) + b"}"))
+    if prediction.samples is not None:
+        found.append((b'"samples"', b"[" + b",".join(map(_row, prediction.samples)) + b"]"))
+    return found
+
+
+def _row(values: Sequence[float]) -> bytes:
+    """A list of floats that read back equal as float32. Non-finite ones are strings, as JSON has no such numbers."""
+    if not math.isfinite(sum(values)):  # a finite sum needs finite values; an overflowing one only takes the slow way
+        return b"[" + b",".join(map(_number, values)) + b"]"
+    if orjson is not None:
+        return orjson.dumps(values)
+    text = _template(len(values)) % tuple(values)
+    if text.count(".") != len(values) or "e" in text:  # some are whole: keep them floats for whoever reads them
+        return b"[" + b",".join(map(_number, values)) + b"]"
+    return text.encode("ascii")
+
+
+@functools.lru_cache(maxsize=64)
+def _template(length: int) -> str:
+    # nine digits hold every float32 exactly (IEEE 754 section 5.12.2); repr() of the float64 would take thrice as long
+    return "[" + ",".join(["%.9g"] * length) + "]"
+
+
+def _number(value: float) -> bytes:
+    if math.isfinite(value):
+        text = b"%.9g" % value
+        return text if b"." in text or b"e" in text else text + b".0"
+    return b'"NaN"' if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
+
+
+def dumps(value: Any) -> bytes:
+    """Valid JSON for any plain value: non-finite floats as strings, lone surrogates escaped."""
+    if type(value) is str:
+        return _string(value)
+    try:
+        return json.dumps(value, allow_nan=False).encode("ascii")
+    except ValueError:
+        return json.dumps(_plain(value)).encode("ascii")
+
+
+@functools.lru_cache(maxsize=512)
+def _string(text: str) -> bytes:
+    return json.dumps(text).encode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def encode_error(sentence: str) -> bytes:
+    """`{"error": sentence}`, cut so that the whole of it reaches the caller."""
+    limit = ERROR_BYTES
+    while len(body := json.dumps({"error": sentence[:limit]}).encode("ascii")) >= ERROR_BYTES:
+        limit = limit * 3 // 4
+    return body
+
+
+def _called(value: Any) -> str:
+    """What a JSON value is, without quoting it."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
