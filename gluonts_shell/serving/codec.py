@@ -166,7 +166,7 @@ def _row(values: Sequence[float]) -> bytes:
     if not math.isfinite(sum(values)):  # a finite sum needs finite values; an overflowing one only takes the slow way
         return b"[" + b",".join(map(_number, values)) + b"]"
     if orjson is not None:
-        return orjson.dumps(values)
+        return bytes(orjson.dumps(values))
     text = _template(len(values)) % tuple(values)
     if text.count(".") != len(values) or "e" in text:  # some are whole: keep them floats for whoever reads them
         return b"[" + b",".join(map(_number, values)) + b"]"

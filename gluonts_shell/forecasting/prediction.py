@@ -1,0 +1,163 @@
+"""What the server needs of a model: instances + configuration -> data entries -> predictor -> predictions.
+
+It implements `messages.Service` for a trained model and for predictors that requests name. It knows nothing of HTTP,
+and nothing here is cached under a key that a client can grow without bound.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gluonts.model.predictor import Predictor
+
+from gluonts_shell.errors import ModelError, RequestError
+from gluonts_shell.forecasting import configuration as configurations
+from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.frequency import equivalent
+from gluonts_shell.forecasting.instances import Reader
+from gluonts_shell.forecasting.named import Recent, Rule, build
+from gluonts_shell.forecasting.outputs import prediction
+from gluonts_shell.messages import Call, Configuration, Prediction
+
+# Numbers that one request may make us draw or answer: 10 million are about 100 MB of JSON.
+MAX_DRAWN = 1_000_000_000
+MAX_ANSWERED = 10_000_000
+CONFIGURATIONS = 256
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor with what the server must know of it. freq is None where only a request can tell it."""
+
+    predictor: Predictor
+    freq: str | None
+    reader: Reader
+    draws: bool
+    batches: bool
+
+    @classmethod
+    def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
+        batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
+        reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
+        return cls(predictor, freq, reader, takes(predictor.predict, "num_samples"), batches)
+
+    def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
+        options = {"num_samples": configuration.num_samples} if self.draws else {}
+        forecasts = self.predictor.predict(entries, **options)
+        predictions = [prediction(forecast, configuration) for forecast in forecasts]
+        if len(predictions) != len(entries):
+            raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
+        return predictions
+
+
+class Forecasting:
+    """The service: a trained model, requests that name a predictor, or both.
+
+    contract: of the trained model. default: the forecaster of requests that name none, where there is no model.
+    """
+
+    def __init__(self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: str | None = None) -> None:
+        self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
+        self._rule = rule
+        self._default = default
+        self._named = Recent(self._build)
+        self._configurations: dict[str, Configuration] = {}
+
+    @property
+    def joins(self) -> bool:
+        return self._trained is not None and self._trained.batches
+
+    def configure(self, configuration: Mapping[str, Any]) -> Configuration:
+        """Check a request's configuration; the same one is checked once. Raises RequestError."""
+        text = repr(configuration)
+        found = self._configurations.get(text)
+        if found is None:
+            found = self._checked(configuration)
+            if len(self._configurations) >= CONFIGURATIONS:
+                self._configurations.clear()
+            if len(text) <= 4096:
+                self._configurations[text] = found
+        return found
+
+    def _checked(self, configuration: Mapping[str, Any]) -> Configuration:
+        found = configurations.parse(configuration, self._default)
+        if found.forecaster is not None:
+            if found.freq is None:
+                raise RequestError("configuration.freq is missing: a forecaster named in the request needs it")
+            self._model(found)
+            return found
+        if self._trained is None:
+            raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
+        known = self._trained.freq
+        if known is None and found.freq is None:
+            raise RequestError(
+                "configuration.freq is missing: the model does not tell its frequency; expected a text such as 'h' or 'D'"
+            )
+        if known is not None and found.freq is not None and not equivalent(known, found.freq):
+            raise RequestError(f"configuration.freq is {found.freq!r}, but the model was trained with {known!r}")
+        # one spelling, so that calls with and without it can join
+        return replace(found, freq=known or found.freq)
+
+    def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
+        """Check instances and make them ready; nothing is predicted. Raises RequestError."""
+        model = self._model(configuration)
+        _bounded(len(instances), model, configuration)
+        entries, lengths = model.reader.read(instances, configuration.freq or "")
+        return Call(configuration, entries, lengths)
+
+    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+        """Calls of one configuration -> their predictions. Called by one thread at a time."""
+        configuration = calls[0].configuration
+        entries = [entry for call in calls for entry in call.entries]
+        predictions = iter(self._model(configuration).predict(entries, configuration) if entries else ())
+        return [[next(predictions) for _ in call.entries] for call in calls]
+
+    def _model(self, configuration: Configuration) -> Model:
+        if configuration.forecaster is not None:
+            return self._named(replace(configuration, output_types=(), quantiles=()))
+        assert self._trained is not None, "configure() lets no other configuration pass"
+        return self._trained
+
+    def _build(self, configuration: Configuration) -> Model:
+        rule = None if configuration.forecaster == self._default else self._rule
+        return Model.of(build(configuration, rule), configuration.freq, Features())
+
+
+def _bounded(instances: int, model: Model, configuration: Configuration) -> None:
+    """Raises RequestError where the answer, or the samples behind it, would not fit into memory."""
+    wanted, steps = configuration.output_types, model.reader.prediction_length
+    rows = ("mean" in wanted) + len(configuration.quantiles) * ("quantiles" in wanted)
+    rows += configuration.num_samples * ("samples" in wanted)
+    for count, limit, what in (
+        (rows, MAX_ANSWERED, "values in the answer"),
+        (configuration.num_samples * model.draws, MAX_DRAWN, "values to be drawn"),
+    ):
+        if instances * steps * count > limit:
+            raise RequestError(
+                f"the request asks for {instances * steps * count} {what} ({instances} instances x {steps} steps x {count}), "
+                f"expected at most {limit}; send fewer instances a request, or ask for less"
+            )
+
+
+def takes(function: Any, name: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return name in parameters
+
+
+def start_worker(threads: int) -> None:
+    """Called in each worker after the fork: torch's own threads, and random numbers that no other worker draws."""
+    seed = int.from_bytes(os.urandom(4), "little")
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
