@@ -1,0 +1,112 @@
+"""Two of our own processes that talk over a socket pair: pickled messages, a length before each, and deadlines.
+
+It knows forking and framing, not what is said. Nothing from a network ever comes through here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LENGTH = struct.Struct("!Q")
+
+
+class Channel:
+    """One end of a socket pair. A deadline is a value of time.monotonic(); None waits for ever."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        one, other = socket.socketpair()
+        return cls(one), cls(other)
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def close(self) -> None:
+        self._end.close()
+
+    def send(self, message: Any, deadline: float | None = None) -> None:
+        """Raises TimeoutError at the deadline and EOFError where the other process is gone."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        self._wait_until(deadline)
+        try:
+            self._end.sendall(LENGTH.pack(len(data)) + data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise EOFError("the other process is gone") from error
+
+    def receive(self, deadline: float | None = None) -> Any:
+        """Raises TimeoutError at the deadline and EOFError where the other process is gone."""
+        (length,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
+        return pickle.loads(self._read(length, deadline))  # noqa: S301 - a process that we forked wrote it
+
+    def _read(self, length: int, deadline: float | None) -> bytearray:
+        data = bytearray(length)
+        rest = memoryview(data)
+        while rest:
+            self._wait_until(deadline)
+            try:
+                count = self._end.recv_into(rest)
+            except ConnectionResetError:
+                count = 0
+            if not count:
+                raise EOFError("the other process is gone")
+            rest = rest[count:]
+        return data
+
+    def _wait_until(self, deadline: float | None) -> None:
+        # 0 would make the socket non-blocking; a deadline that has passed still takes what is there already
+        self._end.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.0001))
+
+
+def fork(run: Callable[[], None]) -> int:
+    """Run it in a child and return the child's pid. The child ends without the parent's exit handlers.
+
+    The child ignores SIGINT and SIGTERM, which a terminal and a container send to all processes at once: its parent
+    decides when it ends. Only a process without threads may fork.
+    """
+    _flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        run()
+        status = 0
+    except BaseException:
+        log.exception("a child process failed")
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _flush() -> None:
+    """What is still buffered would be written twice, or never."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # no stream, a broken one, a closed one
+            stream.flush()
+
+
+def ending(status: int) -> str:
+    """A wait status in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hint = ", perhaps it was out of memory" if number == signal.SIGKILL else ""
+        return f"was killed by signal {number}{hint}"
+    return f"ended with exit status {os.waitstatus_to_exitcode(status)}"

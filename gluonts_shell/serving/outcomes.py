@@ -1,0 +1,78 @@
+"""What became of each series: a prediction or an error, so that one bad series costs only itself.
+
+It knows how to find the series at which a model fails; it does not know lines, bodies or processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gluonts_shell.errors import ModelError, ShellError, UserError
+from gluonts_shell.messages import Call, Configuration, Prediction
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Either prediction or error is set.
+
+    fallback: class path of the predictor that stood in; seconds: the time that predicting this series took, its
+    share where several were predicted together.
+    """
+
+    prediction: Prediction | None = None
+    error: ShellError | None = None
+    fallback: str | None = None
+    seconds: float = 0.0
+
+
+class Isolated:
+    """A service's `predict` that never raises: the series that fail have an error, the others their prediction.
+
+    thorough: go on after the first series that fails, for whoever wants all the others; if not, what follows the
+    first failure has the same error and is not predicted.
+    """
+
+    def __init__(self, predict: Callable[[Sequence[Call]], list[list[Prediction]]], thorough: bool) -> None:
+        self._predict = predict
+        self._thorough = thorough
+
+    def predict(self, calls: Sequence[Call]) -> list[list[Outcome]]:
+        """One list for each call, one outcome for each entry. A failure in one call leaves the others alone."""
+        started = time.perf_counter()
+        try:
+            predictions = self._predict(calls)
+        except Exception as error:
+            if len(calls) > 1:
+                return [self.predict([call])[0] for call in calls]
+            return [self._search(calls[0].configuration, calls[0].entries, error)]
+        share = (time.perf_counter() - started) / max(1, sum(map(len, predictions)))
+        return [[Outcome(prediction, seconds=share) for prediction in call] for call in predictions]
+
+    def _search(self, configuration: Configuration, entries: list[Any], error: Exception) -> list[Outcome]:
+        """Halve what failed until the culprits stand alone."""
+        if len(entries) <= 1:
+            return [Outcome(error=sentence(error)) for _ in entries]
+        middle = len(entries) // 2
+        found = self._again(configuration, entries[:middle])
+        if not self._thorough and (first := next((outcome for outcome in found if outcome.error), None)):
+            return found + [first] * (len(entries) - middle)
+        return found + self._again(configuration, entries[middle:])
+
+    def _again(self, configuration: Configuration, entries: list[Any]) -> list[Outcome]:
+        return self.predict([Call(configuration, entries)])[0]
+
+
+def sentence(error: Exception) -> ShellError:
+    """The error to show. What the model raised goes to the log with its traceback, under the id in the sentence."""
+    if isinstance(error, (UserError, ModelError)):
+        return error
+    identity = uuid.uuid4().hex[:12]
+    log.error("the model failed, error id %s", identity, exc_info=error)
+    return ModelError(f"the model failed on this series: {type(error).__name__} (the log has it under id {identity})")

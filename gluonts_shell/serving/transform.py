@@ -1,0 +1,271 @@
+"""Batch transform's policy: one line in, one line out, nothing lost.
+
+It turns a body into output lines, for the server and for the `transform` command alike. It knows the configuration
+of the job, errors and forwarded fields; it does not know HTTP, files, processes or what predicts.
+
+Source: AWS, "Use Batch Transform", "Associate Prediction Results with Input Records" (the join needs one output line
+for each input line, each valid JSON) and "DeepAR Inference Formats".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gluonts_shell.errors import ConfigurationError, ShellError, UserError
+from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
+from gluonts_shell.serving import codec, verbatim
+from gluonts_shell.serving.outcomes import Outcome, sentence
+
+log = logging.getLogger(__name__)
+
+SLICE = 256
+"""Lines that are predicted and encoded at a time: it bounds the memory that a large body takes."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+RESERVED = frozenset({*OUTPUT_TYPES, "error", "fallback", "debug"})
+VARIABLE = "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG)"
+
+
+def configure(service: Service, text: str | None) -> Configuration:
+    """The job's configuration; keys that it lacks have their defaults. Raises ConfigurationError naming the key."""
+    try:
+        given = json.loads(text) if text and text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{VARIABLE} is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{VARIABLE} is {text!r:.100}, expected a JSON object")
+    debug = given.pop("DEBUG", False)
+    if not isinstance(debug, bool):
+        raise ConfigurationError(f"{VARIABLE}: DEBUG is {debug!r:.100}, expected true or false")
+    try:
+        configuration = replace(service.configure(given), debug=debug)
+        service.prepare([], configuration)  # a forecaster that the configuration names is built now, or refused
+    except UserError as error:
+        raise ConfigurationError(f"{VARIABLE}: {error}") from error
+    return configuration
+
+
+def forwarded(names: Sequence[str]) -> tuple[str, ...]:
+    """Fields to copy from input to output, each once. Raises ConfigurationError where one would hide a forecast."""
+    for name in names:
+        if name in RESERVED:
+            taken = ", ".join(sorted(RESERVED))
+            raise ConfigurationError(
+                f"GLUONTS_FORWARD_FIELDS names {name!r}, which the output has a meaning for; "
+                f"rename the field in the input ({taken} are taken)"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+@dataclass(slots=True)
+class Record:
+    """One instance of a body: `where` it stands, for messages, and at which offset of which document.
+
+    places: where the values of its fields begin in the document, once they were looked for.
+    """
+
+    where: str
+    document: str
+    at: int
+    instance: Any
+    error: ShellError | None = None
+    places: Mapping[str, int] = field(default_factory=dict)
+
+
+def records(body: bytes, first_line: int = 1) -> list[Record]:
+    """The instances of a body in their order, one for each line that is not blank.
+
+    A line `{"instances": [...]}`, or a whole body, stands for as many lines as it has instances; a configuration
+    beside them is ignored, since a job has one. Lines that cannot be read are records with an error.
+    """
+    if b'"instances"' in body and b"\n" in body.strip():
+        whole = _read("the body", body)
+        if _is_envelope(whole.instance):  # written over several lines
+            return list(_opened(whole, ""))
+    found: list[Record] = []
+    for number, line in codec.lines(body):
+        if line.strip() == BYTE_ORDER_MARK:
+            continue
+        record = _read(f"line {first_line + number - 1}", line)
+        if _is_envelope(record.instance):
+            found.extend(_opened(record, record.where + ", "))
+        else:
+            found.append(record)
+    return found
+
+
+def _read(where: str, text: bytes) -> Record:
+    text = text.removeprefix(BYTE_ORDER_MARK)  # files with one may have been strung together
+    try:
+        instance = codec.decode(text, where)
+        document = str(text, "utf-8")
+        return Record(where, document, len(document) - len(document.lstrip()), instance)
+    except UserError as error:
+        return Record(where, "", 0, None, error)
+
+
+def _is_envelope(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("instances"), list) and "target" not in value
+
+
+def _opened(record: Record, prefix: str) -> Iterator[Record]:
+    begin = verbatim.members(record.document, record.at)["instances"]
+    places = verbatim.elements(record.document, begin)
+    for index, (instance, at) in enumerate(zip(record.instance["instances"], places, strict=True)):
+        yield Record(f"{prefix}instance {index}", record.document, at, instance)
+
+
+class Batch:
+    """Bytes to bytes.
+
+    forecast: predicts one call and never raises; it may be called from many threads.
+    forward: fields to copy; suppress_errors: a bad line is a line of output instead of the request's failure.
+    whole: predict all lines of a body in one call, because they share a time limit.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Sequence[Any], Configuration], Call],
+        forecast: Callable[[Call], list[Outcome]],
+        configuration: Configuration,
+        *,
+        forward: Sequence[str] = (),
+        suppress_errors: bool = False,
+        whole: bool = False,
+    ) -> None:
+        self._prepare = prepare
+        self._forecast = forecast
+        self._configuration = configuration
+        self._forward = forwarded(forward)
+        self._suppress = suppress_errors
+        self._whole = whole
+        self.tally = Tally()
+
+    def answer(self, body: bytes, first_line: int = 1) -> bytes:
+        """One JSON line for each instance of the body, in order, without a line end after the last.
+
+        first_line: the number of the body's first line, for messages. Raises the first bad line's error, with its
+        line and item_id in the sentence, unless errors are suppressed.
+        """
+        found = records(body, first_line)
+        calls = [self._checked(record) for record in found]
+        size = max(1, len(found)) if self._whole else SLICE
+        lines: list[bytes] = []
+        for start in range(0, len(found), size):
+            lines += self._predicted(found[start : start + size], calls[start : start + size])
+        return b"\n".join(lines)
+
+    def _checked(self, record: Record) -> Call:
+        """Ready to predict; without entries if it cannot be."""
+        try:
+            if record.error is not None:
+                raise record.error
+            call = self._prepare([record.instance], self._configuration)
+            if self._forward:
+                record.places = verbatim.members(record.document, record.at)
+            return call
+        except Exception as error:
+            record.error = sentence(error)
+            if not self._suppress:
+                raise _placed(record, record.error) from None
+            return Call(self._configuration)
+
+    def _predicted(self, found: Sequence[Record], calls: Sequence[Call]) -> Iterator[bytes]:
+        started = time.perf_counter()
+        entries = [entry for call in calls for entry in call.entries]
+        outcomes = iter(self._forecast(Call(self._configuration, entries)) if entries else ())
+        finished = [Outcome(error=record.error) if record.error else next(outcomes) for record in found]
+        if not self._suppress:
+            for record, outcome in zip(found, finished, strict=True):
+                if outcome.error is not None:
+                    raise _placed(record, outcome.error)
+        self.tally.add(finished, time.perf_counter() - started)
+        return map(self._line, found, finished)
+
+    def _line(self, record: Record, outcome: Outcome) -> bytes:
+        if outcome.prediction is None:
+            return self._error_line(record, outcome.error)
+        more: dict[str, Any] = {}
+        if outcome.fallback is not None:
+            more["fallback"] = outcome.fallback
+        if self._configuration.debug:
+            more["debug"] = {"timing": round(outcome.seconds, 6)}
+        line = codec.encode_prediction(outcome.prediction, more)
+        return _with_fields(line, record, self._forward) if self._forward else line
+
+    def _error_line(self, record: Record, error: ShellError | None) -> bytes:
+        # what SageMaker joins is found by its place, so the sentence needs no line number: the same line gives the
+        # same output wherever a request or a file began
+        line = b'{"error":' + codec.dumps(_reason(record, str(error))) + b"}"
+        with suppress(ValueError, IndexError, RecursionError):  # a line that cannot be read has no fields
+            record.places = verbatim.members(record.document, record.at)
+        return _with_fields(line, record, dict.fromkeys(("item_id", *self._forward)))
+
+
+def _with_fields(line: bytes, record: Record, names: Iterable[str]) -> bytes:
+    """Add the fields' text as it stands in the input, null for those that are not there."""
+    places, document = record.places, record.document
+    texts = {name: verbatim.value(document, places[name]) if name in places else "null" for name in names}
+    members = b"".join(b"," + codec.dumps(name) + b":" + text.encode() for name, text in texts.items())
+    return line[:-1] + members + b"}"
+
+
+_INSTANCE = re.compile(r"instance 0( \(item_id .{0,200}?\))?: ", re.DOTALL)
+
+
+def _reason(record: Record, text: str) -> str:
+    """The sentence without the place in front of it."""
+    if text.startswith(record.where):
+        return "the line" + text[len(record.where) :]
+    found = _INSTANCE.match(text)
+    return text[found.end() :] if found else text
+
+
+def _placed(record: Record, error: ShellError) -> ShellError:
+    """The same error with the line and the item_id in front of its sentence."""
+    text = str(error)
+    if not text.startswith(record.where):
+        item = record.instance.get("item_id") if isinstance(record.instance, dict) else None
+        name = f" (item_id {item!r:.100})" if item is not None else ""
+        text = f"{record.where}{name}: {_reason(record, text)}"
+    return type(error)(text)
+
+
+class Tally:
+    """Counts lines, and logs a sentence a minute while there are some."""
+
+    INTERVAL = 60.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since = time.monotonic()
+        self._lines = self._errors = self._fallbacks = 0
+        self._seconds = 0.0
+
+    def add(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        with self._lock:
+            self._lines += len(outcomes)
+            self._errors += sum(outcome.error is not None for outcome in outcomes)
+            self._fallbacks += sum(outcome.fallback is not None for outcome in outcomes)
+            self._seconds += seconds
+            if time.monotonic() - self._since >= self.INTERVAL:
+                self._report()
+
+    def _report(self) -> None:
+        log.info(
+            "batch: %d lines scored, %.4f seconds a line, %d errors, %d by the fallback",
+            self._lines,
+            self._seconds / max(1, self._lines),
+            self._errors,
+            self._fallbacks,
+        )
+        self._since = time.monotonic()
+        self._lines = self._errors = self._fallbacks = 0
+        self._seconds = 0.0
