@@ -6,6 +6,7 @@ It keeps a few numbers for each series and never all forecasts, and knows no pre
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -89,7 +90,8 @@ class Scores:
         self.seasonal_errors = np.empty(size)
         self.filled = 0
         self.item_ids: list[Any] = []
-        self.starts: list[pd.Period] = []
+        self.starts = array("q")  # ordinals: 8 bytes a series, and nothing for the garbage collector to visit
+        self.freq: Any = None
         self.measured: list[dict[str, np.ndarray]] = []
         self.incomplete: np.ndarray = np.zeros(rows, dtype=np.int64)
         self.first_incomplete: tuple[Any, list[str] | None] | None = None
@@ -115,7 +117,8 @@ class Scores:
                 f"{length} values each: {type(error).__name__}: {error}"
             ) from error
         self.item_ids.append(item_id)
-        self.starts.append(forecast.start_date)
+        self.starts.append(forecast.start_date.ordinal)
+        self.freq = start.freq
         if np.isnan(self.rows[row]).any():
             self.mark_incomplete(forecast)
         self.filled += 1
@@ -141,7 +144,8 @@ class Scores:
         """The metrics of all the data, and a frame with a line for each series."""
         self.measure()
         series = {name: np.concatenate([part[name] for part in self.measured]) for name in self.measured[0]}
-        items = pd.DataFrame({"item_id": self.item_ids, "forecast_start": self.starts, **series})
+        starts = pd.arrays.PeriodArray(np.asarray(self.starts, dtype=np.int64), dtype=pd.PeriodDtype(self.freq))
+        items = pd.DataFrame({"item_id": self.item_ids, "forecast_start": starts, **series}, copy=False)
         return self.metrics.of_dataset(series, self.incomplete > 0), items
 
     def warnings(self, forecaster: str) -> Iterator[str]:
