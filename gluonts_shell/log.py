@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 
 def configure(level: str = "INFO") -> None:
@@ -15,3 +16,5 @@ def configure(level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level if isinstance(logging.getLevelName(level), int) else "INFO")
     logging.captureWarnings(True)
+    # what these libraries say of each other's spellings is for their developers, not for who reads a job's log
+    warnings.filterwarnings("ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$")

@@ -1,0 +1,1 @@
+"""GluonTS's side: forecasters, data sets, training, evaluation, prediction. Knows neither HTTP nor AWS."""

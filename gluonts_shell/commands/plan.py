@@ -1,0 +1,147 @@
+"""A job's hyperparameters -> what will be trained, on what, and how: decided and checked before anything costs time."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from gluonts.model.estimator import Estimator
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.forecasting import artifact, deepar, features, forecaster, routing
+from gluonts_shell.forecasting.channels import Channel, Data
+from gluonts_shell.forecasting.frequency import period_alias
+from gluonts_shell.sagemaker.job import TrainingJob
+from gluonts_shell.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Datasets:
+    """The channels, read; arguments and features are complete once the train channel has been seen."""
+
+    train: Data | None
+    validation: Data | None
+    test: Data | None
+    arguments: dict[str, Any]
+    features: artifact.Features
+
+
+@dataclass(frozen=True)
+class Plan:
+    kind: forecaster.Forecaster
+    arguments: dict[str, Any]
+    options: routing.Options
+    freq: str
+    job: TrainingJob
+    dialect: deepar.Translation | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: TrainingJob, settings: Settings) -> Plan:
+        """Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data."""
+        name = _forecaster_name(job, settings)
+        built_in = deepar.asked_for(name, job.hyperparameters)
+        if name is None and not built_in:
+            raise ConfigurationError(
+                "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
+                f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
+            )
+        kind = forecaster.resolve(deepar.ESTIMATOR if built_in else str(name))
+        hyperparameters, dialect = job.hyperparameters, None
+        if forecaster.class_path(kind) == deepar.ESTIMATOR:
+            hyperparameters = {n: v for n, v in job.hyperparameters.items() if n != "forecaster_name"}
+            dialect = deepar.translate(hyperparameters, built_in)
+            hyperparameters = dialect.hyperparameters
+            if dialect.notes:
+                log.warning("not as in the built-in algorithm: %s", "; ".join(dialect.notes))
+        routed = routing.route(kind, hyperparameters)
+        parameters, _ = routing.constructor_parameters(kind)
+        freq = _freq(routed.options.freq, job)
+        arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        length = arguments.get("prediction_length")
+        if "prediction_length" in parameters and (length is None or length < 1):
+            found = "missing" if length is None else f"{length}"
+            raise ConfigurationError(f"hyperparameter 'prediction_length' is {found}, expected a positive whole number")
+        if issubclass(kind, Estimator) and "train" not in job.channels:
+            raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+        return cls(kind, arguments, routed.options, freq, job, dialect, parameters)
+
+    @property
+    def trains(self) -> bool:
+        return issubclass(self.kind, Estimator)
+
+    def read(self) -> Datasets:
+        """Reads every channel that will be used, the test channel too: a bad line there should not cost a training."""
+        horizon = int(self.arguments.get("prediction_length") or 0)
+        train = validation = test = None
+        arguments = dict(self.arguments)
+        if self.trains or (features.overrides_derivation(self.kind) and "train" in self.job.channels):
+            train = self._channel("train", features.to_read(self.dialect), horizon if self.trains else 0)
+            _log_statistics(train, "Training")
+            arguments = features.derived(self.kind, train, arguments, self.dialect)
+        statistics = train.statistics if train else None
+        wanted = features.used(self.parameters, arguments, statistics)
+        if self.trains and "validation" in self.job.channels:
+            validation = self._channel("validation", wanted, horizon)
+        if "test" in self.job.channels:
+            test = self._channel("test", wanted, 0)
+            _log_statistics(test, "Test")
+        return Datasets(train, validation, test, arguments, wanted)
+
+    def construct(self, data: Datasets) -> Any:
+        """The estimator, or the predictor itself."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
+        log.info("Final configuration: %s(%s)", forecaster.class_path(self.kind), shown)
+        return routing.construct(self.kind, data.arguments)
+
+    def contract(self, predictor: Any, data: Datasets, settings: Settings) -> artifact.Contract:
+        return artifact.Contract(
+            freq=self.freq,
+            prediction_length=int(predictor.prediction_length),
+            forecaster=forecaster.class_path(self.kind),
+            arguments=data.arguments,
+            features=data.features,
+            versions=artifact.versions(),
+            training_job_name=settings.training_job_name,
+            created=artifact.now(),
+        )
+
+    def _channel(self, name: str, wanted: artifact.Features, shortest: int) -> Data:
+        source = self.job.channels[name]
+        channel = Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
+        return channel.read(self.options.listify_dataset)
+
+
+def _forecaster_name(job: TrainingJob, settings: Settings) -> str | None:
+    """--forecaster and GLUONTS_FORECASTER before the hyperparameter; a difference is worth a line."""
+    asked = job.hyperparameters.get("forecaster_name")
+    if settings.forecaster and asked and settings.forecaster != asked:
+        log.warning("forecaster_name is %r, but the image or command line names %r, which wins", asked, settings.forecaster)
+    return settings.forecaster or (str(asked) if asked else None)
+
+
+def _freq(given: str | None, job: TrainingJob) -> str:
+    """From the hyperparameters, else from metadata.json in the channel `metadata`."""
+    if given is None and "metadata" in job.channels:
+        path = job.channels["metadata"].path
+        file = path if path.is_file() else next(iter(sorted(path.rglob("metadata.json"))), path / "metadata.json")
+        try:
+            found = json.loads(file.read_text(encoding="utf-8-sig"))
+            given = found.get("freq", found.get("time_granularity")) if isinstance(found, dict) else None
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"channel 'metadata': metadata.json cannot be read: {error}") from None
+        if not isinstance(given, str):
+            raise ConfigurationError("channel 'metadata': metadata.json has no 'freq', expected for example {\"freq\": \"D\"}")
+    if given is None:
+        raise ConfigurationError("hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'")
+    return period_alias(given)
+
+
+def _log_statistics(data: Data, title: str) -> None:
+    log.info("%s set statistics:", title)
+    for line in data.statistics.lines():
+        log.info("%s", line)

@@ -1,0 +1,126 @@
+"""JOURNEY 1: job -> code channel -> forecaster -> channels -> fit -> model and metrics.
+
+The story is told here and nowhere else; what each step does is in the packages that it calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from gluonts_shell import log as logs
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.sagemaker import archives, code_channel, failure
+from gluonts_shell.sagemaker.job import TrainingJob
+from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.settings import Settings
+
+if TYPE_CHECKING:
+    from gluonts_shell.commands.plan import Plan
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop)
+    logs.configure(settings.log_level)
+    paths = Paths(Path(settings.data_path))
+    try:
+        code_channel.activate(paths.data / "code", paths.code, settings, copy_to=paths.model / "code")
+        _train(TrainingJob.read(paths), paths, settings)
+    except Exception as error:
+        return failure.report(error, paths.failure)
+    failure.clear(paths.failure)
+    return 0
+
+
+def _stop(signum: int, _: FrameType | None) -> NoReturn:
+    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success."""
+    log.warning("stopped by %s", signal.Signals(signum).name)
+    raise SystemExit(128 + signum)
+
+
+def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
+    first = sorted(job.hosts)[0]
+    if job.host != first:
+        log.warning("this program trains on one host, which is %s; there is nothing to do on %s", first, job.host)
+        return
+    from gluonts_shell.commands.plan import Plan
+    from gluonts_shell.forecasting import artifact, training
+
+    training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
+    plan = Plan.of(job, settings)
+    if plan.options.seed is not None:
+        training.seed_everything(plan.options.seed)
+    data = plan.read()
+    forecaster = plan.construct(data)
+    predictor = forecaster
+    if plan.trains:
+        watch = training.Watch(
+            host=job.host,
+            progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+            early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+        )
+        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+            previous = _previous_model(job, Path(folder), settings)
+            predictor = training.fit(forecaster, data.train, data.validation, plan.options, watch, previous)
+    elif "model" in job.channels:
+        raise ConfigurationError(
+            f"channel 'model' asks for incremental training, but {plan.kind.__name__} is a predictor, which is not trained; "
+            "remove the channel"
+        )
+    artifact.save(predictor, plan.contract(predictor, data, settings), paths.model)
+    log.info("model written to %s", paths.model)
+    if data.test is not None:
+        _evaluate(predictor, plan, data.test, job.host, paths)
+
+
+def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
+    """The predictor in the `model` channel, unpacked aside because the channel may be read-only; None without one."""
+    if "model" not in job.channels:
+        return None
+    from gluonts_shell.forecasting import artifact
+
+    channel = job.channels["model"].path
+    packed = channel if channel.is_file() else channel / "model.tar.gz"
+    if not packed.is_file():
+        return artifact.load(channel)[0]
+    archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
+    return artifact.load(folder)[0]
+
+
+def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) -> None:
+    """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
+    from gluonts_shell.forecasting import evaluation
+
+    log.info("Evaluating model accuracy on testset using %d samples", plan.options.num_eval_samples)
+    try:
+        scores = evaluation.evaluate(
+            predictor,
+            test,
+            prediction_length=predictor.prediction_length,
+            freq=plan.freq,
+            quantiles=plan.options.test_quantiles,
+            num_samples=plan.options.num_eval_samples,
+        )
+        if scores.left_out:
+            log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
+        for warning in scores.warnings:
+            log.warning("%s", warning)
+        for line in evaluation.log_lines(scores, host):
+            log.info("%s", line)
+        for folder in (paths.output_data, paths.model):
+            folder.mkdir(parents=True, exist_ok=True)
+            evaluation.write(scores, folder)
+    except Exception as error:
+        if plan.options.evaluation == "required":
+            raise
+        log.warning("the model is trained and saved, but its evaluation failed: %s", failure.sentence(error))
+        log.debug("the evaluation's traceback", exc_info=True)

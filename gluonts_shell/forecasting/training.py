@@ -1,0 +1,204 @@
+"""An estimator and data sets -> a trained predictor, with a log that says how it went.
+
+Knows GluonTS's estimators and Lightning's callbacks; knows no files and no contract.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
+
+from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
+from gluonts_shell.forecasting.routing import Options
+from gluonts_shell.forecasting.values import literal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who watches: the host that the metric lines name, and whether a person sees a progress bar."""
+
+    host: str
+    progress_bar: bool
+    early_stopping_patience: int | None = None
+
+
+def seed_everything(seed: int) -> None:
+    """python, numpy and, where it was imported, torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - GluonTS draws from the global generator
+    if "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def set_environment(values: Mapping[str, Any], quiet: bool) -> None:
+    """Set `gluonts.env`, for the whole process. Raises ConfigurationError for a name that it does not have."""
+    from gluonts.env import env
+
+    for name, value in {"use_tqdm": not quiet, **values}.items():
+        if name not in env:
+            raise ConfigurationError(f"hyperparameter '$env.{name}' sets nothing: gluonts.env has no {name!r}")
+        try:
+            env._push(**{name: literal(value)})
+        except Exception as error:
+            raise ConfigurationError(f"hyperparameter '$env.{name}' is {value!r}: {error}") from None
+
+
+def fit(
+    estimator: Estimator,
+    train: Any,
+    validation: Any | None,
+    options: Options,
+    watch: Watch,
+    start_from: Predictor | None = None,
+) -> Predictor:
+    """Train, and fail if anything inside failed: GluonTS itself would go on with the weights of an earlier epoch.
+
+    train and validation are sized and can be iterated again and again. Raises ModelError, DataError.
+    """
+    name = type(estimator).__name__
+    if start_from is not None and not hasattr(estimator, "train_from"):
+        raise ConfigurationError(
+            f"channel 'model' asks for incremental training, which {name} cannot do; remove the channel"
+        )
+    method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
+    wanted = {
+        "num_workers": options.num_workers,
+        "num_prefetch": options.num_prefetch,
+        "shuffle_buffer_length": options.shuffle_buffer_length,
+        "cache_data": options.cache_data,
+    }
+    takes = inspect.signature(method).parameters
+    extra = {key: value for key, value in wanted.items() if value is not None and key in takes}
+    for key in [key for key, value in wanted.items() if value is not None and key not in takes]:
+        log.warning("hyperparameter %r is not used: %s has no use for it", key, name)
+    arguments = [train] if start_from is None else [start_from, train]
+    if validation is not None and "validation_data" not in takes:
+        log.warning("channel 'validation' is not used: %s takes no validation data", name)
+    with _lightning(estimator, watch, name) as failures, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Lightning and pandas, about choices that are GluonTS's
+        try:
+            data = {"validation_data": validation} if "validation_data" in takes else {}
+            predictor = method(*arguments, **data, **extra)
+        except ShellError:
+            raise
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise _sentence(failures[0], name) from failures[0]
+    return predictor
+
+
+def _sentence(error: BaseException, name: str) -> ShellError:
+    reason = " ".join(str(error).split())
+    if "idle transformation calls" in reason:
+        return DataError(
+            f"channel 'train': {name} finds no window to train on; series must be longer, "
+            "or context_length and prediction_length shorter"
+        )
+    if "Error(s) in loading state_dict" in reason:
+        return ConfigurationError(
+            f"channel 'model': that model has another architecture than {name} with these hyperparameters: {reason[:400]}"
+        )
+    if isinstance(error, AssertionError) and not reason:
+        reason = "an assertion without a message; the traceback says where"
+    return ModelError(f"{name} failed in training: {type(error).__name__}: {reason[:700]}")
+
+
+@contextmanager
+def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[BaseException]]:
+    """Equips an estimator that trains with Lightning; yields the list of what went wrong inside fit."""
+    failures: list[BaseException] = []
+    trainer_kwargs = getattr(estimator, "trainer_kwargs", None)
+    if not isinstance(trainer_kwargs, dict):
+        if watch.early_stopping_patience is not None:
+            raise ConfigurationError(f"hyperparameter 'early_stopping_patience' is not known to {name}")
+        yield failures
+        return
+    from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+    class Witness(Callback):
+        def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+            failures.append(exception)
+
+    for noisy in ("lightning.pytorch", "lightning.fabric", "lightning", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    callbacks = [Witness(), epoch_log(Callback, watch.host)]
+    if watch.early_stopping_patience is not None:
+        log.info("Using early stopping with patience %d", watch.early_stopping_patience)
+        callbacks.append(EarlyStopping("train_loss", patience=watch.early_stopping_patience, check_on_train_epoch_end=True))
+    with tempfile.TemporaryDirectory(prefix="lightning-") as folder:
+        defaults = {
+            "default_root_dir": folder,
+            "logger": False,
+            "enable_progress_bar": watch.progress_bar,
+            "enable_model_summary": watch.progress_bar,
+        }
+        estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}
+        yield failures
+
+
+def epoch_log(base: type, host: str) -> Any:
+    """A Lightning callback that writes DeepAR's lines: loss, progress and throughput of each epoch, and the best loss.
+
+    They are what DeepAR's log has, since tuning jobs and CloudWatch find numbers in it by regular expression.
+    """
+
+    class EpochLog(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.started, self.records, self.best, self.best_epoch = 0.0, 0, float("inf"), 0
+
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            self.started, self.records = time.monotonic(), 0
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            first = next(iter(batch.values())) if isinstance(batch, dict) else batch
+            self.records += len(first)
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            epoch, seconds = trainer.current_epoch, time.monotonic() - self.started
+            losses = {key: float(value) for key, value in trainer.callback_metrics.items()}
+            train, validation = losses.get("train_loss"), losses.get("val_loss")
+            log.info(
+                "Epoch[%d] train loss %s, validation loss %s, %.1f seconds",
+                epoch, _plain(train), _plain(validation), seconds,
+            )  # fmt: skip
+            if train is not None:
+                log.info("#quality_metric: host=%s, epoch=%d, train loss <loss>=%s", host, epoch, _plain(train))
+                if train < self.best:
+                    self.best, self.best_epoch = train, epoch
+            if validation is not None:
+                log.info("#quality_metric: host=%s, epoch=%d, validation loss <loss>=%s", host, epoch, _plain(validation))
+            if (trainer.max_epochs or 0) > 0:
+                done = 100 * (epoch + 1) / trainer.max_epochs
+                log.info("#progress_metric: host=%s, completed %s %% of epochs", host, _plain(round(done, 2)))
+            rate = self.records / max(seconds, 1e-9)
+            log.info("#throughput_metric: host=%s, train throughput=%s records/second", host, _plain(round(rate, 2)))
+
+        def on_train_end(self, trainer: Any, module: Any) -> None:
+            if self.best < float("inf"):
+                log.info("Final loss: %s (occurred at epoch %d)", _plain(self.best), self.best_epoch)
+                log.info("#quality_metric: host=%s, train final_loss <loss>=%s", host, _plain(self.best))
+
+    return EpochLog()
+
+
+def _plain(value: float | None) -> str:
+    """Plain decimal notation: users' regular expressions read `1e-05` as 1."""
+    return "none" if value is None else np.format_float_positional(value, trim="0")
