@@ -146,6 +146,20 @@ def test_equals_gluonts_on_awkward_series(freq, prediction_length):
     assert np.isinf(found.items["MASE"]).any()
 
 
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        SeasonalNaivePredictor(prediction_length=7, season_length=3),
+        ConstantValuePredictor(prediction_length=7, value=0.0),
+        ConstantValuePredictor(prediction_length=7, value=np.inf),
+        NPTSPredictor(prediction_length=7, context_length=9),
+    ],
+    ids=["naive", "zero", "infinite", "npts"],
+)
+def test_equals_gluonts_for_forecasters_on_awkward_series(predictor):
+    assert_same(awkward("D", 7), predictor, 7, "D")
+
+
 @pytest.mark.parametrize("quantiles", [(0.5,), ("0.05", "p95"), (0.01, 0.123, 0.99), ("0.10", 0.5, 1.0)])
 def test_equals_gluonts_for_other_quantiles(quantiles):
     dataset = awkward("M", 6)
