@@ -8,7 +8,7 @@
     │   ├── CodeChannelError       the user's code cannot be unpacked or installed
     │   └── RequestError           an HTTP request; the status rides on the class
     │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, LengthRequired 411,
-    │       └── TooLarge 413, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
+    │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
     ├── NotImplementedByServer     a transfer coding that we do not have; HTTP 501
     ├── Overloaded                 too much is waiting already; HTTP 503 with Retry-After
@@ -81,6 +81,10 @@ class LengthRequired(RequestError):
 
 class TooLarge(RequestError):
     status = 413
+
+
+class TargetTooLong(RequestError):
+    status = 414
 
 
 class UnsupportedMediaType(RequestError):

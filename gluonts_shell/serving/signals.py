@@ -1,0 +1,51 @@
+"""Signals as data: a handler only records, the loop that polls `descriptor` acts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """Asked to stop while loading. Not an Exception, so that what is being loaded does not swallow it."""
+
+
+class Signals:
+    """Records signals and makes `descriptor` readable; whoever polls it acts. While `interrupt`, also raises."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.interrupt = True
+        self.descriptor, self.writer = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self.writer, False)
+
+    def record(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what the interpreter passes
+        if number == signal.SIGCHLD:
+            return
+        self.received.append(number)
+        if self.interrupt:
+            raise Interrupted
+
+    def drain(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, 4096)
+
+
+@contextmanager
+def recorded(*numbers: int) -> Iterator[Signals]:
+    signals = Signals()
+    before = {number: signal.signal(number, signals.record) for number in numbers}
+    wakeup = signal.set_wakeup_fd(signals.writer, warn_on_full_buffer=False)
+    try:
+        yield signals
+    finally:
+        signals.interrupt = False
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(signals.descriptor)
+        os.close(signals.writer)

@@ -1,0 +1,275 @@
+"""Bind once, load once, fork the workers, keep them alive, end them in good order.
+
+It knows processes and signals and refuses to know HTTP and models: both are handed in. The parent starts no thread and
+predicts nothing, because a process that is forked after that may deadlock. As process 1 of a container it reaps
+whatever is left to it.
+
+    bind       a port that is taken is known before minutes are spent on the model
+    load       in the parent, so that the workers share the pages; a SIGTERM here ends the process at once, status 0
+    listen     only now: until the model is there a health check is refused at once instead of kept waiting
+    fork       each worker builds its application itself: threads and locks do not survive a fork
+    watch      a dead worker is replaced, a worker that hangs is killed; workers that never get ready end it, status 1
+    drain      SIGTERM or SIGINT: workers answer what they have; status 0. A second signal kills them, 128 + its number
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import inf
+
+from gluonts_shell.errors import ConfigurationError, ShellError
+from gluonts_shell.serving.server import App, Limits, Server
+from gluonts_shell.serving.signals import Interrupted, Signals, recorded
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024  # 300 clients at once lose nothing; the kernel cuts it to somaxconn
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+START_ATTEMPTS = 5  # workers in a row that die before they are ready
+HANG_SECONDS = 120  # twice what SageMaker waits for an answer
+KILL_MARGIN = 1.0  # seconds that a worker has, after it should have ended, before it is killed
+HOPELESS = 3  # a worker's exit status that says: another try would fail too
+SWITCH_INTERVAL = 0.001  # /ping waits this long, not 5 ms, for each thread that computes
+
+Load = Callable[[], Callable[[], App]]
+
+
+def run(
+    *,
+    address: str,
+    port: int,
+    workers: int,
+    load: Load,
+    limits: Limits | None = None,
+    drain_seconds: float = 25.0,
+    announce: Callable[[int], None],
+    preload: bool = True,
+) -> int:
+    """Serve until a signal; returns the exit status.
+
+    load: loads the model and returns what each worker calls, after the fork, to build its application.
+    announce: is called once with the port, when every worker is ready.
+    preload: False if the loaded model cannot be forked (an accelerator, or not Linux): then one worker loads it itself.
+
+    Raises ConfigurationError if the port cannot be bound, and whatever `load` raises.
+    """
+    listener = bind(address, port)
+    with recorded(*STOP_SIGNALS, signal.SIGCHLD) as signals:
+        try:
+            factory = load() if preload else None
+        except Interrupted:
+            return 0
+        if signals.received:
+            return 0
+        signals.interrupt = False
+        with _refusal_told(f"{address}:{port}"):
+            listener.listen(BACKLOG)
+        gc.collect()
+        gc.freeze()  # so that no collection in a worker writes to the pages that it shares
+
+        def make() -> App:
+            return factory() if factory is not None else load()()
+
+        pool = Pool(listener, make, limits or Limits(), drain_seconds, workers if preload else 1)
+        return pool.run(signals, announce)
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet. Raises ConfigurationError, with the reason."""
+    with _refusal_told(f"{address}:{port}"):
+        family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        # a worker that loses the race for a connection must not sleep in accept, deaf to signals
+        listener.setblocking(False)
+        return listener
+
+
+@contextmanager
+def _refusal_told(place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"cannot serve on {place}: {error.strerror or error}") from None
+
+
+@dataclass
+class Worker:
+    """A child of ours. It writes into `pipe` when it is ready and then at every tick."""
+
+    pid: int
+    pipe: int
+    ready: bool = False
+    silent: int = 0
+
+    def listen(self) -> None:
+        with suppress(BlockingIOError):
+            if os.read(self.pipe, 4096):
+                self.ready, self.silent = True, 0
+
+
+class Pool:
+    """The workers: how they are started, watched and ended."""
+
+    def __init__(
+        self, listener: socket.socket, make: Callable[[], App], limits: Limits, drain_seconds: float, size: int
+    ) -> None:
+        self.listener, self.make, self.limits = listener, make, limits
+        self.drain_seconds, self.size = drain_seconds, size
+        self.workers: dict[int, Worker] = {}
+        self.failures = 0
+        self.next_start = -inf
+        self.hopeless = ""
+        self.stopping = False
+        # nothing is ever written: workers see its end when the last writer, this process, has gone
+        self.lifeline, self.lifeline_writer = os.pipe()
+
+    def run(self, signals: Signals, announce: Callable[[int], None]) -> int:
+        announced = False
+        ticked = time.monotonic()
+        while not signals.received:
+            while len(self.workers) < self.size and time.monotonic() >= self.next_start:
+                self._start()
+            self._wait(signals)
+            for worker in self.workers.values():
+                worker.listen()
+            self._reap()
+            if self.hopeless:
+                log.error("%s; giving up", self.hopeless)
+                self._signal(signal.SIGKILL)
+                return 1
+            if not announced and sum(worker.ready for worker in self.workers.values()) == self.size:
+                announced = True
+                announce(self.listener.getsockname()[1])
+            if time.monotonic() - ticked >= 1.0:
+                ticked = time.monotonic()
+                self._kill_hanging()
+        return self._stop(signals)
+
+    def _wait(self, signals: Signals) -> None:
+        """Until a signal, a worker's first word, or the next thing to do."""
+        pause = 1.0
+        if len(self.workers) < self.size:
+            pause = min(pause, max(0.0, self.next_start - time.monotonic()))
+        starting = [worker.pipe for worker in self.workers.values() if not worker.ready]
+        select.select([signals.descriptor, *starting], [], [], pause)
+        signals.drain()
+
+    def _start(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # a signal between the fork and the child's own handlers would be told to the parent's
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+        pid = os.fork()
+        if pid == 0:
+            os.close(self.lifeline_writer)
+            os.close(reader)
+            for worker in self.workers.values():
+                os.close(worker.pipe)
+            self._work(writer)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+        os.close(writer)
+        self.workers[pid] = Worker(pid, reader)
+
+    def _work(self, writer: int) -> None:
+        """The life of a worker; never returns."""
+        status = 1
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent will tell us
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            with recorded(signal.SIGTERM) as signals:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+                sys.setswitchinterval(SWITCH_INTERVAL)
+                server = Server(self.listener, self.make(), self.limits)
+                signals.interrupt = False
+
+                def tick() -> None:
+                    with suppress(OSError):
+                        os.write(writer, b".")
+
+                server.serve(signals.descriptor, self.lifeline, tick=tick)
+                cut = server.drain(self.drain_seconds)
+                if cut:
+                    log.warning("%d connections were cut off after %g s", cut, self.drain_seconds)
+            status = 0
+        except Interrupted:
+            status = 0
+        except ShellError as error:
+            log.error("%s", error)
+            status = HOPELESS
+        except BaseException:
+            log.exception("worker %d failed", os.getpid())
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)  # not the parent's clean-up a second time
+
+    def _reap(self) -> None:
+        """Every child that ended, those that process 1 inherited too."""
+        while True:
+            try:
+                pid, code = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.workers.pop(pid, None)
+            if worker is not None:
+                worker.listen()
+                os.close(worker.pipe)
+                self._mourn(worker, os.waitstatus_to_exitcode(code))
+
+    def _mourn(self, worker: Worker, status: int) -> None:
+        how = f"exit status {status}"
+        if status < 0:
+            how = f"signal {-status}" + (", perhaps out of memory" if -status == signal.SIGKILL else "")
+        self.failures = 0 if worker.ready else self.failures + 1
+        if self.stopping:
+            return
+        log.warning("worker %d ended (%s)%s", worker.pid, how, "" if worker.ready else " before it was ready")
+        if status == HOPELESS or self.failures >= START_ATTEMPTS:
+            self.hopeless = f"workers do not start ({how})"
+        self.next_start = time.monotonic() + 0.1 * 2**self.failures
+
+    def _kill_hanging(self) -> None:
+        """Silence is counted in our own ticks, so that a pause of the whole container kills nobody."""
+        for worker in self.workers.values():
+            worker.silent += worker.ready
+            if worker.silent > HANG_SECONDS:
+                log.error("worker %d has been silent for %d s; killing it", worker.pid, HANG_SECONDS)
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _stop(self, signals: Signals) -> int:
+        self.stopping = True
+        self.listener.close()
+        log.info("stopping: %d workers finish what they have", len(self.workers))
+        self._signal(signal.SIGTERM)
+        end = time.monotonic() + self.drain_seconds + KILL_MARGIN
+        while self.workers:
+            self._reap()
+            if len(signals.received) > 1 or time.monotonic() > end:
+                self._signal(signal.SIGKILL)
+            if self.workers:
+                select.select([signals.descriptor], [], [], 0.1)
+                signals.drain()
+        return 128 + signals.received[1] if len(signals.received) > 1 else 0
+
+    def _signal(self, number: int) -> None:
+        for pid in self.workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
