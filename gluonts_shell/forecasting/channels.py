@@ -160,7 +160,7 @@ class Channel:
             for number, row in rows(file, kind):
                 try:
                     entry = reader.entry(labels.replaced(row) if labels is not None else row, self.freq)
-                except instances.Fault as fault:
+                except instances.FieldError as fault:
                     raise DataError(f"{_where(file, noun, number, row)}: {_field(str(fault))}") from None
                 if entry["item_id"] is None:
                     entry["item_id"] = f"{file.name}:{number}"
@@ -187,7 +187,7 @@ class _Labels:
                 category = known.setdefault(category, len(known))
             elif position in self.found:
                 text = f"{name}[{position}] is {instances.quoted(category)}, expected text as in the series before"
-                raise instances.Fault(text)
+                raise instances.FieldError(text)
             numbers.append(category)
         return {**row, name: numbers}
 

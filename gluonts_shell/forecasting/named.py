@@ -19,9 +19,9 @@ from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
 from gluonts_shell.forecasting.configuration import MAX_PREDICTION_LENGTH
+from gluonts_shell.forecasting.fields import quoted
 from gluonts_shell.forecasting.forecaster import SHORT_NAMES, class_path, resolve
-from gluonts_shell.forecasting.instances import quoted
-from gluonts_shell.forecasting.routing import constructor_parameters, construct, required_parameters
+from gluonts_shell.forecasting.routing import construct, constructor_parameters, required_parameters
 from gluonts_shell.forecasting.values import Unfit, fit
 from gluonts_shell.messages import Configuration
 
@@ -74,7 +74,7 @@ class Rule:
 
 
 def build(configuration: Configuration, rule: Rule | None) -> Predictor:
-    """The predictor that the configuration names, with all its parameters; `rule` is None for the operator's own choice.
+    """The predictor that the configuration names, with all its parameters; no `rule` for the operator's own choice.
 
     Raises RequestError with the parameter, what was found and what was expected.
     """
@@ -101,7 +101,8 @@ def build(configuration: Configuration, rule: Rule | None) -> Predictor:
     length = getattr(predictor, "prediction_length", None)
     if not isinstance(length, int) or not 0 < length <= MAX_PREDICTION_LENGTH:
         raise RequestError(
-            f"{kind.__name__} has prediction_length {quoted(length)}, expected a whole number from 1 to {MAX_PREDICTION_LENGTH}"
+            f"{kind.__name__} has prediction_length {quoted(length)}, expected a whole number "
+            f"from 1 to {MAX_PREDICTION_LENGTH}"
         )
     return predictor
 

@@ -23,8 +23,8 @@ def prediction(forecast: Forecast, configuration: Configuration) -> Prediction:
         return _of_samples(_univariate(forecast.samples, forecast), configuration)
     if "samples" in wanted:
         raise RequestError(
-            f"configuration.output_types asks for 'samples', but this model's forecasts ({type(forecast).__name__}) have none; "
-            "ask for 'mean' or 'quantiles'"
+            f"configuration.output_types asks for 'samples', but this model's forecasts are of type "
+            f"{type(forecast).__name__}, which has none; ask for 'mean' or 'quantiles'"
         )
     found = Prediction()
     if "mean" in wanted:
@@ -66,8 +66,9 @@ def _quantile(forecast: Forecast, level: float, configuration: Configuration) ->
         if level in stored:  # under its own key: GluonTS does not find '0.10' when it looks for '0.1'
             return forecast.forecast_array[forecast.forecast_keys.index(stored[level])]
         if len(stored) < 2:  # nothing to interpolate between, where GluonTS answers NaN
+            known = ", ".join(stored.values()) or "a mean"
             raise RequestError(
-                f"configuration.quantiles asks for {level:g}, but this model's forecasts have only {', '.join(stored.values()) or 'a mean'}"
+                f"configuration.quantiles asks for {level:g}, but this model's forecasts have only {known}"
             )
     try:
         return forecast.quantile(level)
@@ -83,10 +84,11 @@ def _row(values: Any, forecast: Forecast) -> list[float]:
 
 
 def _univariate(samples: np.ndarray, forecast: Forecast) -> np.ndarray:
-    if samples.ndim == 2:
-        return samples
+    """(samples, prediction_length) floats, also where the model has one target dimension as an axis of its own."""
     if samples.ndim == 3 and samples.shape[2] == 1:
-        return samples[:, :, 0]
+        samples = samples[:, :, 0]
+    if samples.ndim == 2:
+        return samples if samples.dtype.kind == "f" else samples.astype(float)
     raise RequestError(
         f"this model's forecasts ({type(forecast).__name__}) have several dimensions, which the answer has no place for"
     )

@@ -20,7 +20,7 @@ from gluonts.model.predictor import Predictor
 from gluonts_shell.errors import ModelError, RequestError
 from gluonts_shell.forecasting import configuration as configurations
 from gluonts_shell.forecasting.artifact import Contract, Features
-from gluonts_shell.forecasting.frequency import equivalent
+from gluonts_shell.forecasting.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.instances import Reader
 from gluonts_shell.forecasting.named import Recent, Rule, build
 from gluonts_shell.forecasting.outputs import prediction
@@ -46,7 +46,8 @@ class Model:
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
         batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
         reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
-        return cls(predictor, freq, reader, takes(predictor.predict, "num_samples"), batches)
+        draws = "num_samples" in inspect.signature(predictor.predict).parameters
+        return cls(predictor, freq and period_alias(freq), reader, draws, batches)
 
     def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
@@ -98,7 +99,7 @@ class Forecasting:
         known = self._trained.freq
         if known is None and found.freq is None:
             raise RequestError(
-                "configuration.freq is missing: the model does not tell its frequency; expected a text such as 'h' or 'D'"
+                "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
             )
         if known is not None and found.freq is not None and not equivalent(known, found.freq):
             raise RequestError(f"configuration.freq is {found.freq!r}, but the model was trained with {known!r}")
@@ -139,16 +140,11 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
         (rows, MAX_ANSWERED, "values in the answer"),
         (configuration.num_samples * model.draws, MAX_DRAWN, "values to be drawn"),
     ):
-        if instances * steps * count > limit:
+        if (found := instances * steps * count) > limit:
             raise RequestError(
-                f"the request asks for {instances * steps * count} {what} ({instances} instances x {steps} steps x {count}), "
+                f"the request asks for {found} {what} ({instances} instances x {steps} steps x {count}), "
                 f"expected at most {limit}; send fewer instances a request, or ask for less"
             )
-
-
-def takes(function: Any, name: str) -> bool:
-    parameters = inspect.signature(function).parameters
-    return name in parameters
 
 
 def start_worker(threads: int) -> None:

@@ -1,0 +1,93 @@
+"""What answers /invocations: for an endpoint a request of instances, for a batch transform job a body of lines.
+
+Both leave one line in the log, which tells sizes and times and nothing of the customer's data.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gluonts_shell.messages import Prediction, Service
+from gluonts_shell.serving import codec
+from gluonts_shell.serving.batching import Batcher
+from gluonts_shell.serving.refusal import refuse
+from gluonts_shell.serving.connection import Request, Response
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Note:
+    """What is known of a request when its line is logged."""
+
+    instances: int = 0
+    shortest: int = 0
+    longest: int = 0
+    joined: int = 1
+
+
+class Endpoint:
+    """DeepAR's protocol: a request of instances in, as many predictions out."""
+
+    def __init__(self, service: Service, batcher: Batcher[Prediction]) -> None:
+        self._service = service
+        self._batcher = batcher
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Raises UnsupportedMediaType and NotAcceptable."""
+        codec.answer_type(headers.get("accept"), codec.request_type(headers.get("content-type")))
+
+    def __call__(self, request: Request) -> Response:
+        note = Note()
+        return logged(lambda: self._answer(request, note), note)
+
+    def _answer(self, request: Request, note: Note) -> Response:
+        kind = codec.request_type(request.headers.get("content-type"))
+        answer = codec.answer_type(request.headers.get("accept"), kind)
+        payload = codec.parse(request.body, kind)
+        note.instances = len(payload.instances)
+        configuration = self._service.configure(payload.configuration)
+        call = self._service.prepare(payload.instances, configuration)
+        if call.lengths:
+            note.shortest, note.longest = min(call.lengths), max(call.lengths)
+        predictions, note.joined = self._batcher.submit(call, request.alive, request.arrived)
+        return Response(200, codec.encode(predictions, answer), (("Content-Type", answer),))
+
+
+class Transform:
+    """A batch transform job's protocol: lines in, as many lines out.
+
+    answer: the policy, bytes to bytes. Jobs often send no Content-Type, or one of another container, and an Accept
+    that fits nothing; what they send is lines all the same.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self._lines = answer
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Takes everything."""
+
+    def __call__(self, request: Request) -> Response:
+        note = Note(instances=request.body.count(b"\n") + 1)
+        return logged(lambda: Response(200, self._lines(request.body), (("Content-Type", codec.JSON_LINES),)), note)
+
+
+def logged(answer: Callable[[], Response], note: Note) -> Response:
+    started = time.perf_counter()
+    try:
+        response = answer()
+    except (Exception, SystemExit) as error:
+        response = refuse(error)
+    log.info(
+        "invocation: status %d, %d instances of %d to %d values, %.1f ms, %d joined",
+        response.status,
+        note.instances,
+        note.shortest,
+        note.longest,
+        1000 * (time.perf_counter() - started),
+        note.joined,
+    )
+    return response
