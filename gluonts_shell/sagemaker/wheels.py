@@ -1,0 +1,134 @@
+"""Wheels and source distributions as files: their names, what they need, and whether this Python takes them.
+
+It runs nothing and installs nothing; `pip` does. The naming rules are those of `packaging`, which is imported only
+once there is a file to name.
+"""
+
+from __future__ import annotations
+
+import email
+import logging
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A file that pip can install; `name` is normalized, `label` is what messages call it."""
+
+    name: str
+    version: Version
+    path: Path
+    label: str
+    fits: bool = True
+
+    @classmethod
+    def parse(cls, path: Path, label: str) -> Distribution | None:
+        """None if the file's name is not that of a wheel or a source distribution."""
+        from packaging.tags import sys_tags
+        from packaging.utils import (
+            InvalidSdistFilename,
+            InvalidWheelFilename,
+            parse_sdist_filename,
+            parse_wheel_filename,
+        )
+
+        try:
+            if path.suffix == ".whl":
+                name, version, _, tags = parse_wheel_filename(path.name)
+                return cls(name, version, path, label, not tags.isdisjoint(sys_tags()))
+            name, version = parse_sdist_filename(path.name)
+            return cls(name, version, path, label)
+        except (InvalidWheelFilename, InvalidSdistFilename):
+            return None
+
+    def requires(self) -> list[str]:
+        """The Requires-Dist lines of a wheel; nothing is known of a source distribution before it is built."""
+        if self.path.suffix != ".whl":
+            return []
+        with zipfile.ZipFile(self.path) as wheel:
+            name = next((name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")), None)
+            return email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", []) if name else []
+
+
+def normalized(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
+
+
+def container() -> str:
+    """What a wheel for this container is tagged with, as in `cp311, manylinux_2_36_x86_64`."""
+    from packaging.tags import interpreter_name, interpreter_version, platform_tags
+
+    return f"{interpreter_name()}{interpreter_version()}, {next(iter(platform_tags()))}"
+
+
+def installed() -> dict[str, Version]:
+    """Normalized name -> version of what this environment has."""
+    from packaging.version import InvalidVersion, Version
+
+    found: dict[str, Version] = {}
+    for distribution in metadata.distributions():
+        try:
+            found.setdefault(normalized(distribution.metadata["Name"]), Version(distribution.version))
+        except (InvalidVersion, TypeError):  # a damaged installation of something else
+            continue
+    return found
+
+
+def newest(distributions: Iterable[Distribution]) -> list[Distribution]:
+    """One for each name: what fits this Python before what does not, then the highest version, then the last one.
+
+    Two that differ in more than their tags are warned of, with the names of both.
+    """
+    chosen: dict[str, Distribution] = {}
+    for found in distributions:
+        other = chosen.setdefault(found.name, found)
+        if other is found:
+            continue
+        better, worse = (other, found) if (other.fits, other.version) > (found.fits, found.version) else (found, other)
+        chosen[found.name] = better
+        if better.fits == worse.fits:
+            log.warning("%r and %r both install %r: %r is taken", worse.label, better.label, found.name, better.label)
+    return list(chosen.values())
+
+
+def missing(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
+    """Of the requirements `wanted` and all that they need: what is neither in `supply` nor in this environment."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    here = installed()
+    absent: dict[str, None] = {}
+    seen: set[tuple[str, str]] = set()
+    queue = [(text.split(" --hash")[0], "") for text in wanted]
+    for text, extra in queue:  # which grows
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:  # a URL or an option; pip's own message tells
+            continue
+        if (text, extra) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": extra})):
+            continue
+        seen.add((text, extra))
+        name = normalized(requirement.name)
+        fitting = [one for one in supply if one.name == name and one.fits and _allows(requirement, one.version)]
+        if fitting:
+            needs = max(fitting, key=lambda one: one.version).requires()
+            queue += [(line, extra) for line in needs for extra in ("", *requirement.extras)]
+        elif name not in here or not _allows(requirement, here[name]):
+            absent[f"{requirement.name}{requirement.specifier}"] = None
+    return list(absent)
+
+
+def _allows(requirement: Requirement, version: Version) -> bool:
+    return requirement.specifier.contains(version, prereleases=True)
