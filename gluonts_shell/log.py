@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
+import stat
 import sys
 import warnings
+from contextlib import suppress
+from typing import TextIO
 
 
 def configure(level: str = "INFO") -> None:
@@ -18,3 +23,32 @@ def configure(level: str = "INFO") -> None:
     logging.captureWarnings(True)
     # what these libraries say of each other's spellings is for their developers, not for who reads a job's log
     warnings.filterwarnings("ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$")
+
+
+def never_wait() -> None:
+    """From now on lines are lost, not waited for, while nobody reads the stream: a server must answer all the same."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            with suppress(OSError, ValueError, AttributeError):  # no stream, or one without a descriptor
+                handler.setStream(Unwaiting(handler.stream))
+
+
+class Unwaiting:
+    """A text stream on the same file as another, without its buffer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.descriptor = stream.fileno()
+        mode = os.fstat(self.descriptor).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            # opened once more, since O_NONBLOCK would hold for everybody who shares the open file
+            with suppress(OSError):
+                self.descriptor = os.open(f"/dev/fd/{self.descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            if select.select([], [self.descriptor], [], 0)[1]:
+                os.write(self.descriptor, text.encode(errors="replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""

@@ -9,16 +9,19 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 
+ALL_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
 class Interrupted(BaseException):
     """Asked to stop while loading. Not an Exception, so that what is being loaded does not swallow it."""
 
 
 class Signals:
-    """Records signals and makes `descriptor` readable; whoever polls it acts. While `interrupt`, also raises."""
+    """Records signals and makes `descriptor` readable; whoever polls it acts."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
-        self.interrupt = True
+        self.interrupt = False
         self.descriptor, self.writer = os.pipe()
         os.set_blocking(self.descriptor, False)
         os.set_blocking(self.writer, False)
@@ -28,6 +31,19 @@ class Signals:
             return
         self.received.append(number)
         if self.interrupt:
+            raise Interrupted
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Around a long step that polls nothing: raises Interrupted there, or at its end if the step caught that."""
+        self.interrupt = True
+        try:
+            if self.received:
+                raise Interrupted
+            yield
+        finally:
+            self.interrupt = False
+        if self.received:
             raise Interrupted
 
     def drain(self) -> None:
@@ -43,7 +59,6 @@ def recorded(*numbers: int) -> Iterator[Signals]:
     try:
         yield signals
     finally:
-        signals.interrupt = False
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)

@@ -20,26 +20,26 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 
-from gluonts_shell.errors import ConfigurationError, ShellError
-from gluonts_shell.serving.server import App, Limits, Server
-from gluonts_shell.serving.signals import Interrupted, Signals, recorded
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.log import never_wait
+from gluonts_shell.serving.server import App, Limits
+from gluonts_shell.serving.signals import ALL_SIGNALS, Interrupted, Signals, recorded
+from gluonts_shell.serving.worker import HOPELESS, flush, work
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # 300 clients at once lose nothing; the kernel cuts it to somaxconn
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RESPAWN_SECONDS = 0.1
+RESPAWN_SECONDS_MOST = 10.0
 START_ATTEMPTS = 5  # workers in a row that die before they are ready
 HANG_SECONDS = 120  # twice what SageMaker waits for an answer
 KILL_MARGIN = 1.0  # seconds that a worker has, after it should have ended, before it is killed
-HOPELESS = 3  # a worker's exit status that says: another try would fail too
-SWITCH_INTERVAL = 0.001  # /ping waits this long, not 5 ms, for each thread that computes
 
 Load = Callable[[], Callable[[], App]]
 
@@ -63,15 +63,15 @@ def run(
 
     Raises ConfigurationError if the port cannot be bound, and whatever `load` raises.
     """
+    _fill_standard_descriptors()
+    never_wait()
     listener = bind(address, port)
-    with recorded(*STOP_SIGNALS, signal.SIGCHLD) as signals:
+    with recorded(*ALL_SIGNALS) as signals:
         try:
-            factory = load() if preload else None
+            with signals.interrupting():
+                factory = load() if preload else None
         except Interrupted:
             return 0
-        if signals.received:
-            return 0
-        signals.interrupt = False
         with _refusal_told(f"{address}:{port}"):
             listener.listen(BACKLOG)
         gc.collect()
@@ -82,6 +82,13 @@ def run(
 
         pool = Pool(listener, make, limits or Limits(), drain_seconds, workers if preload else 1)
         return pool.run(signals, announce)
+
+
+def _fill_standard_descriptors() -> None:
+    """Where 0, 1 or 2 were closed, a connection would get that number and be sent what libraries print."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def bind(address: str, port: int) -> socket.socket:
@@ -113,10 +120,13 @@ class Worker:
     ready: bool = False
     silent: int = 0
 
-    def listen(self) -> None:
+    def listen(self) -> bool:
+        """Whether it has just said its first word."""
+        before = self.ready
         with suppress(BlockingIOError):
             if os.read(self.pipe, 4096):
                 self.ready, self.silent = True, 0
+        return self.ready and not before
 
 
 class Pool:
@@ -130,7 +140,6 @@ class Pool:
         self.workers: dict[int, Worker] = {}
         self.failures = 0
         self.next_start = -inf
-        self.hopeless = ""
         self.stopping = False
         # nothing is ever written: workers see its end when the last writer, this process, has gone
         self.lifeline, self.lifeline_writer = os.pipe()
@@ -143,13 +152,15 @@ class Pool:
                 self._start()
             self._wait(signals)
             for worker in self.workers.values():
-                worker.listen()
+                if worker.listen():
+                    self.failures = 0
             self._reap()
-            if self.hopeless:
-                log.error("%s; giving up", self.hopeless)
+            ready = sum(worker.ready for worker in self.workers.values())
+            if self.failures >= START_ATTEMPTS and not ready:
+                log.error("giving up: workers do not start")
                 self._signal(signal.SIGKILL)
                 return 1
-            if not announced and sum(worker.ready for worker in self.workers.values()) == self.size:
+            if ready == self.size and not announced:
                 announced = True
                 announce(self.listener.getsockname()[1])
             if time.monotonic() - ticked >= 1.0:
@@ -170,54 +181,33 @@ class Pool:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         # a signal between the fork and the child's own handlers would be told to the parent's
-        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
-        pid = os.fork()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            pid = -1
+            self._failed(f"no process could be forked: {error.strerror}")
         if pid == 0:
             os.close(self.lifeline_writer)
             os.close(reader)
             for worker in self.workers.values():
                 os.close(worker.pipe)
-            self._work(writer)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+            work(
+                listener=self.listener,
+                make=self.make,
+                limits=self.limits,
+                drain_seconds=self.drain_seconds,
+                lifeline=self.lifeline,
+                beat=writer,
+            )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
         os.close(writer)
-        self.workers[pid] = Worker(pid, reader)
-
-    def _work(self, writer: int) -> None:
-        """The life of a worker; never returns."""
-        status = 1
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent will tell us
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            with recorded(signal.SIGTERM) as signals:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
-                sys.setswitchinterval(SWITCH_INTERVAL)
-                server = Server(self.listener, self.make(), self.limits)
-                signals.interrupt = False
-
-                def tick() -> None:
-                    with suppress(OSError):
-                        os.write(writer, b".")
-
-                server.serve(signals.descriptor, self.lifeline, tick=tick)
-                cut = server.drain(self.drain_seconds)
-                if cut:
-                    log.warning("%d connections were cut off after %g s", cut, self.drain_seconds)
-            status = 0
-        except Interrupted:
-            status = 0
-        except ShellError as error:
-            log.error("%s", error)
-            status = HOPELESS
-        except BaseException:
-            log.exception("worker %d failed", os.getpid())
-        finally:
-            with suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)  # not the parent's clean-up a second time
+        if pid > 0:
+            self.workers[pid] = Worker(pid, reader)
+        else:
+            os.close(reader)
 
     def _reap(self) -> None:
         """Every child that ended, those that process 1 inherited too."""
@@ -238,13 +228,20 @@ class Pool:
         how = f"exit status {status}"
         if status < 0:
             how = f"signal {-status}" + (", perhaps out of memory" if -status == signal.SIGKILL else "")
-        self.failures = 0 if worker.ready else self.failures + 1
         if self.stopping:
             return
-        log.warning("worker %d ended (%s)%s", worker.pid, how, "" if worker.ready else " before it was ready")
-        if status == HOPELESS or self.failures >= START_ATTEMPTS:
-            self.hopeless = f"workers do not start ({how})"
-        self.next_start = time.monotonic() + 0.1 * 2**self.failures
+        if worker.ready:
+            log.warning("worker %d ended (%s); starting another", worker.pid, how)
+            self.next_start = time.monotonic() + RESPAWN_SECONDS
+        else:
+            self._failed(f"worker {worker.pid} ended before it was ready ({how})")
+            if status == HOPELESS:
+                self.failures = START_ATTEMPTS
+
+    def _failed(self, what: str) -> None:
+        log.warning("%s", what)
+        self.failures += 1
+        self.next_start = time.monotonic() + min(RESPAWN_SECONDS * 2**self.failures, RESPAWN_SECONDS_MOST)
 
     def _kill_hanging(self) -> None:
         """Silence is counted in our own ticks, so that a pause of the whole container kills nobody."""
@@ -261,12 +258,12 @@ class Pool:
         self._signal(signal.SIGTERM)
         end = time.monotonic() + self.drain_seconds + KILL_MARGIN
         while self.workers:
-            self._reap()
             if len(signals.received) > 1 or time.monotonic() > end:
+                log.warning("killing %d workers that have not finished", len(self.workers))
                 self._signal(signal.SIGKILL)
-            if self.workers:
-                select.select([signals.descriptor], [], [], 0.1)
-                signals.drain()
+            select.select([signals.descriptor], [], [], 0.1)
+            signals.drain()
+            self._reap()
         return 128 + signals.received[1] if len(signals.received) > 1 else 0
 
     def _signal(self, number: int) -> None:
