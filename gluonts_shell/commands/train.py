@@ -6,6 +6,7 @@ The story is told here and nowhere else; what each step does is in the packages 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -33,7 +34,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     try:
-        code_channel.activate(paths.data / "code", paths.code, settings, copy_to=paths.model / "code")
+        code_channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
         _train(TrainingJob.read(paths), paths, settings)
     except Exception as error:
         return failure.report(error, paths.failure)
@@ -73,8 +74,8 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             predictor = training.fit(forecaster, data.train, data.validation, plan.options, watch, previous)
     elif "model" in job.channels:
         raise ConfigurationError(
-            f"channel 'model' asks for incremental training, but {plan.kind.__name__} is a predictor, which is not trained; "
-            "remove the channel"
+            f"channel 'model' asks for incremental training, but {plan.kind.__name__} is a predictor, "
+            "which is not trained; remove the channel"
         )
     artifact.save(predictor, plan.contract(predictor, data, settings), paths.model)
     log.info("model written to %s", paths.model)
@@ -116,9 +117,8 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) ->
             log.warning("%s", warning)
         for line in evaluation.log_lines(scores, host):
             log.info("%s", line)
-        for folder in (paths.output_data, paths.model):
-            folder.mkdir(parents=True, exist_ok=True)
-            evaluation.write(scores, folder)
+        paths.output_data.mkdir(parents=True, exist_ok=True)
+        evaluation.write(scores, paths.output_data, paths.model)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise
