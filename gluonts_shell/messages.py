@@ -58,8 +58,10 @@ class Call:
 class Service(Protocol):
     """What the server needs of a model. `forecasting.prediction` implements it; tests have fakes."""
 
-    joins: bool
-    """Whether calls with equal configuration gain by joining one predict (torch models do)."""
+    @property
+    def joins(self) -> bool:
+        """Whether calls with equal configuration gain by joining one predict (torch models do)."""
+        ...
 
     def configure(self, configuration: Mapping[str, Any]) -> Configuration:
         """Check a request's configuration object. Raises RequestError."""

@@ -120,13 +120,18 @@ def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
             os.replace(file, target)
 
 
+def present(folder: Path) -> bool:
+    """Whether the folder holds a model, of today's GluonTS or of an old one."""
+    return (folder / "gluonts-config.json").exists() or (folder / "type.txt").exists()
+
+
 def load(folder: Path) -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
     Raises ModelError with a sentence if the folder holds no model or one that does not load.
     """
     config = folder / "gluonts-config.json"
-    if not config.exists() and not (folder / "type.txt").exists():
+    if not present(folder):
         raise ModelError(f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there")
     try:
         name = json.loads(config.read_text())["type"] if config.exists() else (folder / "type.txt").read_text().strip()

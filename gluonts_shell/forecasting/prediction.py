@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ModelError, RequestError
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting import configuration as configurations
 from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.forecaster import class_path, resolve
 from gluonts_shell.forecasting.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.instances import Reader
 from gluonts_shell.forecasting.named import Recent, Rule, build
@@ -61,15 +62,27 @@ class Model:
 class Forecasting:
     """The service: a trained model, requests that name a predictor, or both.
 
-    contract: of the trained model. default: the forecaster of requests that name none, where there is no model.
+    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model.
     """
 
     def __init__(self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: str | None = None) -> None:
+        self.contract = trained[1] if trained else None
         self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
         self._rule = rule
         self._default = default
         self._named = Recent(self._build)
         self._configurations: dict[str, Configuration] = {}
+
+    @property
+    def description(self) -> str:
+        """For the log: what is served."""
+        if self.contract is None:
+            return f"requests for {self._default or 'the forecasters that they name'}"
+        made = ", ".join(f"{name} {version}" for name, version in self.contract.versions.items())
+        freq = self.contract.freq or "unknown (requests must tell it)"
+        return f"{self.contract.forecaster} (freq {freq}, prediction_length {self.contract.prediction_length}" + (
+            f", trained with {made})" if made else ")"
+        )
 
     @property
     def joins(self) -> bool:
@@ -129,6 +142,17 @@ class Forecasting:
     def _build(self, configuration: Configuration) -> Model:
         rule = None if configuration.forecaster == self._default else self._rule
         return Model.of(build(configuration, rule), configuration.freq, Features())
+
+
+def default_forecaster(name: str) -> str:
+    """The name of a class that predicts without training. Raises ConfigurationError for an Estimator."""
+    kind = resolve(name)
+    if not issubclass(kind, Predictor):
+        raise ConfigurationError(
+            f"forecaster {name!r} is an Estimator, which needs training, and there is no model; "
+            "put the trained model into the model folder, or name a Predictor"
+        )
+    return class_path(kind)
 
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:

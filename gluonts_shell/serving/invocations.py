@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from gluonts_shell.messages import Prediction, Service
 from gluonts_shell.serving import codec
 from gluonts_shell.serving.batching import Batcher
-from gluonts_shell.serving.refusal import refuse
 from gluonts_shell.serving.connection import Request, Response
+from gluonts_shell.serving.refusal import refuse
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,11 @@ class Endpoint:
 class Transform:
     """A batch transform job's protocol: lines in, as many lines out.
 
-    answer: the policy, bytes to bytes. Jobs often send no Content-Type, or one of another container, and an Accept
-    that fits nothing; what they send is lines all the same.
+    answer: the policy, bytes to bytes; its second argument tells whether somebody still waits. Jobs often send no
+    Content-Type, or one of another container, and an Accept that fits nothing; what they send is lines all the same.
     """
 
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+    def __init__(self, answer: Callable[[bytes, Callable[[], bool]], bytes]) -> None:
         self._lines = answer
 
     def check(self, headers: Mapping[str, str]) -> None:
@@ -72,7 +72,9 @@ class Transform:
 
     def __call__(self, request: Request) -> Response:
         note = Note(instances=request.body.count(b"\n") + 1)
-        return logged(lambda: Response(200, self._lines(request.body), (("Content-Type", codec.JSON_LINES),)), note)
+        return logged(
+            lambda: Response(200, self._lines(request.body, request.alive), (("Content-Type", codec.JSON_LINES),)), note
+        )
 
 
 def logged(answer: Callable[[], Response], note: Note) -> Response:

@@ -1,0 +1,161 @@
+"""JOURNEY 2: code channel -> model -> service -> app -> workers on one socket, for an endpoint or a batch job.
+
+The story is told here and nowhere else; what each step does is in the packages that it calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gluonts_shell import log as logs
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.sagemaker import code_channel
+from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving import processors, supervisor
+from gluonts_shell.serving.app import App, Handler, execution_parameters
+from gluonts_shell.serving.batching import Batcher
+from gluonts_shell.serving.connection import Limits
+from gluonts_shell.serving.invocations import Endpoint, Transform
+from gluonts_shell.settings import Settings
+
+if TYPE_CHECKING:
+    from gluonts_shell.forecasting.prediction import Forecasting
+    from gluonts_shell.messages import Configuration
+    from gluonts_shell.serving.outcomes import Outcome
+    from gluonts_shell.serving.transform import Batch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """workers: processes; threads: native ones of each; forks: whether a loaded model may be shared by forking."""
+
+    workers: int
+    threads: int
+    forks: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Machine:
+        cpus = processors.available()
+        forks = sys.platform == "linux" and not processors.has_accelerator()
+        workers = (settings.workers or cpus) if forks else 1
+        return cls(workers, max(1, cpus // workers), forks)
+
+
+def run(settings: Settings) -> int:
+    """Serve what lies under settings.data_path until a signal; returns the exit status.
+
+    Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
+    """
+    logs.configure(settings.log_level)
+    paths = Paths(Path(settings.data_path))
+    code = code_channel.activate(paths.model / "code", paths.code, settings, os.environ)
+    machine = Machine.of(settings)
+    processors.limit_native_threads(machine.threads, os.environ)
+    description: list[str] = []
+
+    def load() -> Callable[[], App]:
+        service = served(settings, paths.model, code)
+        description[:] = [service.description]
+        configuration = batch_configuration(service, settings) if settings.batch else None
+        return lambda: application(service, configuration, settings, machine)
+
+    return supervisor.run(
+        address=settings.address,
+        port=settings.port,
+        workers=machine.workers,
+        load=load,
+        limits=Limits(body=settings.body_limit),
+        announce=lambda port: announce(port, machine, description),
+        preload=machine.forks,
+    )
+
+
+def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
+    """The model that is there, else the forecaster that the operator named; requests may name others."""
+    from gluonts_shell.forecasting import artifact
+    from gluonts_shell.forecasting.named import Rule
+    from gluonts_shell.forecasting.prediction import Forecasting, default_forecaster
+
+    refused = "this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
+    rule = Rule(settings.allowed_forecasters, code, refused if settings.force_static else None)
+    if artifact.present(model):
+        return Forecasting(artifact.load(model), rule)
+    if settings.force_static or not (settings.forecaster or settings.allowed_forecasters):
+        raise ConfigurationError(
+            f"there is nothing to serve: {str(model)!r} holds no model"
+            + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
+            + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
+        )
+    return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
+
+
+def application(service: Forecasting, batch: Configuration | None, settings: Settings, machine: Machine) -> App:
+    """Called in each worker, after the fork."""
+    from gluonts_shell.forecasting.prediction import start_worker
+
+    start_worker(machine.threads)
+    handler: Handler
+    if batch is not None:
+        lines = transformer(service, batch, settings, machine.threads)
+        handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
+    else:
+        handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
+    parameters = execution_parameters(
+        workers=machine.workers,
+        joins=service.joins,
+        strategy=settings.batch_strategy,
+        max_payload_in_mb=settings.max_payload_in_mb,
+        most=settings.max_concurrent_transforms,
+    )
+    return App(handler, parameters, local_endpoints=settings.local_endpoints)
+
+
+def batch_configuration(service: Forecasting, settings: Settings) -> Configuration:
+    from gluonts_shell.serving.transform import configure
+
+    return configure(service, settings.inference_config)
+
+
+def transformer(service: Forecasting, configuration: Configuration, settings: Settings, threads: int) -> Batch:
+    """A batch transform job's policy for this service. Call it before the process starts a thread or predicts."""
+    from gluonts_shell.forecasting.fallback import fallback
+    from gluonts_shell.forecasting.prediction import start_worker
+    from gluonts_shell.serving.outcomes import Isolated
+    from gluonts_shell.serving.timeout import Timed
+    from gluonts_shell.serving.transform import Batch
+
+    thorough, seconds = settings.suppress_errors, settings.batch_timeout
+    predictor: Isolated | Timed = Isolated(service.predict, thorough)
+    if seconds:
+        instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
+        predictor = Timed(
+            service.predict,
+            seconds,
+            instead,
+            label,
+            joins=service.joins,
+            thorough=thorough,
+            begin=lambda: start_worker(threads),
+        )
+    batcher: Batcher[Outcome] = Batcher(predictor.predict, joins=service.joins)
+    return Batch(
+        service.prepare,
+        lambda call, wanted: batcher.submit(call, wanted)[0],
+        configuration,
+        forward=settings.forward_fields,
+        suppress_errors=settings.suppress_errors,
+        whole=bool(seconds),
+    )
+
+
+def announce(port: int, machine: Machine, description: list[str]) -> None:
+    what = description[0] if description else "what each worker loads"
+    log.info("serving %s on port %d: workers %d, threads %d each", what, port, machine.workers, machine.threads)
