@@ -16,6 +16,7 @@ from gluonts_shell.sagemaker.pip import Pip
 # PEP 600: what runs with an older glibc runs with a newer one; pip takes the tags that it is given and no others
 MANYLINUX = re.compile(r"manylinux_2_(\d+)_(\w+)")
 OLDEST_GLIBC = 5
+LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
 def run(file: Path, output: Path, python_version: str | None, platforms: list[str]) -> int:
@@ -48,6 +49,8 @@ def expanded(platforms: list[str]) -> list[str]:
             continue
         for minor in range(int(match[1]), OLDEST_GLIBC - 1, -1):
             found[f"manylinux_2_{minor}_{match[2]}"] = None
+            if minor in LEGACY:
+                found[f"{LEGACY[minor]}_{match[2]}"] = None
     return list(found)
 
 

@@ -76,20 +76,20 @@ def suffix(name: str) -> str:
 
 
 def unpack(archive: Path, target: Path, budget: Budget, label: str = "") -> None:
-    """Unpack into the new folder `target` and charge `budget`; `label` is the archive's name in messages.
+    """Unpack into the empty folder `target` and charge `budget`; `label` is the archive's name in messages.
 
     Raises CodeChannelError if the archive is damaged, hostile or too large. What was written by then stays in `target`.
     """
     label = label or archive.name
     members = _zip if archive.name.lower().endswith(".zip") else _tar
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     try:
         _write(members(archive, target.resolve()), target.resolve(), budget)
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
-        raise CodeChannelError(f"code archive {label!r} cannot be unpacked: {reason}") from error
+        raise CodeChannelError(f"archive {label!r} cannot be unpacked: {reason}") from error
     except CodeChannelError as error:
-        raise CodeChannelError(f"code archive {label!r} is refused: {error}") from error
+        raise CodeChannelError(f"archive {label!r} is refused: {error}") from error
 
 
 def _write(members: Iterator[Member], root: Path, budget: Budget) -> None:
@@ -97,7 +97,9 @@ def _write(members: Iterator[Member], root: Path, budget: Budget) -> None:
     for member in members:
         budget.members_left -= 1
         if budget.members_left < 0:
-            raise CodeChannelError(f"there are more than {MAX_MEMBERS} members in all archives of the channel together")
+            raise CodeChannelError(
+                f"there are more than {MAX_MEMBERS} members, counted over all archives of the channel"
+            )
         name = posixpath.normpath(member.name)
         path = root / name
         if member.kind == "folder":
@@ -107,9 +109,9 @@ def _write(members: Iterator[Member], root: Path, budget: Budget) -> None:
         if path.exists() or name in links:
             raise CodeChannelError(f"{member.name!r} is in it twice")
         if member.kind == "symlink":
-            links[name] = _destination(member, posixpath.dirname(name))
+            links[name] = _destination(member)
         elif member.kind == "hardlink":
-            origin = root / _destination(member, "")
+            origin = root / _destination(member)
             if not origin.is_file():
                 raise CodeChannelError(f"{member.name!r} is a link to {member.link!r}, which does not come before it")
             os.link(origin, path)
@@ -133,10 +135,13 @@ def _check(member: Member) -> None:
         raise CodeChannelError(f"{name!r} is set-uid or set-gid (mode {member.mode & 0o7777:04o})")
     if member.kind != "folder" and posixpath.normpath(name) == ".":
         raise CodeChannelError(f"one of its members, a {member.kind}, has no name")
+    if member.kind in ("symlink", "hardlink"):
+        _destination(member)
 
 
-def _destination(member: Member, start: str) -> str:
+def _destination(member: Member) -> str:
     """Where a link leads, relative to the root; a symbolic link counts from its folder, a hard link from the root."""
+    start = posixpath.dirname(member.name) if member.kind == "symlink" else ""
     plain = posixpath.normpath(posixpath.join(start, member.link))
     if posixpath.isabs(member.link) or plain.split("/")[0] == ".." or "\0" in member.link:
         raise CodeChannelError(f"{member.name!r} is a link to {member.link!r}, which is outside of the archive")

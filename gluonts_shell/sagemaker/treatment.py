@@ -144,7 +144,7 @@ class _Walk:
 
     def unpack(self, path: Path, label: str, depth: int) -> Path:
         if depth >= MAX_DEPTH:
-            raise CodeChannelError(f"code archive {label!r} is refused: archives are nested more than {MAX_DEPTH} deep")
+            raise CodeChannelError(f"archive {label!r} is refused: archives are nested more than {MAX_DEPTH} deep")
         target = self.work / str(self.budget.members_left) / path.name
         archives.unpack(path, target, self.budget, label)
         return target
