@@ -26,8 +26,6 @@ from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.prediction import Forecasting
-    from gluonts_shell.messages import Configuration
-    from gluonts_shell.serving.outcomes import Outcome
     from gluonts_shell.serving.transform import Batch
 
 log = logging.getLogger(__name__)
@@ -64,8 +62,12 @@ def run(settings: Settings) -> int:
     def load() -> Callable[[], App]:
         service = served(settings, paths.model, code)
         description[:] = [service.description]
-        configuration = batch_configuration(service, settings) if settings.batch else None
-        return lambda: application(service, configuration, settings, machine)
+        lines = None
+        if settings.batch:
+            from gluonts_shell.commands import batch
+
+            lines = batch.prepare(service, settings, machine.threads)
+        return lambda: application(service, lines, settings, machine)
 
     return supervisor.run(
         address=settings.address,
@@ -97,14 +99,14 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 
 
-def application(service: Forecasting, batch: Configuration | None, settings: Settings, machine: Machine) -> App:
+def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:
     """Called in each worker, after the fork."""
     from gluonts_shell.forecasting.prediction import start_worker
 
     start_worker(machine.threads)
     handler: Handler
     if batch is not None:
-        lines = transformer(service, batch, settings, machine.threads)
+        lines = batch()
         handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
     else:
         handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
@@ -116,44 +118,6 @@ def application(service: Forecasting, batch: Configuration | None, settings: Set
         most=settings.max_concurrent_transforms,
     )
     return App(handler, parameters, local_endpoints=settings.local_endpoints)
-
-
-def batch_configuration(service: Forecasting, settings: Settings) -> Configuration:
-    from gluonts_shell.serving.transform import configure
-
-    return configure(service, settings.inference_config)
-
-
-def transformer(service: Forecasting, configuration: Configuration, settings: Settings, threads: int) -> Batch:
-    """A batch transform job's policy for this service. Call it before the process starts a thread or predicts."""
-    from gluonts_shell.forecasting.fallback import fallback
-    from gluonts_shell.forecasting.prediction import start_worker
-    from gluonts_shell.serving.outcomes import Isolated
-    from gluonts_shell.serving.timeout import Timed
-    from gluonts_shell.serving.transform import Batch
-
-    thorough, seconds = settings.suppress_errors, settings.batch_timeout
-    predictor: Isolated | Timed = Isolated(service.predict, thorough)
-    if seconds:
-        instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
-        predictor = Timed(
-            service.predict,
-            seconds,
-            instead,
-            label,
-            joins=service.joins,
-            thorough=thorough,
-            begin=lambda: start_worker(threads),
-        )
-    batcher: Batcher[Outcome] = Batcher(predictor.predict, joins=service.joins)
-    return Batch(
-        service.prepare,
-        lambda call, wanted: batcher.submit(call, wanted)[0],
-        configuration,
-        forward=settings.forward_fields,
-        suppress_errors=settings.suppress_errors,
-        whole=bool(seconds),
-    )
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:
