@@ -128,7 +128,9 @@ class Connection(BaseHTTPRequestHandler):
         except OSError:
             raise
         except Exception as error:
-            return self._answer(server.refuse(error), head, keep=False)
+            # where the head was understood and no body follows, the next request's place is known
+            bodiless = head is not None and head.length == 0 and head.keep_alive and not server.draining
+            return self._answer(server.refuse(error), head, keep=bodiless)
         if head.path == "*":  # RFC 9110 section 9.3.7: a question about the server, not about a resource
             return self._answer(Response(200, b"", (("Allow", "GET, HEAD, POST"),)), head, head.keep_alive)
         request = Request(head.method, head.path, head.headers, body, self.alive, self.arrived)

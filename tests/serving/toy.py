@@ -9,13 +9,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound, RequestError, UnsupportedMediaType
-from gluonts_shell.serving.server import Limits, Request, Response
+from gluonts_shell.serving.server import App, Limits, Request, Response, Server
 
 JSON = (("Content-Type", "application/json"),)
 ROUTES = {"/ping": "GET", "/execution-parameters": "GET", "/invocations": "POST"}
@@ -77,6 +79,28 @@ class Toy:
     def refuse(self, error: Exception) -> Response:
         headers = JSON + ((("Allow", error.allow),) if isinstance(error, MethodNotAllowed) else ())
         return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
+
+
+@contextmanager
+def serving(app: App, **limits: float) -> Iterator[int]:
+    """A server in a thread of this process; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener.setblocking(False)
+    server = Server(listener, app, Limits(**{"parting_seconds": 0.0, **limits}))  # type: ignore[arg-type]
+    stopped, stop = os.pipe()
+
+    def serve() -> None:
+        server.serve(stopped)
+        server.drain(10.0)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        os.close(stop)
+        thread.join()
+        os.close(stopped)
 
 
 def main(arguments: list[str]) -> int:
