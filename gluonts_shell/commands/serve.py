@@ -90,7 +90,8 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     rule = Rule(settings.allowed_forecasters, code, refused if settings.force_static else None)
     if artifact.present(model):
         return Forecasting(artifact.load(model), rule)
-    if settings.force_static or not (settings.forecaster or settings.allowed_forecasters):
+    named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
+    if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
             f"there is nothing to serve: {str(model)!r} holds no model"
             + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")

@@ -20,6 +20,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LENGTH = struct.Struct("!Q")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Channel:
@@ -79,14 +80,18 @@ def fork(run: Callable[[], None]) -> int:
     decides when it ends. Only a process without threads may fork.
     """
     _flush()
+    # a signal in between would run the parent's handler in the child
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         run()
         status = 0
     except BaseException:

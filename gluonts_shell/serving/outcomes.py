@@ -48,14 +48,14 @@ class Isolated:
         started = time.perf_counter()
         try:
             predictions = self._predict(calls)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(calls) > 1:
                 return [self.predict([call])[0] for call in calls]
             return [self._search(calls[0].configuration, calls[0].entries, error)]
         share = (time.perf_counter() - started) / max(1, sum(map(len, predictions)))
         return [[Outcome(prediction, seconds=share) for prediction in call] for call in predictions]
 
-    def _search(self, configuration: Configuration, entries: list[Any], error: Exception) -> list[Outcome]:
+    def _search(self, configuration: Configuration, entries: list[Any], error: BaseException) -> list[Outcome]:
         """Halve what failed until the culprits stand alone."""
         if len(entries) <= 1:
             return [Outcome(error=sentence(error)) for _ in entries]
@@ -69,7 +69,7 @@ class Isolated:
         return self.predict([Call(configuration, entries)])[0]
 
 
-def sentence(error: Exception) -> ShellError:
+def sentence(error: BaseException) -> ShellError:
     """The error to show. What the model raised goes to the log with its traceback, under the id in the sentence."""
     if isinstance(error, (UserError, ModelError)):
         return error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from gluonts_shell.serving import codec, verbatim
 from gluonts_shell.serving.outcomes import Outcome, sentence
 
 log = logging.getLogger(__name__)
+
+Forecast = Callable[[Call, Callable[[], bool]], list[Outcome]]
 
 SLICE = 256
 """Lines that are predicted and encoded at a time: it bounds the memory that a large body takes."""
@@ -125,7 +128,8 @@ def _opened(record: Record, prefix: str) -> Iterator[Record]:
 class Batch:
     """Bytes to bytes.
 
-    forecast: predicts one call and never raises; it may be called from many threads.
+    forecast: predicts one call and never raises for its entries; it may be called from many threads. Its second
+    argument tells whether somebody still waits for the answer.
     forward: fields to copy; suppress_errors: a bad line is a line of output instead of the request's failure.
     whole: predict all lines of a body in one call, because they share a time limit.
     """
@@ -133,7 +137,7 @@ class Batch:
     def __init__(
         self,
         prepare: Callable[[Sequence[Any], Configuration], Call],
-        forecast: Callable[[Call], list[Outcome]],
+        forecast: Forecast,
         configuration: Configuration,
         *,
         forward: Sequence[str] = (),
@@ -148,7 +152,7 @@ class Batch:
         self._whole = whole
         self.tally = Tally()
 
-    def answer(self, body: bytes, first_line: int = 1) -> bytes:
+    def answer(self, body: bytes, first_line: int = 1, wanted: Callable[[], bool] = lambda: True) -> bytes:
         """One JSON line for each instance of the body, in order, without a line end after the last.
 
         first_line: the number of the body's first line, for messages. Raises the first bad line's error, with its
@@ -159,7 +163,7 @@ class Batch:
         size = max(1, len(found)) if self._whole else SLICE
         lines: list[bytes] = []
         for start in range(0, len(found), size):
-            lines += self._predicted(found[start : start + size], calls[start : start + size])
+            lines += self._predicted(found[start : start + size], calls[start : start + size], wanted)
         return b"\n".join(lines)
 
     def _checked(self, record: Record) -> Call:
@@ -177,10 +181,10 @@ class Batch:
                 raise _placed(record, record.error) from None
             return Call(self._configuration)
 
-    def _predicted(self, found: Sequence[Record], calls: Sequence[Call]) -> Iterator[bytes]:
+    def _predicted(self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]) -> Iterator[bytes]:
         started = time.perf_counter()
         entries = [entry for call in calls for entry in call.entries]
-        outcomes = iter(self._forecast(Call(self._configuration, entries)) if entries else ())
+        outcomes = iter(self._forecast(Call(self._configuration, entries), wanted) if entries else ())
         finished = [Outcome(error=record.error) if record.error else next(outcomes) for record in found]
         if not self._suppress:
             for record, outcome in zip(found, finished, strict=True):
@@ -217,25 +221,33 @@ def _with_fields(line: bytes, record: Record, names: Iterable[str]) -> bytes:
     return line[:-1] + members + b"}"
 
 
-_INSTANCE = re.compile(r"instance 0( \(item_id .{0,200}?\))?: ", re.DOTALL)
+# how the service begins a sentence about the only instance that it was given; item_id is a Python literal
+_PLACE = re.compile(
+    r"""instance 0( \(item_id ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"()]*)\))?: """,
+)
 
 
 def _reason(record: Record, text: str) -> str:
     """The sentence without the place in front of it."""
     if text.startswith(record.where):
         return "the line" + text[len(record.where) :]
-    found = _INSTANCE.match(text)
+    found = _PLACE.match(text)
     return text[found.end() :] if found else text
 
 
 def _placed(record: Record, error: ShellError) -> ShellError:
     """The same error with the line and the item_id in front of its sentence."""
     text = str(error)
-    if not text.startswith(record.where):
-        item = record.instance.get("item_id") if isinstance(record.instance, dict) else None
-        name = f" (item_id {item!r:.100})" if item is not None else ""
-        text = f"{record.where}{name}: {_reason(record, text)}"
-    return type(error)(text)
+    if text.startswith(record.where):
+        return error
+    found = _PLACE.match(text)
+    item = found[1] or "" if found else _item(record.instance)
+    return type(error)(f"{record.where}{item}: {_reason(record, text)}")
+
+
+def _item(instance: Any) -> str:
+    item = instance.get("item_id") if isinstance(instance, dict) else None
+    return "" if item is None else f" (item_id {reprlib.repr(item)})"
 
 
 class Tally:

@@ -36,7 +36,7 @@ class LastValue:
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         for index, instance in enumerate(instances):
             if not isinstance(instance, dict):
-                raise RequestError(f"instance {index} is no object")
+                raise RequestError(f"instance {index}: it is no object")
             item = f" (item_id {instance['item_id']!r})" if "item_id" in instance else ""
             if not isinstance(instance.get("target"), list):
                 raise RequestError(f"instance {index}{item}: target is missing")
@@ -58,7 +58,7 @@ def batch(service: LastValue | None = None, suppress: bool = False, **options: A
     configuration = transform.configure(service, options.pop("text", None))
     return Batch(
         service.prepare,
-        lambda call: isolated.predict([call])[0],
+        lambda call, wanted: isolated.predict([call])[0],
         configuration,
         suppress_errors=suppress,
         **options,
@@ -115,8 +115,9 @@ def test_a_line_with_instances_counts_as_so_many_lines() -> None:
     ("bad", "sentence"),
     [
         (b'{"item_id": "SKU-7"}', "line 3 (item_id 'SKU-7'): target is missing"),
+        (b'{"item_id": "a): \'b"}', """line 3 (item_id "a): 'b"): target is missing"""),
         (b"{}", "line 3: target is missing"),
-        (b"[1]", "line 3: instance 0 is no object"),
+        (b"[1]", "line 3: it is no object"),
         (b'{"target": [1}', "line 3 is not JSON: Expecting ',' delimiter at column 14"),
         (b'{"target": ["\xff"]}', "line 3 is not UTF-8: byte 0xff at offset 13"),
         (b"[" * 100_000, "line 3 is nested too deeply"),
@@ -158,7 +159,7 @@ def test_suppressed_errors_have_a_line_of_their_own() -> None:
         "item_id": None,
         "foo": None,
     }
-    assert json.loads(answer[3])["error"] == "instance 0 is no object"
+    assert json.loads(answer[3])["error"] == "it is no object"
     assert json.loads(answer[4])["error"].startswith("the model failed on this series: ZeroDivisionError")
     assert answer[4].endswith(b',"item_id":7,"foo":{"a": []}}')
     assert means(answer[5]) == [2.0]
@@ -240,7 +241,7 @@ def test_as_many_lines_out_as_lines_in_whatever_they_are(lines: list[bytes], end
     real = [text for text in lines if text.strip()]
     out = answer.split(b"\n") if answer else []
     assert len(out) == len(real)
-    for text, result in zip(real, map(json.loads, out)):
+    for text, result in zip(real, map(json.loads, out), strict=True):
         if b'"start"' in text and b"poison" not in text:
             assert result["mean"][0] == json.loads(text)["target"][-1]
             assert result["tag"] == json.loads(text)["tag"]

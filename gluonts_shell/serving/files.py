@@ -1,0 +1,127 @@
+"""Files of JSON Lines in, files of answers out: which there are, how they are read in pieces and written whole.
+
+It knows names, chunks and atomic writing; it does not know what a line holds. Memory does not grow with a file's size.
+
+Source of the rules for names: AWS, "Use Batch Transform" (`<input>.out`); "Input/Output Interface for the DeepAR
+Algorithm" (files that begin with a dot and `_SUCCESS` are ignored, so that Spark's folders can be used).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gluonts_shell.errors import DataError
+
+CHUNK_BYTES = 1024 * 1024
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What a file raises that cannot be read, or is no whole gzip file."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One input and its output; `name` is the path below the input folder, size is in bytes."""
+
+    name: str
+    source: Path
+    target: Path
+    size: int
+
+    @classmethod
+    def of(cls, name: str, source: Path, output: Path) -> File:
+        return cls(name, source, output / f"{name}.out", source.stat().st_size)
+
+
+def find(source: Path, output: Path) -> list[File]:
+    """The input file, or all files below the input folder, by name. Raises DataError where there is none."""
+    if source.is_file():
+        return [File.of(source.name, source, output)]
+    if not source.is_dir():
+        raise DataError(f"--input {str(source)!r} does not exist, expected a file of JSON Lines or a folder of such")
+    found = {}
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(folder, name) for name in names if not name.startswith(".") and name != "_SUCCESS"):
+            # an output folder inside the input folder holds what an earlier run wrote
+            if path.suffix != ".out" or not path.absolute().is_relative_to(output.absolute()):
+                found[path.relative_to(source).as_posix()] = path
+    if not found:
+        raise DataError(f"--input {str(source)!r} has no files, expected files of JSON Lines")
+    return [File.of(name, found[name], output) for name in sorted(found)]
+
+
+def shard(files: list[File], text: str) -> list[File]:
+    """Every N-th file beginning with the I-th, for I/N. Raises DataError."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise DataError(f"--shard is {text!r}, expected I/N with I from 1 to N, such as 2/8")
+    return files[int(index) - 1 :: int(count)]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some whole lines of a file. consumed: bytes of the file, as it is on disk, up to their end."""
+
+    body: bytes
+    first_line: int
+    consumed: int
+
+
+def chunks(source: Path, lines: int) -> Iterator[Chunk]:
+    """The file in pieces of at most so many lines; `.gz` is unpacked. Raises one of READ_ERRORS."""
+    with source.open("rb") as raw, _unpacked(source, raw) as file:
+        first, size, body = 1, 0, list[bytes]()
+        for number, line in enumerate(file, start=1):
+            body.append(line)
+            size += len(line)
+            if len(body) >= lines or size >= CHUNK_BYTES:
+                yield Chunk(b"".join(body), first, raw.tell())
+                first, size, body = number + 1, 0, []
+        if body:
+            yield Chunk(b"".join(body), first, raw.tell())
+
+
+@contextlib.contextmanager
+def _unpacked(source: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    if source.suffix.lower() != ".gz":
+        yield raw
+        return
+    with gzip.GzipFile(fileobj=raw) as file:
+        yield file  # type: ignore[misc]
+
+
+class Output:
+    """A file that is there once it is complete: written beside its place, flushed to the disk, then renamed."""
+
+    def __init__(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._target = target
+        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by finish or discard
+            dir=target.parent, prefix=f".{target.name}.", suffix=".partial", delete=False
+        )
+
+    def write(self, answer: bytes) -> None:
+        """Some lines without the last one's end, which AssembleWith adds on SageMaker; nothing for no lines."""
+        if answer:
+            self._file.write(answer + b"\n")
+
+    def finish(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(self._file.name).chmod(0o666 & ~umask)
+        Path(self._file.name).replace(self._target)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
