@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from gluonts_shell.errors import ModelError, Overloaded
+from gluonts_shell.errors import Overloaded
 from gluonts_shell.messages import Call
 
 Result = TypeVar("Result")
@@ -75,7 +75,8 @@ class Batcher(Generic[Result]):
         """The call's results, and how many calls were predicted together.
 
         alive: whether somebody still waits for the answer; arrived: of time.monotonic().
-        Raises Overloaded if too many calls wait or this one waited too long, and whatever `predict` raises for it.
+        Raises Overloaded if too many calls wait or this one waited too long, and whatever `predict` raises for it, a
+        model's SystemExit included.
         """
         turn = _Turn(call, alive, (time.monotonic() if arrived is None else arrived) + self._timeout)
         with self._mutex:
@@ -151,7 +152,7 @@ class Batcher(Generic[Result]):
 
     def _divide(self, batch: list[_Turn], size: int, error: BaseException) -> None:
         if len(batch) == 1:
-            batch[0].error = error if isinstance(error, Exception) else ModelError(f"the model raised {error!r:.200}")
+            batch[0].error = error
             return
         for start in range(0, len(batch), size):
             self._run(batch[start : start + size])

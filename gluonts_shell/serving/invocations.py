@@ -24,8 +24,7 @@ class Note:
     """What is known of a request when its line is logged."""
 
     instances: int = 0
-    shortest: int = 0
-    longest: int = 0
+    lengths: str = ""
     joined: int = 1
 
 
@@ -52,7 +51,7 @@ class Endpoint:
         configuration = self._service.configure(payload.configuration)
         call = self._service.prepare(payload.instances, configuration)
         if call.lengths:
-            note.shortest, note.longest = min(call.lengths), max(call.lengths)
+            note.lengths = f" of {min(call.lengths)} to {max(call.lengths)} values"
         predictions, note.joined = self._batcher.submit(call, request.alive, request.arrived)
         return Response(200, codec.encode(predictions, answer), (("Content-Type", answer),))
 
@@ -71,7 +70,7 @@ class Transform:
         """Takes everything."""
 
     def __call__(self, request: Request) -> Response:
-        note = Note(instances=request.body.count(b"\n") + 1)
+        note = Note(instances=request.body.strip().count(b"\n") + 1)
         return logged(
             lambda: Response(200, self._lines(request.body, request.alive), (("Content-Type", codec.JSON_LINES),)), note
         )
@@ -84,11 +83,10 @@ def logged(answer: Callable[[], Response], note: Note) -> Response:
     except (Exception, SystemExit) as error:
         response = refuse(error)
     log.info(
-        "invocation: status %d, %d instances of %d to %d values, %.1f ms, %d joined",
+        "invocation: status %d, %d instances%s, %.1f ms, %d joined",
         response.status,
         note.instances,
-        note.shortest,
-        note.longest,
+        note.lengths,
         1000 * (time.perf_counter() - started),
         note.joined,
     )
