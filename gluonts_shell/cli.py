@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import gluonts_shell
-from gluonts_shell.errors import ShellError, UserError
+from gluonts_shell.errors import ShellError
+from gluonts_shell.sagemaker import failure
+from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 
@@ -62,14 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(options, "data_path", None):
             settings = replace(settings, data_path=options.data_path)
         if getattr(options, "forecaster", None):
+            if settings.forecaster not in (None, options.forecaster):
+                text = "gluonts-shell: GLUONTS_FORECASTER is %r, but --forecaster is %r, which wins"
+                print(text % (settings.forecaster, options.forecaster), file=sys.stderr)  # noqa: T201
             settings = replace(settings, forecaster=options.forecaster)
         if getattr(options, "force_static", False):
             settings = replace(settings, force_static=True)
         return _run(options, settings)
-    except UserError as error:
-        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
     except ShellError as error:
+        if options.command == "train":  # the settings are wrong; whatever comes later, the command reports itself
+            data_path = options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
+            return failure.report(error, Paths(Path(data_path)).failure)
         print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 # SageMaker: at most 40 definitions; the first group of the regex is the value (AWS, "Define Training Metrics").
+SCORES = ("MASE", "MAPE", "sMAPE", "MSIS", "ND", "NRMSE", "MSE", "mean_absolute_QuantileLoss", "MAE_Coverage")
 NUMBER = r"(-?[0-9]+\.?[0-9]*)"
 # DeepAR's own three come first; its tuning jobs name them as objectives.
 DEFINITIONS = (
@@ -15,14 +16,8 @@ DEFINITIONS = (
     ("validation:loss", rf"#quality_metric: host=\S+, epoch=\S+, validation loss <loss>={NUMBER}"),
     ("train:progress", rf"#progress_metric: host=\S+, completed {NUMBER} % of epochs"),
     ("train:throughput", rf"#throughput_metric: host=\S+, train throughput={NUMBER} records/second"),
-    *(
-        (f"test:{name}", rf"#test_score \(\S+, {name}\): {NUMBER}")
-        for name in ("MASE", "MAPE", "sMAPE", "MSIS", "ND", "NRMSE", "MSE", "mean_absolute_QuantileLoss", "MAE_Coverage")
-    ),
-    *(
-        (f"test:wQuantileLoss{q}", rf"#test_score \(\S+, wQuantileLoss\[{q.replace('.', chr(92) + '.')}\]\): {NUMBER}")
-        for q in ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
-    ),
+    *((f"test:{name}", rf"#test_score \(\S+, {name}\): {NUMBER}") for name in SCORES),
+    *((f"test:wQuantileLoss0.{i}", rf"#test_score \(\S+, wQuantileLoss\[0\.{i}\]\): {NUMBER}") for i in range(1, 10)),
 )
 
 

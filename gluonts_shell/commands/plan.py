@@ -62,6 +62,8 @@ class Plan:
         parameters, _ = routing.constructor_parameters(kind)
         freq = _freq(routed.options.freq, job)
         arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        if not features.overrides_derivation(kind):
+            routing.check_complete(kind, arguments)
         length = arguments.get("prediction_length")
         if "prediction_length" in parameters and (length is None or length < 1):
             found = "missing" if length is None else f"{length}"
@@ -120,7 +122,8 @@ def _forecaster_name(job: TrainingJob, settings: Settings) -> str | None:
     """--forecaster and GLUONTS_FORECASTER before the hyperparameter; a difference is worth a line."""
     asked = job.hyperparameters.get("forecaster_name")
     if settings.forecaster and asked and settings.forecaster != asked:
-        log.warning("forecaster_name is %r, but the image or command line names %r, which wins", asked, settings.forecaster)
+        log.warning("hyperparameter 'forecaster_name' is %r, but --forecaster or GLUONTS_FORECASTER is %r, which wins",
+                    asked, settings.forecaster)  # fmt: skip
     return settings.forecaster or (str(asked) if asked else None)
 
 
@@ -135,9 +138,13 @@ def _freq(given: str | None, job: TrainingJob) -> str:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"channel 'metadata': metadata.json cannot be read: {error}") from None
         if not isinstance(given, str):
-            raise ConfigurationError("channel 'metadata': metadata.json has no 'freq', expected for example {\"freq\": \"D\"}")
+            raise ConfigurationError(
+                f"channel 'metadata': {file.name} has no 'freq', expected for example {json.dumps({'freq': 'D'})}"
+            )
     if given is None:
-        raise ConfigurationError("hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'")
+        raise ConfigurationError(
+            "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'"
+        )
     return period_alias(given)
 
 

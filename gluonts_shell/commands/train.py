@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.errors import CodeChannelError, ConfigurationError, DataError, ModelError, UserError
 from gluonts_shell.sagemaker import archives, code_channel, failure
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
@@ -34,25 +34,34 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     try:
-        code_channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
-        _train(TrainingJob.read(paths), paths, settings)
+        job = TrainingJob.read(paths)
+        if job.host == job.hosts[0]:
+            code_channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
+            _train(job, paths, settings)
+        else:  # the models of all hosts end in one archive, where a second one would overwrite the first
+            log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
+    except Stopped:
+        raise
+    except SystemExit as error:
+        ended = ModelError(f"the forecaster's code ended the process with sys.exit({error.code!r})")
+        return failure.report(ended.with_traceback(error.__traceback__), paths.failure)
     except Exception as error:
         return failure.report(error, paths.failure)
     failure.clear(paths.failure)
     return 0
 
 
+class Stopped(SystemExit):
+    """By a signal, in contrast to a sys.exit() in somebody's code."""
+
+
 def _stop(signum: int, _: FrameType | None) -> NoReturn:
     """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success."""
     log.warning("stopped by %s", signal.Signals(signum).name)
-    raise SystemExit(128 + signum)
+    raise Stopped(128 + signum)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    first = sorted(job.hosts)[0]
-    if job.host != first:
-        log.warning("this program trains on one host, which is %s; there is nothing to do on %s", first, job.host)
-        return
     from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import artifact, training
 
@@ -71,7 +80,9 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
         )
         with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
             previous = _previous_model(job, Path(folder), settings)
-            predictor = training.fit(forecaster, data.train, data.validation, plan.options, watch, previous)
+            predictor = training.fit(
+                forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
+            )
     elif "model" in job.channels:
         raise ConfigurationError(
             f"channel 'model' asks for incremental training, but {plan.kind.__name__} is a predictor, "
@@ -91,10 +102,13 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
 
     channel = job.channels["model"].path
     packed = channel if channel.is_file() else channel / "model.tar.gz"
-    if not packed.is_file():
-        return artifact.load(channel)[0]
-    archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-    return artifact.load(folder)[0]
+    try:
+        if not packed.is_file():
+            return artifact.load(channel)[0]
+        archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
+        return artifact.load(folder)[0]
+    except (CodeChannelError, ModelError) as error:
+        raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
 def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) -> None:
@@ -122,5 +136,5 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) ->
     except Exception as error:
         if plan.options.evaluation == "required":
             raise
-        log.warning("the model is trained and saved, but its evaluation failed: %s", failure.sentence(error))
-        log.debug("the evaluation's traceback", exc_info=True)
+        log.warning("the model is saved, but its evaluation failed: %s", failure.sentence(error),
+                    exc_info=not isinstance(error, UserError))  # fmt: skip

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -102,11 +103,13 @@ def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
         staged = Path(aside)
         name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
         try:
-            if hasattr(predictor, "prediction_net"):  # so that a model trained on an accelerator loads without one
-                predictor.to("cpu")
-            predictor.serialize(staged)
+            with _on_cpu(predictor):
+                predictor.serialize(staged)
             (staged / CONTRACT).write_text(contract.to_json())
             load(staged)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ModelError(f"the model cannot be written to {str(folder)!r}: {reason}") from error
         except (Exception, RecursionError) as error:
             reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise ForecasterError(
@@ -117,12 +120,26 @@ def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
             target = folder / file.name
             if target.is_dir():
                 shutil.rmtree(target)
-            os.replace(file, target)
+            file.replace(target)
 
 
 def present(folder: Path) -> bool:
     """Whether the folder holds a model, of today's GluonTS or of an old one."""
     return (folder / "gluonts-config.json").exists() or (folder / "type.txt").exists()
+
+
+@contextmanager
+def _on_cpu(predictor: Predictor) -> Iterator[None]:
+    """Weights remember the device that they are saved from, and a server without that device could not load them."""
+    device = getattr(predictor, "device", None) if hasattr(predictor, "prediction_net") else None
+    if device is None:
+        yield
+        return
+    predictor.to("cpu")
+    try:
+        yield
+    finally:
+        predictor.to(device)
 
 
 def load(folder: Path) -> tuple[Predictor, Contract]:

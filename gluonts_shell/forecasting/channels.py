@@ -19,6 +19,7 @@ import numpy as np
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting import instances
 from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.fields import FieldError, quoted
 from gluonts_shell.forecasting.files import data_files, rows, short
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Statistics:
         for name in COUNTED:
             count = len(entry.get(name, ()))
             if count != self.counts.setdefault(name, count):
-                self.uneven.setdefault(name, f"{where}: it has {count} {name}, the series before it have {self.counts[name]}")
+                text = f"{where}: it has {count} {name}, the series before it have {self.counts[name]}"
+                self.uneven.setdefault(name, text)
         for position, category in enumerate(entry.get("feat_static_cat", ())):
             if position == len(self.categories):
                 self.categories.append(set())
@@ -109,7 +111,7 @@ class Channel:
     path: Path
     freq: str
     content_type: str | None = None
-    features: Features = Features()
+    features: Features = Features()  # noqa: RUF009 - it is frozen
     shortest: int = 0
 
     def read(self, hold: bool | None = None) -> Data:
@@ -132,10 +134,9 @@ class Channel:
             if held is not None:
                 held.append(entry)
         if not statistics.series:
-            raise DataError(
-                f"channel {self.name!r}: no series is long enough; the longest has {longest} values, "
-                f"and at least {self.shortest} are needed" if too_short else f"channel {self.name!r} holds no series"
-            )
+            lengths = f"the longest has {longest} values, and at least {self.shortest} are needed"
+            reason = f"no series is long enough: {lengths}" if too_short else "its files hold no series"
+            raise DataError(f"channel {self.name!r}: {reason}")
         if too_short:
             log.warning("channel %r: %d of %d series have fewer than %d values and are left out",
                         self.name, too_short, too_short + statistics.series, self.shortest)  # fmt: skip
@@ -160,7 +161,7 @@ class Channel:
             for number, row in rows(file, kind):
                 try:
                     entry = reader.entry(labels.replaced(row) if labels is not None else row, self.freq)
-                except instances.FieldError as fault:
+                except FieldError as fault:
                     raise DataError(f"{_where(file, noun, number, row)}: {_field(str(fault))}") from None
                 if entry["item_id"] is None:
                     entry["item_id"] = f"{file.name}:{number}"
@@ -182,13 +183,14 @@ class _Labels:
             return row
         numbers = []
         for position, category in enumerate(values):
+            number = category
             if isinstance(category, str):
                 known = self.found.setdefault(position, {})
-                category = known.setdefault(category, len(known))
+                number = known.setdefault(category, len(known))
             elif position in self.found:
-                text = f"{name}[{position}] is {instances.quoted(category)}, expected text as in the series before"
-                raise instances.FieldError(text)
-            numbers.append(category)
+                text = f"{name}[{position}] is {quoted(category)}, expected text as in the series before"
+                raise FieldError(text)
+            numbers.append(number)
         return {**row, name: numbers}
 
     def sorted(self, count: int) -> tuple[tuple[str, ...] | None, ...]:
@@ -214,4 +216,4 @@ def _by_number(appeared: tuple[str, ...], ordered: tuple[str, ...]) -> list[int]
 
 def _where(file: Path, noun: str, number: int, row: Any) -> str:
     item_id = row.get("item_id") if isinstance(row, dict) else None
-    return f"{short(file)} {noun} {number}" + ("" if item_id is None else f" (item_id {instances.quoted(item_id)})")
+    return f"{short(file)} {noun} {number}" + ("" if item_id is None else f" (item_id {quoted(item_id)})")

@@ -136,7 +136,7 @@ def _renamed_likelihood(values: dict[str, Any]) -> list[str]:
         )
     values["likelihood"] = LIKELIHOODS[name]
     if name == "deterministic-L1":
-        return ["likelihood deterministic-L1 is trained as a Laplace distribution, whose centre minimises the same L1 loss"]
+        return ["likelihood deterministic-L1 is a Laplace distribution here, whose centre minimises the same L1 loss"]
     return []
 
 

@@ -69,20 +69,21 @@ def used(parameters: Mapping[str, Any], arguments: Mapping[str, Any], statistics
 
     Raises DataError where the train channel itself does not carry it.
     """
-    features = Features(static_cat=_cardinalities(parameters, arguments))
+    counts: dict[str, Any] = {}
     for name, series_field, count, dimensions in COUNTS:
         if count in parameters:
-            features = replace(features, **{name: int(arguments.get(count) or 0)})
+            counts[name] = int(arguments.get(count) or 0)
         elif dimensions in parameters:
-            features = replace(features, **{name: sum(arguments.get(dimensions) or ())})
-        wanted = getattr(features, name)
-        if statistics is not None and wanted:
-            _check(series_field, count if count in parameters else dimensions, wanted, statistics)
+            counts[name] = sum(arguments.get(dimensions) or ())
+        if statistics is not None and counts.get(name):
+            _check(series_field, count if count in parameters else dimensions, counts[name], statistics)
+    features = Features(static_cat=_cardinalities(parameters, arguments), **counts)
     if statistics is not None and features.static_cat:
         _check("feat_static_cat", "cardinality", len(features.static_cat), statistics)
         for position, (cardinality, seen) in enumerate(zip(features.static_cat, statistics.categories, strict=False)):
             if max(seen) >= cardinality:
-                raise DataError(f"channel 'train': cat[{position}] has the value {max(seen)}, but its cardinality is {cardinality}")
+                found = f"cat[{position}] has the value {max(seen)}"
+                raise DataError(f"channel 'train': {found}, but its cardinality is {cardinality}")
         features = replace(features, labels=statistics.labels)
     return features
 
@@ -113,7 +114,8 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
         found = statistics.counts.get("feat_static_cat", 0)
         if len(dialect.cardinality) != found:
             raise ConfigurationError(
-                f"hyperparameter 'cardinality' is {dialect.cardinality}, but the series of channel 'train' have {found} categories (field cat)"
+                f"hyperparameter 'cardinality' is {dialect.cardinality}, "
+                f"but the series of channel 'train' have {found} categories (field cat)"
             )
         arguments |= {"num_feat_static_cat": found, "cardinality": dialect.cardinality}
     if dialect.dynamic == "ignore":
@@ -122,18 +124,19 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
         found = statistics.counts.get("feat_dynamic_real", 0)
         if dialect.dynamic != found:
             raise ConfigurationError(
-                f"hyperparameter 'num_dynamic_feat' is {dialect.dynamic}, but the series of channel 'train' have {found} (field dynamic_feat)"
+                f"hyperparameter 'num_dynamic_feat' is {dialect.dynamic}, "
+                f"but the series of channel 'train' have {found} (field dynamic_feat)"
             )
         arguments["num_feat_dynamic_real"] = found
 
 
 def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:
-    """DeepAR's rule: every value below the cardinality occurs in training, since an unseen one has a random embedding."""
+    """DeepAR's rule: every value below the cardinality occurs in training; an unseen one has a random embedding."""
     for position, seen in enumerate(statistics.categories[: len(cardinalities)]):
         cardinality = max(int(cardinalities[position]), max(seen) + 1)
         missing = sorted(set(range(min(cardinality, 10_000))) - seen)
         if missing:
             shown = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
             raise DataError(
-                f"channel 'train': cat[{position}] must take every value from 0 to {cardinality - 1}, missing are {shown}"
+                f"channel 'train': cat[{position}] must take every value from 0 to {cardinality - 1}; missing: {shown}"
             )

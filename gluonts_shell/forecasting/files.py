@@ -32,7 +32,9 @@ SUFFIXES = {
 # Spark and Databricks leave these beside the data.
 MARKERS = ("_SUCCESS", "_committed", "_started", "_metadata", "_common_metadata", "_temporary")
 # Suffixes that say for certain: this is something else.
-FOREIGN = frozenset(".csv .tsv .txt .md .yaml .yml .xml .html .py .pdf .png .zip .tar .tgz .bin .pkl .crc .log".split())
+FOREIGN = frozenset(
+    (".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".xml", ".html", ".py", ".pdf", ".png", ".zip", ".tar", ".tgz")
+) | frozenset((".bin", ".pkl", ".crc", ".log"))
 
 
 def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, str]]:
@@ -52,7 +54,10 @@ def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, 
         log.warning("channel %r: %d files are no JSON Lines, parquet or arrow and are not read: %s",
                     path.name, len(others), ", ".join(others[:5]))  # fmt: skip
     if not found:
-        raise DataError(f"channel {path.name!r} holds no data: no .json, .jsonl (or .gz of them), .parquet or .arrow file in {str(path)!r}")
+        raise DataError(
+            f"channel {path.name!r} holds no data: "
+            f"no .json, .jsonl (or .gz of them), .parquet or .arrow file in {str(path)!r}, or only empty ones"
+        )
     return found
 
 
@@ -107,7 +112,7 @@ def _opened(file: Path) -> IO[bytes]:
     """gzip by what the file is, not by what it is called."""
     with open(file, "rb") as stream:  # noqa: PTH123
         packed = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if packed else open(file, "rb")  # type: ignore[return-value]  # noqa: PTH123, SIM115
+    return gzip.open(file, "rb") if packed else open(file, "rb")  # type: ignore[return-value]  # noqa: PTH123
 
 
 def _arrow_rows(file: Path, kind: str) -> Iterator[tuple[int, Any]]:

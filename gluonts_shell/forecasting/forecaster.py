@@ -91,7 +91,9 @@ def resolve(name: str) -> Forecaster:
     if found is None:
         raise ForecasterError(f"there is no forecaster {name[:200]!r}{_suggestion(short)}")
     if not isinstance(found, type) or not issubclass(found, Estimator | Predictor):
-        raise ForecasterError(f"{name!r} is {_described(found)}, expected a subclass of gluonts' Estimator or Predictor")
+        raise ForecasterError(
+            f"{name!r} is {_described(found)}, expected a subclass of gluonts' Estimator or Predictor"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Flat hyperparameters -> constructor arguments, trainer arguments and the shell's own options; what is left is an error.
+"""Flat hyperparameters -> constructor arguments, trainer arguments and our own options; what is left is an error.
 
 Source of the rule that everything is flat: the shell module's document, "Arguments to a trainer should be passed in
 flat". Parameters of the class win over those of the trainer, and explicit `trainer_kwargs` over flat ones.
@@ -10,19 +10,25 @@ import difflib
 import inspect
 import logging
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
 from gluonts_shell.forecasting.forecaster import Forecaster
+from gluonts_shell.forecasting.metrics import Metrics
 from gluonts_shell.forecasting.values import Unfit, fit, literal
 
 log = logging.getLogger(__name__)
 
 # Names from DeepAR that other estimators have under a name of their own.
 ALIASES = {"learning_rate": "lr", "mini_batch_size": "batch_size", "time_freq": "freq"}
-DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST = {"num_eval_samples": 1, "num_prefetch": 1, "shuffle_buffer_length": 1, "num_workers": 0, "seed": 0}
+ROOTS = (Estimator, Predictor, RepresentablePredictor, object)
+VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Options:
     """The shell's own hyperparameters. freq is also given to the classes that want it."""
 
     freq: str | None = None
-    test_quantiles: list[float] = field(default_factory=lambda: list(DECILES))
+    test_quantiles: list[str] = field(default_factory=lambda: [f"0.{i}" for i in range(1, 10)])
     num_eval_samples: int = 100
     evaluation: typing.Literal["optional", "required"] = "optional"
     unknown_hyperparameters: typing.Literal["error", "ignore"] = "error"
@@ -62,7 +68,8 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
                 raise ConfigurationError(f"hyperparameters {alias!r} and {name!r} are the same; give one of them")
             given[name] = given.pop(alias)
 
-    options = Options(**{f.name: _typed(f.name, given[f.name], _hints(Options)[f.name]) for f in fields(Options) if f.name in given})
+    hints = _hints(Options)
+    options = Options(**{name: _typed(name, given[name], hints[name]) for name in hints if name in given})
     arguments = {name: _typed(name, given[name], parameters[name]) for name in given if name in parameters}
     rest = {n: v for n, v in given.items() if n not in parameters and n not in Options.__dataclass_fields__}
     if "trainer_kwargs" in parameters:
@@ -73,7 +80,8 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
         arguments |= {name: literal(value) for name, value in rest.items()}
         rest = {}
     if rest:
-        known = [*parameters, *Options.__dataclass_fields__, *ALIASES, *_trainer_parameters("trainer_kwargs" in parameters)]
+        trainers = _trainer_parameters() if "trainer_kwargs" in parameters else {}
+        known = [*parameters, *Options.__dataclass_fields__, *ALIASES, *trainers]
         message = "; ".join(_unknown(name, kind, known) for name in rest)
         if options.unknown_hyperparameters == "error":
             raise ConfigurationError(message)
@@ -83,39 +91,54 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
 
 
 def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
-    """Names and annotations of a constructor's parameters, and whether it takes any others too."""
-    function = inspect.unwrap(kind.__init__)  # type: ignore[misc]
-    hints = _hints(function)
+    """Names and annotations of a constructor's parameters, and whether it takes any others too.
+
+    One with `**kwargs` usually hands them on to its base class, so that one's are counted in.
+    """
     parameters: dict[str, Any] = {}
-    takes_more = False
-    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
-        if parameter.kind is parameter.VAR_KEYWORD:
-            takes_more = True
-        elif parameter.kind is not parameter.VAR_POSITIONAL:
+    takes_more = True
+    for depth, function in enumerate(_constructors(kind)):
+        hints, found = _hints(function), _parameters(function)
+        for name, parameter in found.items():
             # a parameter whose default is a class wants a class, whatever its annotation says
-            parameters[name] = Any if isinstance(parameter.default, type) and parameter.default is not parameter.empty \
-                else hints.get(name, Any)
+            wants_class = isinstance(parameter.default, type) and parameter.default is not parameter.empty
+            if parameter.kind not in VARIADIC:
+                parameters.setdefault(name, Any if wants_class else hints.get(name, Any))
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()):
+            takes_more = depth > 0
+            break
     return parameters, takes_more
 
 
 def required_parameters(kind: type) -> list[str]:
-    function = inspect.unwrap(kind.__init__)  # type: ignore[misc]
-    return [
-        name
-        for name, parameter in list(inspect.signature(function).parameters.items())[1:]
-        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
+    found = _parameters(next(_constructors(kind)))
+    return [name for name, p in found.items() if p.default is p.empty and p.kind not in VARIADIC]
+
+
+def _constructors(kind: type) -> Iterator[Any]:
+    """The class's own and those of its bases, but for GluonTS's roots, which are named where nothing else is."""
+    owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
+    for base in [base for base in owners if base not in ROOTS] or owners[:1]:
+        yield inspect.unwrap(vars(base)["__init__"])
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """Without self."""
+    return dict(list(inspect.signature(function).parameters.items())[1:])
+
+
+def check_complete(kind: Forecaster, arguments: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError, naming the arguments that the class cannot do without."""
+    missing = [name for name in required_parameters(kind) if name not in arguments]
+    if missing:
+        raise ConfigurationError(f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}")
 
 
 def construct(kind: Forecaster, arguments: Mapping[str, Any]) -> Any:
     """The estimator or predictor. Raises ForecasterError with the class's own reason where it refuses."""
-    missing = [name for name in required_parameters(kind) if name not in arguments]
-    if missing:
-        raise ConfigurationError(f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}")
+    check_complete(kind, arguments)
     try:
         return kind(**arguments)
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except Exception as error:
         reason = " ".join(str(error).split()) or "an assertion in its constructor fails"
         raise ForecasterError(f"{kind.__name__} refuses its arguments: {reason[:600]}") from error
@@ -123,20 +146,24 @@ def construct(kind: Forecaster, arguments: Mapping[str, Any]) -> Any:
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """`trainer_kwargs.max_epochs` is the entry max_epochs of trainer_kwargs; it wins over the same one in its JSON."""
-    flat = {name: value for name, value in hyperparameters.items() if "." not in name}
+    values = {name: value for name, value in hyperparameters.items() if "." not in name}
     for name, value in hyperparameters.items():
-        outer, dot, inner = name.partition(".")
-        if dot:
-            group = literal(flat.get(outer, {}))
-            if not isinstance(group, Mapping):
-                raise ConfigurationError(f"hyperparameter {outer!r} is {group!r}, expected a JSON object because of {name!r}")
-            flat[outer] = {**group, inner: value}
-    return flat
+        *path, last = name.split(".")
+        group = values
+        for outer in path:
+            inner = literal(group.get(outer, {}))
+            if not isinstance(inner, Mapping):
+                found = f"hyperparameter {outer!r} is {str(inner)[:200]!r}"
+                raise ConfigurationError(f"{found}, expected a JSON object because of {name!r}")
+            group[outer] = dict(inner)
+            group = group[outer]
+        group[last] = value
+    return values
 
 
 def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
     """Takes out of `rest` what lightning's Trainer knows, and types it as the Trainer's annotations say."""
-    known = _trainer_parameters(True)
+    known = _trainer_parameters()
     if "epochs" in rest and "max_epochs" in rest:
         raise ConfigurationError("hyperparameters 'epochs' and 'max_epochs' are the same; give one of them")
     flat = {name: rest.pop(name) for name in list(rest) if name in known or name == "epochs"}
@@ -147,13 +174,15 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
     if unknown:
         close = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigurationError(f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}, which lightning's Trainer does not know{hint}")
-    return {name: _typed(name, value, known[name]) for name, value in merged.items()}
+        found = f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}"
+        raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
+    arguments = {name: _typed(name, value, known[name]) for name, value in merged.items()}
+    if arguments.get("enable_checkpointing") is False:
+        raise ConfigurationError("hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints")
+    return arguments
 
 
-def _trainer_parameters(wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {}
+def _trainer_parameters() -> dict[str, Any]:
     from lightning.pytorch import Trainer
 
     return constructor_parameters(Trainer)[0]
@@ -182,11 +211,13 @@ def _unknown(name: str, kind: type, known: list[str]) -> str:
 
 
 def _check(options: Options) -> None:
-    wrong = [q for q in options.test_quantiles if not 0 < q < 1]
-    if wrong or not options.test_quantiles:
-        found = repr(wrong[0]) if wrong else "empty"
-        raise ConfigurationError(f"hyperparameter 'test_quantiles' has {found}, expected numbers between 0 and 1")
-    for name in ("num_eval_samples", "num_workers", "num_prefetch", "shuffle_buffer_length"):
+    try:
+        Metrics.parse(options.test_quantiles)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"hyperparameter 'test_quantiles': {error}") from None
+    for name, least in LEAST.items():
         value = getattr(options, name)
-        if value is not None and value < (1 if name != "num_workers" else 0):
-            raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected a positive whole number")
+        if value is not None and value < least:
+            raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected a whole number of at least {least}")
+    if options.seed is not None and options.seed >= 2**32:
+        raise ConfigurationError(f"hyperparameter 'seed' is {options.seed}, expected a whole number below 2**32")

@@ -40,7 +40,7 @@ class Watch:
 def seed_everything(seed: int) -> None:
     """python, numpy and, where it was imported, torch."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - GluonTS draws from the global generator
+    np.random.seed(seed)
     if "torch" in sys.modules:
         import torch
 
@@ -64,6 +64,7 @@ def fit(
     estimator: Estimator,
     train: Any,
     validation: Any | None,
+    *,
     options: Options,
     watch: Watch,
     start_from: Predictor | None = None,
@@ -73,10 +74,8 @@ def fit(
     train and validation are sized and can be iterated again and again. Raises ModelError, DataError.
     """
     name = type(estimator).__name__
-    if start_from is not None and not hasattr(estimator, "train_from"):
-        raise ConfigurationError(
-            f"channel 'model' asks for incremental training, which {name} cannot do; remove the channel"
-        )
+    if start_from is not None:
+        _check_continues(estimator, start_from, name)
     method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
     wanted = {
         "num_workers": options.num_workers,
@@ -105,6 +104,17 @@ def fit(
     return predictor
 
 
+def _check_continues(estimator: Estimator, previous: Predictor, name: str) -> None:
+    if not hasattr(estimator, "train_from"):
+        raise ConfigurationError(
+            f"channel 'model' asks for incremental training, which {name} cannot do; remove the channel"
+        )
+    if hasattr(estimator, "create_lightning_module") and not hasattr(previous, "network"):
+        raise ConfigurationError(
+            f"channel 'model' holds a {type(previous).__name__}, expected a model that {name} trained"
+        )
+
+
 def _sentence(error: BaseException, name: str) -> ShellError:
     reason = " ".join(str(error).split())
     if "idle transformation calls" in reason:
@@ -114,7 +124,8 @@ def _sentence(error: BaseException, name: str) -> ShellError:
         )
     if "Error(s) in loading state_dict" in reason:
         return ConfigurationError(
-            f"channel 'model': that model has another architecture than {name} with these hyperparameters: {reason[:400]}"
+            f"channel 'model': that model has another architecture than {name} with these hyperparameters; "
+            f"give those that it was trained with: {reason[:400]}"
         )
     if isinstance(error, AssertionError) and not reason:
         reason = "an assertion without a message; the traceback says where"
@@ -133,16 +144,17 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[B
         return
     from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-    class Witness(Callback):
-        def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-            failures.append(exception)
+    class Witness(Callback):  # type: ignore[misc]
+        def on_exception(self, *seen: Any) -> None:
+            failures.append(seen[-1])
 
     for noisy in ("lightning.pytorch", "lightning.fabric", "lightning", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     callbacks = [Witness(), epoch_log(Callback, watch.host)]
     if watch.early_stopping_patience is not None:
         log.info("Using early stopping with patience %d", watch.early_stopping_patience)
-        callbacks.append(EarlyStopping("train_loss", patience=watch.early_stopping_patience, check_on_train_epoch_end=True))
+        patience = watch.early_stopping_patience
+        callbacks.append(EarlyStopping("train_loss", patience=patience, check_on_train_epoch_end=True))
     with tempfile.TemporaryDirectory(prefix="lightning-") as folder:
         defaults = {
             "default_root_dir": folder,
@@ -150,6 +162,8 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[B
             "enable_progress_bar": watch.progress_bar,
             "enable_model_summary": watch.progress_bar,
         }
+        own = trainer_kwargs.get("callbacks") or []
+        callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}
         yield failures
 
@@ -164,14 +178,15 @@ def epoch_log(base: type, host: str) -> Any:
         def __init__(self) -> None:
             self.started, self.records, self.best, self.best_epoch = 0.0, 0, float("inf"), 0
 
-        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        def on_train_epoch_start(self, *_: Any) -> None:
             self.started, self.records = time.monotonic(), 0
 
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(self, *seen: Any) -> None:
+            batch = seen[3]  # trainer, module, outputs, batch, its index
             first = next(iter(batch.values())) if isinstance(batch, dict) else batch
             self.records += len(first)
 
-        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
             epoch, seconds = trainer.current_epoch, time.monotonic() - self.started
             losses = {key: float(value) for key, value in trainer.callback_metrics.items()}
             train, validation = losses.get("train_loss"), losses.get("val_loss")
@@ -184,14 +199,15 @@ def epoch_log(base: type, host: str) -> Any:
                 if train < self.best:
                     self.best, self.best_epoch = train, epoch
             if validation is not None:
-                log.info("#quality_metric: host=%s, epoch=%d, validation loss <loss>=%s", host, epoch, _plain(validation))
+                loss = _plain(validation)
+                log.info("#quality_metric: host=%s, epoch=%d, validation loss <loss>=%s", host, epoch, loss)
             if (trainer.max_epochs or 0) > 0:
                 done = 100 * (epoch + 1) / trainer.max_epochs
                 log.info("#progress_metric: host=%s, completed %s %% of epochs", host, _plain(round(done, 2)))
             rate = self.records / max(seconds, 1e-9)
             log.info("#throughput_metric: host=%s, train throughput=%s records/second", host, _plain(round(rate, 2)))
 
-        def on_train_end(self, trainer: Any, module: Any) -> None:
+        def on_train_end(self, *_: Any) -> None:
             if self.best < float("inf"):
                 log.info("Final loss: %s (occurred at epoch %d)", _plain(self.best), self.best_epoch)
                 log.info("#quality_metric: host=%s, train final_loss <loss>=%s", host, _plain(self.best))

@@ -49,20 +49,20 @@ def fit(value: Any, annotation: Any) -> Any:
         if value is None or (isinstance(value, str) and value.strip().lower() in NOTHING):
             return None
         raise Unfit("null")
-    kind = origin or annotation
+    kind: Any = origin or annotation
     if (isinstance(value, dict) and "__kind__" in value) or (isinstance(value, str) and '"__kind__"' in value):
         return _decoded(literal(value))
-    if annotation is Any or not isinstance(kind, type):
+    if kind is collections.abc.Callable:
+        if callable(value):
+            return value
+        raise Unfit("a function, which text cannot hold")
+    if kind in (Any, object) or not isinstance(kind, type):
         return literal(value)  # also a type variable, or no annotation
     for base, converter in CONVERTERS:
         if issubclass(kind, base):
             return converter(value, arguments)
     if issubclass(kind, enum.Enum):
         return _fit_choice(value, {**{m.name: m for m in kind}, **{str(m.value): m for m in kind}})
-    if kind is collections.abc.Callable:
-        if callable(value):
-            return value
-        raise Unfit("a function, which text cannot hold")
     return _fit_class(value, kind)
 
 
@@ -75,7 +75,7 @@ def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
     nothing, others = type(None) in members, [m for m in members if m is not type(None)]
     if nothing and (value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)):
         return None
-    own = type(literal(value))
+    own: Any = type(literal(value))
     for member in sorted(others, key=lambda m: (m is str, (typing.get_origin(m) or m) is not own)):
         try:
             return fit(value, member)
@@ -151,7 +151,7 @@ def _fit_dict(value: Any, _: tuple[Any, ...]) -> dict[str, Any]:
     return dict(items)
 
 
-def _fit_array(value: Any, _: tuple[Any, ...]) -> np.ndarray:
+def _fit_array(value: Any, _: tuple[Any, ...]) -> Any:
     try:
         return np.asarray(literal(value), dtype=float)
     except (ValueError, TypeError):
@@ -196,6 +196,7 @@ def plain_name(text: str) -> str:
 
 def _subclasses(kind: type) -> list[type]:
     found = [] if getattr(kind, "__abstractmethods__", None) else [kind]
+    child: type
     for child in kind.__subclasses__():
         found += _subclasses(child)
     return found

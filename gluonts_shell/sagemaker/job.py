@@ -34,7 +34,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What SageMaker told the container. env: the entries of `$env.`, for `gluonts.env`."""
+    """What SageMaker told the container. hosts: sorted. env: the entries of `$env.`, for `gluonts.env`."""
 
     hyperparameters: Mapping[str, Any]
     channels: Mapping[str, Channel]
@@ -53,7 +53,7 @@ class TrainingJob:
             hyperparameters=values,
             channels=_channels(paths),
             host=host,
-            hosts=tuple(map(str, hosts)) if isinstance(hosts, list) and hosts else (host,),
+            hosts=tuple(sorted(map(str, hosts))) if isinstance(hosts, list) and hosts else (host,),
             env=env,
         )
 
@@ -65,8 +65,8 @@ def _channels(paths: Paths) -> dict[str, Channel]:
         found = sorted(paths.data.iterdir()) if paths.data.is_dir() else []
         declared = {path.name: {} for path in found if path.is_dir() and not path.name.startswith(".")}
     channels = {}
-    for name, details in declared.items():
-        details = details if isinstance(details, dict) else {}
+    for name, declaration in declared.items():
+        details = declaration if isinstance(declaration, dict) else {}
         if name not in DATA_CHANNELS:
             if name not in CODE_CHANNELS:
                 log.info("channel %r is left alone: this program reads %s and code", name, ", ".join(DATA_CHANNELS))
