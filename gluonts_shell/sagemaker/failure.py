@@ -5,7 +5,6 @@ SageMaker takes the first 1024 characters of output/failure as the job's Failure
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import tempfile
@@ -45,8 +44,10 @@ def report(error: BaseException, path: Path) -> int:
 
 def clear(path: Path) -> None:
     """Remove what an earlier run left: a job that succeeds has no failure file."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as problem:
+        log.warning("%s cannot be removed: %s", path, problem)
 
 
 def _write(path: Path, text: str) -> None:
