@@ -1,0 +1,118 @@
+"""The import rule, read from the source: cli -> commands -> three packages that do not know each other -> the rest."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gluonts_shell
+
+ROOT = Path(gluonts_shell.__file__).parent
+MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+WORLDS = ("sagemaker", "forecasting", "serving")
+SHARED = ("errors", "messages", "settings", "log")
+# who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
+ALLOWED = {
+    "__init__": (),
+    "__main__": ("cli",),
+    "errors": (),
+    "messages": ("errors",),
+    "settings": ("errors",),
+    "log": ("errors", "settings"),
+    "cli": ("", "commands", "sagemaker", *SHARED),
+    "commands": ("", "commands", *WORLDS, *SHARED),
+    **{world: ("", world, *SHARED) for world in WORLDS},
+}
+# what the worlds of the standard library may import besides, if it is there and only inside a function
+OPTIONAL = {"serving": {"orjson"}, "sagemaker": {"packaging"}}
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """The dotted names that a module imports, and whether at its top, where every import of the module pays for it.
+
+    What only type checkers see is left out: it is never imported.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unseen = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    local = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in local) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import, which this test and a reader would have to resolve"
+            if node.module == "gluonts_shell":
+                yield from ((f"gluonts_shell.{alias.name}", id(node) not in local) for alias in node.names)
+            else:
+                yield str(node.module), id(node) not in local
+
+
+def ours(name: str) -> str | None:
+    """`gluonts_shell.sagemaker.paths` -> `sagemaker`; the package itself and its attributes -> the empty string."""
+    first, _, rest = name.partition(".")
+    if first != "gluonts_shell":
+        return None
+    part = rest.partition(".")[0]
+    return part if (ROOT / part).is_dir() or (ROOT / f"{part}.py").is_file() else ""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_go_one_way(module):
+    place = module.parts[0].removesuffix(".py")
+    wrong = [
+        name for name, _ in imports(ROOT / module) if (part := ours(name)) is not None and part not in ALLOWED[place]
+    ]
+    assert wrong == [], f"{module} may import {ALLOWED[place]} of gluonts_shell"
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if m.parts[0].removesuffix(".py") not in ("forecasting", "commands")], ids=str
+)
+def test_what_runs_before_the_users_code_is_installed_is_standard_library_only(module):
+    place = module.parts[0].removesuffix(".py")
+    foreign = {
+        name: at_the_top
+        for name, at_the_top in imports(ROOT / module)
+        if ours(name) is None and name.partition(".")[0] not in sys.stdlib_module_names
+    }
+    allowed = OPTIONAL.get(place, set())
+    assert {name for name in foreign if name.partition(".")[0] not in allowed} == set()
+    if place == "sagemaker":
+        assert not any(foreign.values()), "packaging is imported inside functions: the user's code may bring another"
+
+
+@pytest.mark.parametrize("command", ["train.py", "serve.py"])
+def test_the_journeys_import_nothing_heavy_before_the_code_channel_is_installed(command):
+    """They restart the process with the user's code, and that may bring another GluonTS."""
+    found = list(imports(ROOT / "commands" / command))
+    assert [name for name, at_the_top in found if at_the_top and ours(name) == "forecasting"] == []
+    assert [name for name, at_the_top in found if at_the_top and name.startswith("gluonts.")] == []
+
+
+def test_the_command_line_loads_nothing_heavy():
+    code = "import sys, gluonts_shell.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=path_of_the_package(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert not {"gluonts", "numpy", "pandas", "torch", "pydantic", "orjson", "packaging"} & set(done.stdout.split())
+
+
+def path_of_the_package() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")])}
