@@ -76,17 +76,14 @@ class Pip:
 
         Raises CodeChannelError; offline it names all that is missing.
         """
-        asked, report, exact = (self.work / name for name in ("asked.txt", "report.json", "exact.txt"))
-        asked.write_text("\n".join([*lines, *(one.path.as_uri() for one in explicit)]) + "\n")
-        status, output = self._build("install", "--dry-run", "--report", str(report), "-r", str(asked))
-        if status:
-            raise CodeChannelError(self._sentence(output, explicit, lines))
         pins = {one.name: (f"{one.name} @ {one.path.as_uri()}", _installed(one)) for one in explicit}
-        for item in json.loads(report.read_text())["install"]:
-            pins.setdefault(wheels.normalized(item["metadata"]["name"]), _reported(item))
+        if lines or wheels.missing([need for one in explicit for need in one.requires()], explicit):
+            for item in self._lacking(explicit, lines):
+                pins.setdefault(wheels.normalized(item["metadata"]["name"]), _reported(item))
         if not pins:
             return []
         hashed = all(installed.sha256 for _, installed in pins.values())
+        exact = self.work / "exact.txt"
         exact.write_text(
             "\n".join(
                 [*filter(requirements.is_option, lines)]
@@ -98,6 +95,15 @@ class Pip:
         if status:
             raise CodeChannelError(self._sentence(output, explicit, lines))
         return sorted((installed for _, installed in pins.values()), key=lambda one: one.name.lower())
+
+    def _lacking(self, explicit: Sequence[Distribution], lines: Sequence[str]) -> list[Any]:
+        """What pip would install, as its report has it. This is where all requirements are resolved together."""
+        asked, report = self.work / "asked.txt", self.work / "report.json"
+        asked.write_text("\n".join([*lines, *(one.path.as_uri() for one in explicit)]) + "\n")
+        status, output = self._build("install", "--dry-run", "--report", str(report), "-r", str(asked))
+        if status:
+            raise CodeChannelError(self._sentence(output, explicit, lines))
+        return list(json.loads(report.read_text())["install"])
 
     def download(self, file: Path, output: Path, python_version: str | None, platforms: Sequence[str]) -> None:
         """Fill `output` with what the requirements file needs. Raises CodeChannelError."""

@@ -31,8 +31,8 @@ def member(name: str, content: bytes = b"x = 1\n", *, kind: bytes = tarfile.REGT
     return info, content
 
 
-def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FORMAT) -> Path:
-    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w", format=format) as file:
+def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as file:
         for info, content in members:
             file.addfile(info, io.BytesIO(content))
     return path
