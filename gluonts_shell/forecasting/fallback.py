@@ -72,6 +72,8 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
                 arguments[name] = fit(known[name], parameters[name])
             except Unfit as unfit:
                 raise ConfigurationError(f"its {name} would be {known[name]!r:.100}, expected {unfit}") from None
+    if missing := [name for name in required_parameters(kind) if name not in arguments]:
+        raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
     return arguments
 
 

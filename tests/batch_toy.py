@@ -1,0 +1,46 @@
+"""A forecaster for the tests of batch jobs: it repeats the last value, unless the item_id says what else to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from gluonts.core.component import validated
+from gluonts.model.forecast import QuantileForecast
+from gluonts.model.predictor import RepresentablePredictor
+
+
+class LastValue(RepresentablePredictor):
+    @validated()
+    def __init__(self, prediction_length: int) -> None:
+        super().__init__(prediction_length=prediction_length)
+
+    def predict_item(self, item):
+        match (item.get("item_id") or "").partition(" ")[0]:
+            case "hang":
+                time.sleep(600)
+            case "slow":
+                time.sleep(0.1)
+            case "raise":
+                raise ZeroDivisionError("a secret of the model")
+            case "die":
+                os._exit(3)
+        rows = np.full((2, self.prediction_length), item["target"][-1], dtype=np.float32)
+        return QuantileForecast(rows, forecast_keys=["0.1", "0.9"], start_date=item["start"] + len(item["target"]))
+
+
+def save(folder: Path, predictor=None, freq: str = "D") -> None:
+    from gluonts_shell.forecasting.artifact import Contract, save
+    from gluonts_shell.forecasting.forecaster import class_path
+
+    predictor = predictor or LastValue(prediction_length=3)
+    save(predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder)
+
+
+if __name__ == "__main__":
+    import batch_toy
+
+    batch_toy.save(Path(sys.argv[1]))
