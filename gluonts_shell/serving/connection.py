@@ -7,6 +7,7 @@ in and what the application does. Each step first sets the deadline by which the
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -101,6 +102,7 @@ class Connection(BaseHTTPRequestHandler):
         self.deadline = time.monotonic() + server.limits.head_seconds
         self.idle = True
         self.expired = False
+        self.broken = False
         self.arrived = 0.0
 
     def run(self) -> None:
@@ -200,15 +202,21 @@ class Connection(BaseHTTPRequestHandler):
         except BlockingIOError:
             return True
         except OSError:
-            return False
-        return time.monotonic() - self.arrived < HALF_CLOSED_GRACE
+            self.broken = True  # the system tells it only once
+        return not self.broken and time.monotonic() - self.arrived < HALF_CLOSED_GRACE
 
     def cut(self, how: int) -> None:
         with suppress(OSError):
             self.request.shutdown(how)
 
     def expire(self) -> None:
-        """First end the reading, so that a late request can be told; what is still there at the next look is cut."""
+        """First end the reading, so that a late request can be told; what is still there at the next look is cut.
+
+        With a reset then, or the system would keep an answer that nobody takes.
+        """
+        if self.expired:
+            with suppress(OSError):
+                self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.cut(socket.SHUT_RDWR if self.expired else socket.SHUT_RD)
         self.expired = True
 

@@ -7,14 +7,19 @@ As a script it is served by the supervisor: `toy.py PORT WORKERS [NAME=VALUE ...
 from __future__ import annotations
 
 import ctypes
+import http.client
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound, RequestError, UnsupportedMediaType
 from gluonts_shell.serving.server import App, Limits, Request, Response, Server
@@ -69,6 +74,13 @@ class Toy:
             os._exit(document["exit"])
         if "hold" in document:  # the interpreter lock, as a misbehaving extension does
             ctypes.PyDLL(None).usleep(int(document["hold"] * 1e6))
+        if "open" in document:
+            return Response(200, json.dumps(exhausted(document["open"])).encode(), JSON)
+        if "close" in document:
+            for descriptor in document["close"]:
+                os.close(descriptor)
+        if "status" in document:
+            return Response(document["status"], b"a body")
         if "bytes" in document:
             return Response(200, b" " * document["bytes"])
         if "header" in document:
@@ -81,12 +93,117 @@ class Toy:
         return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
 
 
+def exhausted(most: int) -> list[int]:
+    """Descriptors opened until there are no more to be had."""
+    found: list[int] = []
+    with suppress(OSError):
+        while len(found) < most:
+            found.append(os.open(os.devnull, os.O_RDONLY))
+    return found
+
+
+def ask(port: int, path: str = "/ping", document: object = None, timeout: float = 20.0) -> tuple[int, Any]:
+    """One request on a connection of its own: the status, and the answer's JSON if there is any."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        if document is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, json.loads(body) if body.strip() else None
+    finally:
+        connection.close()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true value of the condition; fails after so many seconds without one."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+class Service:
+    """This script in a process of its own. Ended by `with`, however the test ends."""
+
+    def __init__(
+        self, workers: int = 2, *, wait: bool = True, port: int = 0, popen: Any = None, **options: float
+    ) -> None:
+        command = [sys.executable, __file__, str(port), str(workers), *(f"{name}={options[name]}" for name in options)]
+        root = Path(__file__).parents[2]
+        self.output: list[str] = []
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **(popen or {})}
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(root)}, text=True, start_new_session=True, **streams
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        if wait:
+            eventually(lambda: self.said("ready") or self.process.poll() is not None)
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.output.append(line)
+
+    def said(self, word: str) -> str | None:
+        return next((line for line in self.output if word in line), None)
+
+    @property
+    def port(self) -> int:
+        line = self.said("ready")
+        assert line, self.output
+        return int(line.split()[1])
+
+    def workers(self) -> list[int]:
+        return children(self.process.pid)
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self.workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.reader.join(5)
+            self.process.stdout.close()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def state(pid: int) -> str:
+    """R, S, T, Z ... or nothing if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def serving(app: App, **limits: float) -> Iterator[int]:
     """A server in a thread of this process; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     listener.setblocking(False)
-    server = Server(listener, app, Limits(**{"parting_seconds": 0.0, **limits}))  # type: ignore[arg-type]
+    server = Server(listener, app, Limits(**{"parting_seconds": 0.0, "linger_seconds": 0.5, **limits}))  # type: ignore[arg-type]
     stopped, stop = os.pipe()
 
     def serve() -> None:
