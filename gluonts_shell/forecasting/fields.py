@@ -27,7 +27,7 @@ START = re.compile(
     re.ASCII,
 )
 _repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = 60
+_repr.maxstring = _repr.maxother = _repr.maxlong = 100
 
 
 class FieldError(Exception):
