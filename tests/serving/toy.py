@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -74,6 +75,8 @@ class Toy:
             os._exit(document["exit"])
         if "hold" in document:  # the interpreter lock, as a misbehaving extension does
             ctypes.PyDLL(None).usleep(int(document["hold"] * 1e6))
+        if "log" in document:
+            logging.getLogger("toy").info("%s", document["log"])
         if "open" in document:
             return Response(200, json.dumps(exhausted(document["open"])).encode(), JSON)
         if "close" in document:
@@ -230,11 +233,13 @@ def main(arguments: list[str]) -> int:
     load_seconds = numbers.pop("load_seconds", 0)
     die_at_start = numbers.pop("die_at_start", 0)
     fail_at_load = numbers.pop("fail_at_load", 0)
+    quiet = bool(numbers.pop("quiet", 0))
     preload = bool(numbers.pop("preload", 1))
     drain_seconds = float(numbers.pop("drain_seconds", 25.0))
 
     def load() -> Callable[[], Toy]:
-        print("loading", flush=True)
+        if not quiet:
+            print("loading", flush=True)
         time.sleep(load_seconds)
         if fail_at_load:
             raise RequestError("the model is broken")
@@ -246,7 +251,8 @@ def main(arguments: list[str]) -> int:
         return Toy()
 
     def announce(port: int) -> None:
-        print(f"ready {port}", flush=True)
+        if not quiet:
+            print(f"ready {port}", flush=True)
 
     return supervisor.run(
         address="127.0.0.1",
