@@ -1,41 +1,65 @@
-"""How many CPUs this container really has, which is rarely how many the host has, and how they are shared out."""
+"""How many processors this container really has: `os.cpu_count()` tells the host's.
+
+It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to know what the number is used for.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import MutableMapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
-# Read by the OpenMP runtimes and BLAS libraries when numpy or torch is imported, so set before that.
-NATIVE_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ROOT = PurePosixPath("/sys/fs/cgroup")
 
 
-def available(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs by affinity and by the cgroup's quota, whichever is less; at least 1."""
+def available() -> int:
+    """Of this process, now; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return max(1, min(affinity, int(quota + 0.5)) if quota else affinity)
+    return processors(affinity, lambda path: Path(path).read_text())
 
 
-def _quota(cgroup: Path) -> float:
-    """CPU seconds a second, 0 for no limit. Source: the kernel's documents cgroup-v2 (cpu.max) and sched-bwc (v1)."""
+def processors(affinity: int, read: Callable[[str], str]) -> int:
+    """The processors of the scheduler's affinity or of the tightest quota, whichever is less; at least 1.
+
+    A quota of 1.5 processors counts as 2: two workers use it up, one would not.
+    read: the text of a file; raises OSError where there is none.
+    """
+    quotas = list(_quotas(read))
+    return max(1, min([affinity, *(math.ceil(quota) for quota in quotas)]))
+
+
+def _quotas(read: Callable[[str], str]) -> Iterator[float]:
+    """In processors: of every control group that this process is in, up to the root, versions 1 and 2."""
+    for line in _text(read, "/proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controllers == "":
+            for folder in _upwards(ROOT, group):
+                yield from _quota(*_text(read, f"{folder}/cpu.max").split())
+        elif "cpu" in controllers.split(","):
+            for mount in ("cpu", controllers):
+                for folder in _upwards(ROOT / mount, group):
+                    yield from _quota(
+                        _text(read, f"{folder}/cpu.cfs_quota_us").strip(),
+                        _text(read, f"{folder}/cpu.cfs_period_us").strip(),
+                    )
+
+
+def _upwards(mount: PurePosixPath, group: str) -> Iterator[PurePosixPath]:
+    """In a container the file may name the host's group while only the mount's own root can be read."""
+    parts = PurePosixPath(group.lstrip("/")).parts
+    for depth in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:depth])
+
+
+def _quota(quota: str = "", period: str = "") -> Iterator[float]:
+    if quota.isdigit() and period.isdigit() and int(period) > 0:  # "max" and -1 are no quota
+        yield int(quota) / int(period)
+
+
+def _text(read: Callable[[str], str], path: str) -> str:
     try:
-        if (version2 := cgroup / "cpu.max").exists():
-            limit, period = version2.read_text().split()[:2]
-        else:
-            limit, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return max(0.0, int(limit) / int(period))
-    except (OSError, ValueError, ZeroDivisionError):  # no cgroup, or "max"
-        return 0.0
-
-
-def limit_native_threads(threads: int, environ: MutableMapping[str, str]) -> None:
-    """Workers that each start a thread a CPU are slower together than with one each; what the user set stays."""
-    for variable in NATIVE_THREADS:
-        environ.setdefault(variable, str(threads))
-    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads steal the time of the other workers
-
-
-def has_accelerator() -> bool:
-    """Whether a driver is there; asking torch would begin to use it, and then no process may fork."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/neuron0"))
+        return read(path)
+    except (OSError, ValueError):
+        return ""
