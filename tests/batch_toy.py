@@ -32,15 +32,18 @@ class LastValue(RepresentablePredictor):
         return QuantileForecast(rows, forecast_keys=["0.1", "0.9"], start_date=item["start"] + len(item["target"]))
 
 
-def save(folder: Path, predictor=None, freq: str = "D") -> None:
+def save(folder: Path, predictor, freq: str) -> None:
     from gluonts_shell.forecasting.artifact import Contract, save
     from gluonts_shell.forecasting.forecaster import class_path
 
-    predictor = predictor or LastValue(prediction_length=3)
     save(predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder)
 
 
 if __name__ == "__main__":
     import batch_toy
+    from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
-    batch_toy.save(Path(sys.argv[1]))
+    if sys.argv[2:] == ["hourly"]:
+        batch_toy.save(Path(sys.argv[1]), SeasonalNaivePredictor(prediction_length=24, season_length=24), "h")
+    else:
+        batch_toy.save(Path(sys.argv[1]), batch_toy.LastValue(prediction_length=3), "D")

@@ -260,7 +260,7 @@ def test_nobody_is_left_when_the_parent_is_killed(ml: Path, tmp_path: Path) -> N
     predictors = [wait_for(lambda nursery=nursery: children(nursery)) for (nursery,) in nurseries]
     process.kill()
     process.wait(60)
-    everybody = [*workers, *sum(nurseries, []), *sum(predictors, [])]
+    everybody = [*workers, *(pid for group in (*nurseries, *predictors) for pid in group)]
     wait_for(lambda: not any(alive(pid) for pid in everybody))
 
 

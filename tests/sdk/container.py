@@ -1,0 +1,84 @@
+"""What the SDK's local mode takes for a container: a server in a child process, from another environment's Python.
+
+Nothing here may reach beyond this machine: every connection but those to the loopback address is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PYTHON = os.environ.get("GLUONTS_SHELL_PYTHON", "python")
+CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+
+
+def stay_on_this_machine() -> None:
+    os.environ |= {
+        "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            print(f"the SDK wants to connect to {address}", file=sys.stderr)
+            os._exit(1)
+        connect(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign,assignment]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("SAGEMAKER", "GLUONTS", "PYTHON"))}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **variables}
+
+
+def run(*command: str, **variables: str) -> None:
+    subprocess.run([PYTHON, *command], env=environment(**variables), check=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Container:
+    """`python -m gluonts_shell serve` on a port; has the methods of the SDK's own class that local mode calls."""
+
+    def __init__(self, data_path: Path, port: int) -> None:
+        self.data_path, self.port = data_path, port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def serve(self, _model_data_url: str | None, variables: dict[str, str]) -> None:
+        places = {
+            "SAGEMAKER_DATA_PATH": str(self.data_path),
+            "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1",
+            "SAGEMAKER_SERVER_PORT": str(self.port),
+        }
+        command = [PYTHON, "-m", "gluonts_shell", "serve"]
+        self.process = subprocess.Popen(command, env=environment(**variables, **places), stdout=subprocess.DEVNULL)
+        give_up = time.monotonic() + 60
+        while time.monotonic() < give_up and self.process.poll() is None:
+            try:
+                if urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping").status == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit("the server does not start")
+
+    def stop_serving(self) -> None:
+        assert self.process
+        self.process.terminate()
+        assert self.process.wait(60) == 0
