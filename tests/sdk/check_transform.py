@@ -1,7 +1,8 @@
 """The SageMaker Python SDK's local transform job, with a child process for a container, gives what `transform` gives.
 
-Run it with the Python of an environment that has `sagemaker` (version 2); GLUONTS_SHELL_PYTHON is the Python of the
-one that has gluonts_shell's dependencies.
+    SDK_ENVIRONMENT/bin/python tests/sdk/check_transform.py OUR_ENVIRONMENT/bin/python
+
+The first environment has `sagemaker<3`, the second what gluonts_shell needs.
 """
 
 from __future__ import annotations
@@ -59,7 +60,6 @@ def local_job(folder: Path, port: int, strategy: str) -> bytes:
 
 
 def main() -> None:
-    # a path that local mode takes: it refuses /tmp's neighbours such as /etc, not this
     with tempfile.TemporaryDirectory(prefix="sdk-") as temporary:
         folder, port = Path(temporary), container.free_port()
         container.run(str(container.ROOT / "tests" / "batch_toy.py"), str(folder / "ml" / "model"), "hourly")
