@@ -34,7 +34,7 @@ def period_alias(text: str) -> str:
 
     Raises ConfigurationError where pandas has no such period.
     """
-    spelling = re.fullmatch(r"\s*(\d{0,9})\s*([A-Za-z]+)(?:-([A-Za-z]{3}))?\s*", text)
+    spelling = re.fullmatch(r"\s*([0-9]{0,9})\s*([A-Za-z]+)(?:-([A-Za-z]{3}))?\s*", text)
     if spelling is None:
         raise ConfigurationError(f"freq is {text[:50]!r}, expected {EXPECTED}")
     multiple, unit, anchor = spelling[1], spelling[2], (spelling[3] or "").upper()

@@ -17,7 +17,7 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor, RepresentablePredictor
 
-from gluonts_shell.errors import ConfigurationError, ForecasterError
+from gluonts_shell.errors import ConfigurationError, ForecasterError, ShellError
 from gluonts_shell.forecasting.forecaster import Forecaster
 from gluonts_shell.forecasting.metrics import Metrics
 from gluonts_shell.forecasting.values import Unfit, fit, literal
@@ -139,8 +139,12 @@ def construct(kind: Forecaster, arguments: Mapping[str, Any]) -> Any:
     check_complete(kind, arguments)
     try:
         return kind(**arguments)
+    except ShellError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split()) or "an assertion in its constructor fails"
+        if isinstance(error, ImportError):  # prophet and R are looked for only now
+            raise ForecasterError(f"{kind.__name__} needs a package that is not installed: {reason[:600]}") from error
         raise ForecasterError(f"{kind.__name__} refuses its arguments: {reason[:600]}") from error
 
 

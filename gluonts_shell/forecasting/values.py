@@ -56,7 +56,7 @@ def fit(value: Any, annotation: Any) -> Any:
         if callable(value):
             return value
         raise Unfit("a function, which text cannot hold")
-    if kind in (Any, object) or not isinstance(kind, type):
+    if kind in (Any, object, type) or not isinstance(kind, type):
         return literal(value)  # also a type variable, or no annotation
     for base, converter in CONVERTERS:
         if issubclass(kind, base):
@@ -175,11 +175,11 @@ def _decoded(value: Any) -> Any:
 
 
 def _fit_class(value: Any, kind: type) -> Any:
-    """An object of a class by the name of one of its subclasses: 'NegativeBinomialOutput', 'negative-binomial'."""
+    """An object of a class by the name of a subclass: 'NegativeBinomialOutput', 'negative-binomial', or its path."""
     if isinstance(value, kind):
         return value
     named = {plain_name(found.__name__): found for found in _subclasses(kind)}
-    found = named.get(plain_name(value)) if isinstance(value, str) else None
+    found = named.get(plain_name(value.rpartition(".")[2])) if isinstance(value, str) else None
     if found is None:
         raise Unfit(f"the name of a {kind.__name__}: " + ", ".join(sorted(c.__name__ for c in named.values())))
     try:
