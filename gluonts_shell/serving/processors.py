@@ -1,15 +1,16 @@
-"""How many processors this container really has: `os.cpu_count()` tells the host's.
+"""How many processors this container really has, which is rarely how many the host has, and how they are shared out.
 
-It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to know what the number is used for.
+It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to know what the processes do.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
 
+# read by the OpenMP runtimes and BLAS libraries when numpy or torch is imported, so set before that
+NATIVE_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ROOT = PurePosixPath("/sys/fs/cgroup")
 
 
@@ -19,14 +20,26 @@ def available() -> int:
     return processors(affinity, lambda path: Path(path).read_text())
 
 
+def limit_native_threads(threads: int, environ: MutableMapping[str, str]) -> None:
+    """Workers that each start a thread a CPU are slower together than with one each; what the user set stays."""
+    for variable in NATIVE_THREADS:
+        environ.setdefault(variable, str(threads))
+    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads steal the time of the other workers
+
+
+def has_accelerator() -> bool:
+    """Whether a driver is there; asking torch would begin to use it, and then no process may fork."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/neuron0"))
+
+
 def processors(affinity: int, read: Callable[[str], str]) -> int:
     """The processors of the scheduler's affinity or of the tightest quota, whichever is less; at least 1.
 
-    A quota of 1.5 processors counts as 2: two workers use it up, one would not.
+    Half a processor of a quota counts as a whole one: two workers use 1.5 up, one would not.
     read: the text of a file; raises OSError where there is none.
     """
     quotas = list(_quotas(read))
-    return max(1, min([affinity, *(math.ceil(quota) for quota in quotas)]))
+    return max(1, min([affinity, *(int(quota + 0.5) for quota in quotas)]))
 
 
 def _quotas(read: Callable[[str], str]) -> Iterator[float]:
