@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.messages import Call
-from gluonts_shell.serving import processors, transform
+from gluonts_shell.serving import native, transform
 from gluonts_shell.serving.batching import Batcher
 from gluonts_shell.serving.outcomes import Isolated, Outcome
 from gluonts_shell.serving.timeout import Timed
@@ -29,7 +29,7 @@ def prepare(service: Forecasting, settings: Settings, threads: int) -> Callable[
     forward = transform.forwarded(settings.forward_fields)
     instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
     thorough, seconds = settings.suppress_errors, settings.batch_timeout
-    if seconds and processors.has_accelerator():
+    if seconds and native.has_accelerator():
         raise ConfigurationError(
             f"GLUONTS_BATCH_TIMEOUT is {seconds:g}, but a process that uses an accelerator cannot be forked, "
             "and so not be killed and replaced; unset it, or use an instance without an accelerator"

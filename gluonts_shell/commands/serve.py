@@ -17,7 +17,7 @@ from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.sagemaker import code_channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving import processors, supervisor
+from gluonts_shell.serving import native, processors, supervisor
 from gluonts_shell.serving.app import App, Handler, execution_parameters
 from gluonts_shell.serving.batching import Batcher
 from gluonts_shell.serving.connection import Limits
@@ -42,7 +42,7 @@ class Machine:
     @classmethod
     def of(cls, settings: Settings) -> Machine:
         cpus = processors.available()
-        forks = sys.platform == "linux" and not processors.has_accelerator()
+        forks = sys.platform == "linux" and not native.has_accelerator()
         workers = (settings.workers or cpus) if forks else 1
         return cls(workers, max(1, cpus // workers), forks)
 
@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
     paths = Paths(Path(settings.data_path))
     code = code_channel.activate(paths.model / "code", paths.code, settings, os.environ)
     machine = Machine.of(settings)
-    processors.limit_native_threads(machine.threads, os.environ)
+    native.limit_threads(machine.threads, os.environ)
     description: list[str] = []
 
     def load() -> Callable[[], App]:

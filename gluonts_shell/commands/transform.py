@@ -26,7 +26,7 @@ from gluonts_shell.commands.progress import Progress
 from gluonts_shell.errors import CodeChannelError, DataError, ShellError
 from gluonts_shell.sagemaker import archives, code_channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving import files, processors
+from gluonts_shell.serving import files, native
 from gluonts_shell.serving.crew import Crew
 from gluonts_shell.settings import Settings
 
@@ -102,7 +102,7 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
 
 def _transform(todo: list[files.File], model: Path, code: Path | None, settings: Settings) -> int:
     machine = serve.Machine.of(settings)
-    processors.limit_native_threads(machine.threads, os.environ)
+    native.limit_threads(machine.threads, os.environ)
     from gluonts_shell.commands import batch
 
     def load() -> tuple[Callable[[], Batch], bool]:

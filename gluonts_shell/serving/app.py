@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound
-from gluonts_shell.serving.refusal import CONTENT_TYPE, refuse
 from gluonts_shell.serving.connection import Request, Response
+from gluonts_shell.serving.refusal import CONTENT_TYPE, refuse
 
 ROUTES = {"/ping": ("GET", "HEAD"), "/execution-parameters": ("GET", "HEAD"), "/invocations": ("POST",)}
 # the API's own path, which clients of the SDK use against a server on their own machine
@@ -81,8 +81,8 @@ def execution_parameters(
 ) -> dict[str, object]:
     """What a batch transform job asks for before it sends anything.
 
-    A job keeps just MaxConcurrentTransforms requests in flight, so a model whose waiting requests join one predict wants
-    more of them than there are workers. most: the job's own setting, if any; 0 stands for "ask the container".
+    A job keeps just MaxConcurrentTransforms requests in flight, so a model whose waiting requests join one predict
+    wants more of them than there are workers. most: the job's own setting, if any; 0 stands for "ask the container".
     AWS, CreateTransformJob: "The value of MaxPayloadInMB cannot be greater than 100 MB ... (MaxConcurrentTransforms *
     MaxPayloadInMB) must not exceed 100 MB."
     """

@@ -1,0 +1,410 @@
+"""`serve` as a process: what it serves, what it refuses to start with, and DeepAR's clients word for word.
+
+The requests are those that the notebooks and classes in use send; the letters are those of their list in the project.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+
+from gluonts_shell.forecasting.artifact import Contract, Features, save
+
+ROOT = Path(__file__).parents[2]
+JSON = {"Content-Type": "application/json"}
+CONSTANT = "gluonts.model.trivial.constant.ConstantValuePredictor"
+START = "2020-01-01 00:00:00"
+
+
+class Server:
+    """A `serve` process on a free port of 127.0.0.1; what it prints goes to a file."""
+
+    def __init__(self, tree: Path, *arguments: str, **environ: str):
+        self.log = tree / "serve.log"
+        clean = {
+            name: value for name, value in os.environ.items() if not re.match("SAGEMAKER|GLUONTS|MODEL_|OMP_", name)
+        }
+        environ = {
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "SAGEMAKER_DATA_PATH": str(tree),
+            "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1",
+            "SAGEMAKER_BIND_TO_PORT": "0",
+            "MODEL_SERVER_WORKERS": "2",
+            **environ,
+        }
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-W", "ignore", "-m", "gluonts_shell", "serve", *arguments]
+            self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT, cwd=tree)
+
+    def __enter__(self):
+        end = time.monotonic() + 90
+        while (found := re.search(r" on port (\d+): ", self.log.read_text())) is None:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+        self.port = int(found[1])
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.status = self.process.wait(60)
+
+    def ask(self, method, path, body=b"", headers=JSON):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+
+    def invoke(self, request, headers=JSON):
+        """Status and answer, which must be strict JSON; a str or bytes is sent as it is."""
+        body = request if isinstance(request, (bytes, str)) else json.dumps(request)
+        status, _, answer = self.ask("POST", "/invocations", body, headers)
+        return status, json.loads(answer, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def naive(tree: Path, freq: str | None = "h", length: int = 3, features: Features | None = None) -> Path:
+    predictor = SeasonalNaivePredictor(prediction_length=length, season_length=length)
+    save(
+        predictor, Contract(freq, length, "seasonal.Naive", features=features or Features((), 0, 0, 0)), tree / "model"
+    )
+    return tree
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(naive(tmp_path_factory.mktemp("naive")), GLUONTS_SHELL_LOCAL_ENDPOINTS="true") as server:
+        yield server
+    assert server.status == 0
+
+
+def test_routes_of_the_contract(server):
+    assert server.ask("GET", "/ping")[::2] == (200, b"")
+    status, headers, body = server.ask("GET", "/execution-parameters")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(body) == {"MaxConcurrentTransforms": 2, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
+    assert server.ask("HEAD", "/execution-parameters")[::2] == (200, b"")
+    assert server.ask("GET", "/nope")[0] == 404
+    status, headers, _ = server.ask("POST", "/ping")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    body = b'{"instances":[{"start":"2020-01-01","target":[7]}]}'
+    status, headers, _ = server.ask(
+        "POST", "/endpoints/here/invocations", body, {**JSON, "X-Amzn-SageMaker-Custom-Attributes": "trace=1"}
+    )
+    assert (status, headers["X-Amzn-SageMaker-Custom-Attributes"]) == (200, "trace=1")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", JSON, 400),
+        (b"{", JSON, 400),
+        (b"[" * 100_000, JSON, 400),
+        (b'{"instances":[]}', {"Content-Type": "text/csv"}, 415),
+        (b'{"instances":[]}', {"Content-Type": "application/octet-stream"}, 415),
+        (b'{"instances":[]}', {"Accept": "text/csv"}, 406),
+        (b'{"instances":[]}', {}, 200),
+        (b'{"instances":[]}', {"Content-Type": "application/json; charset=utf-8"}, 200),
+        (b" " * (6 * 1024 * 1024 + 1), JSON, 413),
+    ],
+)
+def test_statuses_of_bodies(server, body, headers, status):
+    found, answered, answer = server.ask("POST", "/invocations", body, headers)
+    assert found == status
+    assert answered["Content-Type"] == "application/json"
+    assert status == 200 or json.loads(answer)["error"]
+
+
+def test_the_contract_makes_freq_and_configuration_needless(server):
+    status, answer = server.invoke(
+        {"instances": [{"start": START, "target": [9, 1, None, "NaN"], "item_id": "\ud800"}]}
+    )
+    (prediction,) = answer["predictions"]
+    assert status == 200
+    assert prediction["mean"] == [1.0, 1.0, 1.0]
+    assert list(prediction["quantiles"]) == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
+    status, answer = server.invoke({"instances": [], "configuration": {"freq": "D"}})
+    assert (status, answer) == (400, {"error": "configuration.freq is 'D', but the model was trained with 'h'"})
+
+
+def test_json_lines_are_answered_in_kind(server):
+    lines = b'{"start":"2020-01-01","target":[1,2,3]}\r\n\n{"start":"2020-01-01","target":[4]}\n'
+    status, headers, answer = server.ask("POST", "/invocations", lines, {"Content-Type": "application/jsonlines"})
+    assert (status, headers["Content-Type"]) == (200, "application/jsonlines")
+    assert [json.loads(line)["mean"] for line in answer.split(b"\n")] == [[1, 2, 3], [4, 4, 4]]
+    status, answer = server.invoke(b"{}\n[", {"Content-Type": "application/jsonlines"})
+    assert (status, answer) == (400, {"error": "line 2 is not JSON: Expecting value at column 2"})
+
+
+def test_one_bad_instance_is_named(server):
+    good = {"start": START, "target": [1.0]}
+    bad = {"start": START + "Z", "target": [1.0], "item_id": "SKU-7"}
+    status, answer = server.invoke({"instances": [good, bad]})
+    assert (status, answer["error"]) == (
+        400,
+        "instance 1 (item_id 'SKU-7'): start is '2020-01-01 00:00:00Z', which has a time zone; "
+        "expected 'YYYY-MM-DD HH:MM:SS' without one",
+    )
+
+
+def test_the_documents_predictor_beside_a_model(server):
+    configuration = {"forecaster_name": CONSTANT, "prediction_length": 7, "freq": "D", "value": 1.5}
+    request = {"instances": [{"start": "2020-01-01", "target": []}], "configuration": configuration}
+    status, answer = server.invoke(request)
+    assert (status, answer["predictions"][0]["mean"]) == (200, [1.5] * 7)
+    configuration["valeu"] = 1
+    status, answer = server.invoke(request)
+    assert (status, answer["error"]) == (
+        400,
+        "configuration.valeu is not a parameter of ConstantValuePredictor; did you mean 'value'?",
+    )
+    status, answer = server.invoke({"instances": [], "configuration": {"forecaster_name": "os.system", "freq": "D"}})
+    assert (status, answer["error"]) == (
+        400,
+        "configuration.forecaster_name is 'os.system', which is not allowed: only 'gluonts.' and the code channel",
+    )
+
+
+def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
+    server.invoke({"instances": [{"start": START, "target": [123456789.0] * 5, "item_id": "Mr Smith"}]})
+    server.ask("GET", "/ping")
+    log = server.log.read_text()
+    assert re.search(
+        r"serving seasonal\.Naive \(freq h, prediction_length 3.*\) on port \d+: workers 2, threads \d+ each", log
+    )
+    assert re.search(r"invocation: status 200, 1 instances of 5 to 5 values, \d+\.\d ms, 1 joined", log)
+    assert "Smith" not in log
+    assert "123456789" not in log
+    assert "ping" not in log
+
+
+# A: the notebooks' DeepARPredictor: one instance, quantiles as text, samples on request; it never reads the mean
+def test_client_a(server):
+    request = {
+        "instances": [{"start": "2014-01-01 02:00:00", "target": [1.0, "NaN", 3.0, 4.0]}],
+        "configuration": {
+            "num_samples": 100,
+            "output_types": ["quantiles", "samples"],
+            "quantiles": ["0.1", "0.5", "0.9"],
+        },
+    }
+    status, answer = server.invoke(request)
+    assert status == 200
+    prediction = answer["predictions"][0]
+    assert set(prediction) == {"quantiles", "samples"}
+    assert len(next(iter(prediction["quantiles"].values()))) == 3
+    assert list(pd.DataFrame(prediction["quantiles"]).columns) == ["0.1", "0.5", "0.9"]
+    assert all(len(path) == 3 for path in prediction["samples"])
+
+
+# B: the older class: several instances, a bare cat, bare NaN, a date as start and no history at all
+def test_client_b(server):
+    body = (
+        '{"instances": [{"start": "2010-01-01 00:00:00", "target": [1.0, NaN, 2.0], "cat": 3}, '
+        '{"start": "2010-01-01", "target": []}], "configuration": {"num_samples": 1000, '
+        '"output_types": ["quantiles"], "quantiles": ["0.1", "0.75", "0.95"]}}'
+    )
+    status, answer = server.invoke(body)
+    assert status == 200
+    assert [list(prediction) for prediction in answer["predictions"]] == [["quantiles"]] * 2
+    assert [len(prediction["quantiles"]["0.95"]) for prediction in answer["predictions"]] == [3, 3]
+
+
+# C: the training set as it is, and no num_samples
+def test_client_c(server):
+    series = [{"start": START, "target": [float(n + t) for t in range(5)]} for n in range(20)]
+    configuration = {"output_types": ["quantiles"], "quantiles": ["0.1", "0.5", "0.9"]}
+    status, answer = server.invoke({"instances": series, "configuration": configuration})
+    assert status == 200
+    assert [prediction["quantiles"]["0.5"][0] for prediction in answer["predictions"]] == [n + 2 for n in range(20)]
+
+
+def test_without_orjson_the_answers_are_the_same(server, tmp_path):
+    (tmp_path / "orjson.py").write_text("raise ImportError('not here')\n")
+    request = {
+        "instances": [{"start": START, "target": [0.1, 1e-9, 123456.789]}, {"start": START, "target": [1, 2, 1e30]}],
+        "configuration": {"output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.50"]},
+    }
+    with Server(naive(tmp_path), PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as other:
+        (status, with_orjson), (_, without) = server.invoke(request), other.invoke(request)
+    assert status == 200
+    for one, two in zip(with_orjson["predictions"], without["predictions"], strict=True):
+        assert list(one) == list(two) == ["mean", "quantiles", "samples"]
+        np.testing.assert_array_equal(np.float32(one["mean"]), np.float32(two["mean"]))
+        np.testing.assert_array_equal(np.float32(one["quantiles"]["0.50"]), np.float32(two["quantiles"]["0.50"]))
+        np.testing.assert_array_equal(np.float32(one["samples"]), np.float32(two["samples"]))
+
+
+def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_path):
+    (naive(tmp_path) / "model" / "gluonts_shell.json").unlink()
+    with Server(tmp_path, "--force-static") as server:
+        request = {"instances": [{"start": START, "target": [1, 2, 3]}], "configuration": {"output_types": ["mean"]}}
+        assert server.invoke(request) == (
+            400,
+            {"error": "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"},
+        )
+        request["configuration"]["freq"] = "D"
+        assert server.invoke(request) == (200, {"predictions": [{"mean": [1, 2, 3]}]})
+        request["configuration"]["forecaster_name"] = CONSTANT
+        assert server.invoke(request) == (
+            400,
+            {
+                "error": f"configuration.forecaster_name is '{CONSTANT}', "
+                "but this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
+            },
+        )
+
+
+def test_a_predictor_of_the_operator_without_a_model(tmp_path):
+    with Server(tmp_path, "--forecaster", CONSTANT) as server:
+        given = {"freq": "D", "prediction_length": 2, "value": "4", "output_types": ["mean"]}
+        request = {"instances": [{"start": START, "target": [1]}], "configuration": given}
+        assert server.invoke(request) == (200, {"predictions": [{"mean": [4, 4]}]})
+        given.update(forecaster_name="gluonts.model.trivial.mean.MeanPredictor")
+        del given["value"]
+        assert server.invoke(request) == (200, {"predictions": [{"mean": [1, 1]}]})
+    assert server.status == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({}, "there is nothing to serve: {model} holds no model; put a trained model there, or name a Predictor"),
+        (
+            {"GLUONTS_FORECASTER": CONSTANT, "GLUONTS_FORCE_STATIC": "true"},
+            "there is nothing to serve: {model} holds no model, and GLUONTS_FORCE_STATIC forbids any other forecaster",
+        ),
+        (
+            {"GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanEstimator"},
+            "forecaster 'gluonts.model.trivial.mean.MeanEstimator' is an Estimator, which needs training",
+        ),
+        ({"GLUONTS_FORECASTER": "no.such.Forecaster"}, "there is no forecaster 'no.such.Forecaster'"),
+        ({"broken": "x"}, "the model in {model} cannot be loaded: "),
+        (
+            {"MODEL_SERVER_WORKERS": "two"},
+            "environment variable MODEL_SERVER_WORKERS is 'two', expected a whole number",
+        ),
+    ],
+)
+def test_what_it_does_not_start_with(tmp_path, environ, sentence):
+    model = tmp_path / "model"
+    model.mkdir()
+    if environ.pop("broken", None):
+        (model / "gluonts-config.json").write_text('{"type": "gluonts.model.seasonal_naive.SeasonalNaivePredictor"}')
+    server = Server(tmp_path, **environ)
+    assert server.process.wait(60) == 1
+    log = server.log.read_text()
+    assert sentence.format(model=repr(str(model))) in log
+    assert "Traceback" not in log
+
+
+@pytest.fixture(scope="module")
+def deepar(tmp_path_factory):
+    """A small DeepAR with two categories and three dynamic features, as the Clarify notebook has it."""
+    pytest.importorskip("torch")
+    from gluonts.torch.model.deepar import DeepAREstimator
+
+    tree = tmp_path_factory.mktemp("deepar")
+    series = [
+        {
+            "start": pd.Period(START, "h"),
+            "target": np.sin(np.arange(60.0) + n).astype(np.float32) + 5,
+            "feat_static_cat": np.array([n % 3, n % 2]),
+            "feat_dynamic_real": np.random.default_rng(n).random((3, 60), dtype=np.float32),
+        }
+        for n in range(6)
+    ]
+    estimator = DeepAREstimator(
+        freq="h", prediction_length=14, context_length=14, num_layers=1, hidden_size=8, lags_seq=[1, 2],
+        num_feat_static_cat=2, cardinality=[3, 2], num_feat_dynamic_real=3, num_batches_per_epoch=2, batch_size=4,
+        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False, "default_root_dir": str(tree)},
+    )  # fmt: skip
+    save(estimator.train(series), Contract("h", 14, "Deep.AR", features=Features((3, 2), 0, 3, 0)), tree / "model")
+    with Server(tree) as server:
+        yield server
+    assert server.status == 0
+
+
+# D: the Clarify notebook: no configuration, two categories, three dynamic features; it reads predictions[*].mean
+@pytest.mark.torch
+def test_client_d(deepar):
+    target = [33.1595, 30.1788, 28.5022, 27.5708, 27.7571]
+    instance = {"target": target, "start": "2014-05-30 01:00:00", "dynamic_feat": [[0.5] * 19] * 3, "cat": [0, 1]}
+    status, answer = deepar.invoke({"instances": [instance]}, {**JSON, "Accept": "application/json"})
+    assert status == 200
+    assert [len(prediction["mean"]) for prediction in answer["predictions"]] == [14]
+    assert np.isfinite(answer["predictions"][0]["mean"]).all()
+
+
+# E: the request in AWS's documentation
+@pytest.mark.torch
+def test_client_e(deepar):
+    request = {
+        "instances": [
+            {
+                "start": "2009-11-01 00:00:00",
+                "target": [4.0, 10.0, "NaN", 100.0, 113.0],
+                "cat": [0, 1],
+                "dynamic_feat": [[1.0, 1.1, 2.1, 0.5, 3.1, 4.1, 1.2, 5.0] + [0.1] * 11] * 3,
+            },
+            {"start": "2012-01-30", "target": [1.0], "cat": [2, 1], "dynamic_feat": [[2.0] * 15] * 3},
+        ],
+        "configuration": {
+            "num_samples": 50,
+            "output_types": ["mean", "quantiles", "samples"],
+            "quantiles": ["0.5", "0.9"],
+        },
+    }
+    status, answer = deepar.invoke(request)
+    assert status == 200
+    assert len(answer["predictions"]) == 2
+    for prediction in answer["predictions"]:
+        assert set(prediction) == {"mean", "quantiles", "samples"}
+        assert list(prediction["quantiles"]) == ["0.5", "0.9"]
+        assert np.shape(prediction["samples"]) == (50, 14)
+        ordered = np.sort(np.float32(prediction["samples"]), axis=0)
+        np.testing.assert_allclose(prediction["quantiles"]["0.9"], ordered[44], rtol=1e-6)
+
+
+@pytest.mark.torch
+def test_a_trained_model_wants_its_features(deepar):
+    instance = {
+        "start": START,
+        "target": [1.0] * 100,
+        "cat": [0, 1],
+        "dynamic_feat": [[1.0] * 114] * 3,
+        "item_id": "SKU-7",
+    }
+    for change, sentence in (
+        ({"cat": None}, "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it"),
+        ({"cat": [0, 2]}, "cat[1] is 2, expected a whole number from 0 to 1"),
+        ({"cat": 0}, "cat has 1 category, expected 2"),
+        (
+            {"dynamic_feat": [[1.0] * 114, [1.0] * 100, [1.0] * 114]},
+            "dynamic_feat[1] has 100 values, expected 114 = len(target) 100 + prediction_length 14",
+        ),
+        ({"target": [[1.0]]}, "target[0] is a list, expected one list of numbers: a target has one dimension"),
+    ):
+        status, answer = deepar.invoke({"instances": [{**instance, **change}]})
+        assert (status, answer["error"]) == (400, f"instance 0 (item_id 'SKU-7'): {sentence}")
+
+
+@pytest.mark.torch
+def test_workers_draw_different_samples_and_joined_requests_too(deepar):
+    instance = {"start": START, "target": [5.0], "cat": [0, 1], "dynamic_feat": [[1.0] * 15] * 3}
+    request = {"instances": [instance], "configuration": {"output_types": ["samples"], "num_samples": 3}}
+    assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
+    _, _, body = deepar.ask("GET", "/execution-parameters")
+    assert json.loads(body)["MaxConcurrentTransforms"] == 16
