@@ -152,6 +152,8 @@ def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """`trainer_kwargs.max_epochs` is the entry max_epochs of trainer_kwargs; it wins over the same one in its JSON."""
     values = {name: value for name, value in hyperparameters.items() if "." not in name}
     for name, value in hyperparameters.items():
+        if name in values:
+            continue
         *path, last = name.split(".")
         group = values
         for outer in path:

@@ -175,17 +175,22 @@ def _decoded(value: Any) -> Any:
 
 
 def _fit_class(value: Any, kind: type) -> Any:
-    """An object of a class by the name of a subclass: 'NegativeBinomialOutput', 'negative-binomial', or its path."""
+    """An object of a class by the name of a subclass: 'NegativeBinomialOutput', 'negative-binomial', or its path.
+
+    {"()": name, argument: value} is what GluonTS's dotted notation, `distr_output.()` and `distr_output.beta`, means.
+    """
     if isinstance(value, kind):
         return value
+    arguments = dict(value) if isinstance(value, dict) else {"()": value}
+    name = arguments.pop("()", None)
     named = {plain_name(found.__name__): found for found in _subclasses(kind)}
-    found = named.get(plain_name(value.rpartition(".")[2])) if isinstance(value, str) else None
+    found = named.get(plain_name(name.rpartition(".")[2])) if isinstance(name, str) else None
     if found is None:
         raise Unfit(f"the name of a {kind.__name__}: " + ", ".join(sorted(c.__name__ for c in named.values())))
     try:
-        return found()
+        return found(**{argument: literal(text) for argument, text in arguments.items()})
     except Exception as error:
-        raise Unfit(f"a {kind.__name__} that needs no arguments; {found.__name__} says: {error}") from None
+        raise Unfit(f"arguments that {found.__name__} takes; it says: {error}") from None
 
 
 def plain_name(text: str) -> str:

@@ -164,12 +164,10 @@ def test_a_name_of_no_class_lists_those_that_there_are():
         fit("poisson", Output)
 
 
-def test_a_class_that_needs_arguments_says_so():
-    with pytest.raises(
-        Unfit,
-        match=r"^a Output that needs no arguments; BinnedOutput says: .*missing 1 required positional argument: 'bins'",
-    ):
+def test_a_class_that_needs_arguments_says_so_and_takes_them():
+    with pytest.raises(Unfit, match=r"^arguments that BinnedOutput takes; it says: .*missing 1 required .* 'bins'"):
         fit("binned", Output)
+    assert fit({"()": "binned", "bins": "[1, 2]"}, Output).bins == [1, 2]
 
 
 def test_gluonts_own_notation_makes_objects_with_arguments():
