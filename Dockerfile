@@ -1,0 +1,40 @@
+# An image for SageMaker: Python, GluonTS, gluonts_shell and the extras that you choose.
+#
+#   docker build -t forecaster .
+#   docker build -t forecaster --build-arg EXTRAS=torch --build-arg GLUONTS_FORECASTER=gluonts.torch.DeepAREstimator .
+#
+# Without a network, from a folder of wheels in this folder (made where there is one, by the second line):
+#
+#   python -m pip wheel --wheel-dir wheels . "setuptools>=77"
+#   docker build -t forecaster --network none --build-arg WHEELHOUSE=wheels .
+
+FROM python:3.11-slim AS wheels
+ARG EXTRAS=
+ARG WHEELHOUSE=
+# where pip looks besides PyPI, for example https://download.pytorch.org/whl/cpu for a torch without CUDA
+ARG PIP_EXTRA_INDEX_URL=
+WORKDIR /source
+COPY . .
+# --root lays the files out as the second stage wants them, without pip's own traces
+RUN set -eu; \
+    if [ -n "$WHEELHOUSE" ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS="/source/$WHEELHOUSE"; fi; \
+    package="gluonts-shell${EXTRAS:+[$EXTRAS]}"; \
+    python -m pip wheel --no-cache-dir --wheel-dir /wheels "$package @ file:///source"; \
+    python -m pip install --no-cache-dir --no-index --find-links /wheels --root /install "$package"
+
+FROM python:3.11-slim
+ARG GLUONTS_FORECASTER=
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      org.opencontainers.image.title="gluonts_shell" \
+      org.opencontainers.image.description="SageMaker's train and serve for any GluonTS forecaster" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# nothing is written outside of the data path and the temporary folder, so that the root may be read-only
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    GLUONTS_FORECASTER=$GLUONTS_FORECASTER
+COPY --from=wheels /install/ /
+EXPOSE 8080
+# a container that trains has no port; it is healthy as long as it runs
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import os, pathlib, urllib.request as r; b'serve' not in pathlib.Path('/proc/1/cmdline').read_bytes().split(b'\\0') or r.urlopen('http://127.0.0.1:' + (os.environ.get('SAGEMAKER_BIND_TO_PORT') or '8080') + '/ping', timeout=4)"]
+ENTRYPOINT ["python", "-m", "gluonts_shell"]
