@@ -123,7 +123,7 @@ class Channel:
             hold = sum(file.stat().st_size for file, _ in self.files) <= HELD_BYTES
         held: list[dict[str, Any]] | None = [] if hold else None
         statistics = Statistics()
-        labels = _Labels() if not self.features.labels else None
+        labels = None if self.features.labels or self.features.static_cat == () else _Labels()
         too_short = longest = 0
         for entry, where in self.entries(labels, skip=False):
             longest = max(longest, len(entry["target"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.values import Unfit, fit, plain_name
+from gluonts_shell.forecasting.values import NOTHING, Unfit, fit, plain_name
 
 NAME = "deepar"
 ESTIMATOR = "gluonts.torch.model.deepar.DeepAREstimator"
@@ -75,7 +75,7 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
     missing = [name for name in REQUIRED if name not in given and RENAMED.get(name) not in given] if built_in else []
     if missing:
         raise ConfigurationError(f"hyperparameter {', '.join(map(repr, missing))} is missing; DeepAR requires it")
-    values = {name: value for name, value in given.items() if not (name == "early_stopping_patience" and value == "")}
+    values = {n: v for n, v in given.items() if n != "early_stopping_patience" or not _nothing(v)}
     if built_in:
         values = {n: v for n, v in DEFAULTS.items() if RENAMED.get(n) not in values} | values
     _check_ranges(values)
@@ -107,14 +107,18 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
 
 def _check_ranges(values: Mapping[str, Any]) -> None:
     for name in POSITIVE:
-        if name not in values or (name == "embedding_dimension" and "[" in str(values[name])):
-            continue
+        if _nothing(values.get(name)) or (name == "embedding_dimension" and "[" in str(values[name])):
+            continue  # whether nothing is allowed, the estimator's constructor tells
         if (_number(name, values[name], int)) < 1:
             raise ConfigurationError(f"hyperparameter {name!r} is {values[name]!r}, expected a positive whole number")
     if "dropout_rate" in values and not 0 <= _number("dropout_rate", values["dropout_rate"], float) < 1:
         raise ConfigurationError(f"hyperparameter 'dropout_rate' is {values['dropout_rate']!r}, expected 0 <= rate < 1")
     if "learning_rate" in values and not 0 < _number("learning_rate", values["learning_rate"], float) < math.inf:
         raise ConfigurationError(f"hyperparameter 'learning_rate' is {values['learning_rate']!r}, expected more than 0")
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or str(value).strip().lower() in NOTHING
 
 
 def _number(name: str, value: Any, kind: type) -> Any:

@@ -10,6 +10,7 @@ import gzip
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -98,13 +99,14 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         with _opened(file) as stream:
             for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, json.loads(line if number > 1 else line.removeprefix(b"\xef\xbb\xbf"))
+                text = (line if number > 1 else line.removeprefix(b"\xef\xbb\xbf")).strip()
+                if text:
+                    yield number, json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{short(file)} line {number}: this is not JSON: {error.msg} at column {error.colno}") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise DataError(f"{short(file)} line {number}: this is not JSON in UTF-8: {error}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{short(file)} cannot be read after line {number}: {error}") from None
 
 
