@@ -1,7 +1,7 @@
 """What answers /invocations: for an endpoint a request of instances, for a batch transform job a body of lines.
 
-An endpoint leaves one line a request in the log, a job only its failures: it has a hundred thousand requests, and counts
-its lines once a minute. Neither tells anything of the customer's data.
+An endpoint leaves one line a request in the log, a job only its failures: it may have a hundred thousand requests, and
+tells once a minute how many lines it scored. Neither tells anything of the customer's data.
 """
 
 from __future__ import annotations
