@@ -120,7 +120,8 @@ class Settings:
         """Bytes that a request body may have: MAX_CONTENT_LENGTH, else what this kind of job needs."""
         if self.max_content_length is not None:
             return self.max_content_length
-        return self.max_payload_in_mb * MEBIBYTE if self.batch else 6 * MEBIBYTE
+        # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
+        return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
 
 
 # (variable, field of Settings, converter). Of several variables for one field the first that is set wins.

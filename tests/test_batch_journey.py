@@ -342,3 +342,32 @@ def test_sigterm_lets_a_line_that_is_being_predicted_finish(model: Path) -> None
         assert medians(connection.getresponse().read()) == [float(n) for n in range(10)]
         connection.close()
         assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("timeout", ["0", "30"])
+def test_the_transform_command_gives_what_is_assembled_from_the_answers(
+    model: Path, tmp_path: Path, timeout: str
+) -> None:
+    lines = [line(n, f"item {n}", tag=[1.0, {"a": "\u00e9"}]) for n in range(40)]
+    lines[7:7] = [
+        b"garbage",
+        b"",
+        b'{"item_id": 1e3, "tag": NaN}',
+        b'{"instances": [' + line(1) + b"," + line(2) + b"]}",
+    ]
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b"\r\n".join(lines) + b"\r\n")
+    variables = {
+        "GLUONTS_BATCH_SUPPRESS_ERRORS": "true",
+        "GLUONTS_FORWARD_FIELDS": "tag,item_id",
+        "GLUONTS_BATCH_TIMEOUT": timeout,
+    }
+    command = [sys.executable, "-m", "gluonts_shell", "transform", "--input", source, "--output", tmp_path / "out"]
+    subprocess.run([*command, "--data-path", model, "--workers", "2"], env=environment(**variables), check=True)
+    found = (tmp_path / "out" / "in.jsonl.out").read_bytes()
+    assert found.count(b"\n") == 44
+    with serving(model, **variables) as server:
+        one_by_one = [server.post(text + b"\r\n") for text in lines]
+        at_once = server.post(source.read_bytes())
+    # AssembleWith: Line ends each answer; an empty one is of a blank line
+    assert b"".join(text + b"\n" for text in one_by_one if text) == found == at_once + b"\n"

@@ -282,3 +282,17 @@ def test_a_person_sees_a_bar(ml: Path, tmp_path: Path) -> None:
     assert process.wait(60) == 0
     assert b"\r[###############               ] 16 lines" in shown
     assert b"\r[##############################] 32 lines" in shown and b"100% of the input" in shown
+
+
+def test_memory_does_not_grow_with_the_file(ml: Path, tmp_path: Path) -> None:
+    most = []
+    for count in (1_000, 100_000):
+        source = write(tmp_path / f"{count}.jsonl", [line(count % 7)] * count)
+        options = command(ml, source, tmp_path, "--workers", "2")
+        process = subprocess.Popen(options, env=environment(), stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        assert status == 0
+        assert (tmp_path / f"{count}.jsonl.out").read_bytes().count(b"\n") == count
+        most.append(usage.ru_maxrss)  # of the largest of its processes
+    assert most[1] <= 1.2 * most[0], most
