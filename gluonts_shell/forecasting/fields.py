@@ -19,6 +19,7 @@ from gluonts_shell.forecasting.artifact import Features
 
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
+YEARS = (1678, 2261)  # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # AWS, "DeepAR Input/Output Interface": 'YYYY-MM-DD HH:MM:SS', no time zone; clients also send dates and ISO's T
 START = re.compile(
@@ -62,6 +63,8 @@ def _period(text: str, freq: str) -> pd.Period:
     )
     try:
         moment = datetime(year, month, day, hour, minute, second, int((match[7] or "").ljust(6, "0")[:6]))
+        if not YEARS[0] <= year <= YEARS[1]:
+            raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[1]}")
         return pd.Period(moment, freq=_offset(freq))
     except (ValueError, OverflowError) as error:  # also pandas' OutOfBoundsDatetime
         raise FieldError(f"start is {text!r}, which is no date and time: {error}") from None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
@@ -27,7 +28,8 @@ from gluonts_shell.forecasting.named import Recent, Rule, build
 from gluonts_shell.forecasting.outputs import prediction
 from gluonts_shell.messages import Call, Configuration, Prediction
 
-# Numbers that one request may make us draw or answer: 10 million are about 100 MB of JSON.
+# Numbers that a request may make us draw for a series and in all, and answer: 10 million are about 100 MB of JSON.
+MAX_DRAWN_AT_ONCE = 4_000_000
 MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
@@ -52,8 +54,13 @@ class Model:
 
     def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
-        forecasts = self.predictor.predict(entries, **options)
-        predictions = [prediction(forecast, configuration) for forecast in forecasts]
+        predictions: list[Prediction] = []
+        try:
+            for forecast in self.predictor.predict(entries, **options):
+                predictions.append(prediction(forecast, configuration))
+        except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
+            which = "a series" if self.batches else f"instance {len(predictions)}"
+            raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
         if len(predictions) != len(entries):
             raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
         return predictions
@@ -160,13 +167,15 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
     wanted, steps = configuration.output_types, model.reader.prediction_length
     rows = ("mean" in wanted) + len(configuration.quantiles) * ("quantiles" in wanted)
     rows += configuration.num_samples * ("samples" in wanted)
-    for count, limit, what in (
-        (rows, MAX_ANSWERED, "values in the answer"),
-        (configuration.num_samples * model.draws, MAX_DRAWN, "values to be drawn"),
+    drawn = configuration.num_samples * (model.draws or configuration.forecaster is not None)
+    for series, count, limit, what in (
+        (instances, rows, MAX_ANSWERED, "values in the answer"),
+        (1, drawn, MAX_DRAWN_AT_ONCE, "values to be drawn for a series"),
+        (instances, drawn, MAX_DRAWN, "values to be drawn"),
     ):
-        if (found := instances * steps * count) > limit:
+        if (found := series * steps * count) > limit:
             raise RequestError(
-                f"the request asks for {found} {what} ({instances} instances x {steps} steps x {count}), "
+                f"the request asks for {found} {what} ({series} instances x {steps} steps x {count}), "
                 f"expected at most {limit}; send fewer instances a request, or ask for less"
             )
 

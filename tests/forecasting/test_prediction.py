@@ -187,6 +187,21 @@ def test_what_a_request_may_ask_for_has_an_end():
     )
 
 
+def test_what_a_forecaster_named_in_the_request_may_draw_has_an_end():
+    given = {**CONSTANT, "prediction_length": 10_000, "num_samples": 10_000, "output_types": ["mean"]}
+    assert refused(service(), {"start": START, "target": [1]}, **given).startswith(
+        "the request asks for 100000000 values to be drawn for a series (1 instances x 10000 steps x 10000), "
+    )
+
+
+def test_a_series_that_the_model_refuses_is_the_clients_to_mend():
+    good = {"start": START, "target": [1.0, 2.0, 3.0]}
+    sentence = refused(service(NPTSPredictor(prediction_length=3)), good, {"start": START, "target": [None] * 3})
+    assert sentence.startswith(
+        "instance 1: the model cannot forecast it: The last 1100 positions of the target"
+    )
+
+
 def test_the_start_of_a_series_is_where_its_period_begins():
     entry = service().prepare([{"start": START, "target": [1]}], service().configure({})).entries[0]
     assert entry["start"] == pd.Period(START, "h")
