@@ -127,6 +127,8 @@ def _sentence(error: BaseException, name: str) -> ShellError:
             f"channel 'model': that model has another architecture than {name} with these hyperparameters; "
             f"give those that it was trained with: {reason[:400]}"
         )
+    if "expected ndim: 2" in reason:
+        return ConfigurationError(f"{name} needs targets of several dimensions, which this program does not read")
     if isinstance(error, AssertionError) and not reason:
         reason = "an assertion without a message; the traceback says where"
     return ModelError(f"{name} failed in training: {type(error).__name__}: {reason[:700]}")
