@@ -49,4 +49,4 @@ class Progress:
 
     def _draw(self) -> None:
         bar = "#" * round(self._share() * WIDTH)
-        print(f"\r[{bar:{WIDTH}}] {self._sentence()}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"\r[{bar:{WIDTH}}] {self._sentence():60}", end="", file=sys.stderr, flush=True)  # noqa: T201

@@ -15,15 +15,16 @@ import re
 import reprlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError, ShellError, UserError
 from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
 from gluonts_shell.serving import codec, verbatim
 from gluonts_shell.serving.outcomes import Outcome, sentence
+from gluonts_shell.serving.records import Record, records
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ Forecast = Callable[[Call, Callable[[], bool]], list[Outcome]]
 
 SLICE = 256
 """Lines that are predicted and encoded at a time: it bounds the memory that a large body takes."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 RESERVED = frozenset({*OUTPUT_TYPES, "error", "fallback", "debug"})
 VARIABLE = "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG)"
 
@@ -65,64 +65,6 @@ def forwarded(names: Sequence[str]) -> tuple[str, ...]:
                 f"rename the field in the input ({taken} are taken)"
             )
     return tuple(dict.fromkeys(names))
-
-
-@dataclass(slots=True)
-class Record:
-    """One instance of a body: `where` it stands, for messages, and at which offset of which document.
-
-    places: where the values of its fields begin in the document, once they were looked for.
-    """
-
-    where: str
-    document: str
-    at: int
-    instance: Any
-    error: ShellError | None = None
-    places: Mapping[str, int] = field(default_factory=dict)
-
-
-def records(body: bytes, first_line: int = 1) -> list[Record]:
-    """The instances of a body in their order, one for each line that is not blank.
-
-    A line `{"instances": [...]}`, or a whole body, stands for as many lines as it has instances; a configuration
-    beside them is ignored, since a job has one. Lines that cannot be read are records with an error.
-    """
-    if b'"instances"' in body and b"\n" in body.strip():
-        whole = _read("the body", body)
-        if _is_envelope(whole.instance):  # written over several lines
-            return list(_opened(whole, ""))
-    found: list[Record] = []
-    for number, line in codec.lines(body):
-        if line.strip() == BYTE_ORDER_MARK:
-            continue
-        record = _read(f"line {first_line + number - 1}", line)
-        if _is_envelope(record.instance):
-            found.extend(_opened(record, record.where + ", "))
-        else:
-            found.append(record)
-    return found
-
-
-def _read(where: str, text: bytes) -> Record:
-    text = text.removeprefix(BYTE_ORDER_MARK)  # files with one may have been strung together
-    try:
-        instance = codec.decode(text, where)
-        document = str(text, "utf-8")
-        return Record(where, document, len(document) - len(document.lstrip()), instance)
-    except UserError as error:
-        return Record(where, "", 0, None, error)
-
-
-def _is_envelope(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("instances"), list) and "target" not in value
-
-
-def _opened(record: Record, prefix: str) -> Iterator[Record]:
-    begin = verbatim.members(record.document, record.at)["instances"]
-    places = verbatim.elements(record.document, begin)
-    for index, (instance, at) in enumerate(zip(record.instance["instances"], places, strict=True)):
-        yield Record(f"{prefix}instance {index}", record.document, at, instance)
 
 
 class Batch:
@@ -173,7 +115,7 @@ class Batch:
                 raise record.error
             call = self._prepare([record.instance], self._configuration)
             if self._forward:
-                record.places = verbatim.members(record.document, record.at)
+                record.locate()
             return call
         except Exception as error:
             record.error = sentence(error)
@@ -208,8 +150,8 @@ class Batch:
         # what SageMaker joins is found by its place, so the sentence needs no line number: the same line gives the
         # same output wherever a request or a file began
         line = b'{"error":' + codec.dumps(_reason(record, str(error))) + b"}"
-        with suppress(ValueError, IndexError, RecursionError):  # a line that cannot be read has no fields
-            record.places = verbatim.members(record.document, record.at)
+        with suppress(UserError):  # a line that cannot be read has no fields
+            record.locate()
         return _with_fields(line, record, dict.fromkeys(("item_id", *self._forward)))
 
 

@@ -172,6 +172,17 @@ def test_the_same_line_gives_the_same_output_wherever_it_stands() -> None:
     assert batch(suppress=True).answer(line([1]) + b"\n" + bad).split(b"\n")[1] == alone
 
 
+@pytest.mark.parametrize("depth", [900, 1010, 100_000])
+def test_deep_nesting_costs_its_line_at_most(depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    alone = b'{"target": [1], "deep": ' + deep + b"}"
+    body = line([1]) + b"\n" + alone + b'\n{"instances": [' + alone + b"]}\n" + line([2])
+    answer = batch(suppress=True, forward=["deep"]).answer(body).split(b"\n")
+    assert len(answer) == 4
+    for text in answer[1:3]:
+        assert text.endswith(b'"deep":' + deep + b"}") or json.loads(text)["error"].endswith("is nested too deeply")
+
+
 def test_item_id_is_forwarded_once_even_on_an_error_line() -> None:
     answer = batch(suppress=True, forward=["item_id", "item_id"]).answer(b'{"item_id": 1.0}\n' + line([1], item_id="a"))
     first, second = answer.split(b"\n")
