@@ -20,7 +20,7 @@ from gluonts_shell.serving.signals import ALL_SIGNALS, Interrupted, recorded
 
 log = logging.getLogger(__name__)
 
-SWITCH_INTERVAL = 0.001  # /ping waits this long, not 5 ms, for each thread that computes
+SWITCH_INTERVAL = 0.0005  # seconds; /ping waits this long, not 5 ms, for each thread that computes
 HOPELESS = 3  # the exit status that says: another try would fail too
 
 
