@@ -1,0 +1,55 @@
+"""Measures this package beside its peer, `gluonts.shell`, and beside its own limits, and prints one table.
+
+    python tests/benchmarks --ours .venv/bin/python --peer /path/to/peer/bin/python
+
+Any Python runs it; what is measured are the two interpreters that it is given. Without --peer only our own rows are
+measured. Rows of the peer are pairs, taken in turn in one run: figures of different runs or machines do not compare,
+their ratios do. A sample that other work on the machine may have spoiled is taken again, and marked if it stays so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import comparisons
+import growth
+import machine
+import ratios
+from sides import Side
+from table import ROWS, Table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", required=True, metavar="PYTHON", help="an interpreter that has gluonts_shell")
+    parser.add_argument("--peer", metavar="PYTHON", help='one that has "gluonts[shell]", click and packaging')
+    parser.add_argument("--only", nargs="+", metavar="ROW", choices=list(ROWS), help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--pairs", type=int, default=3, help="samples of each side; their median counts (default: 3)")
+    parser.add_argument("--seconds", type=int, default=5, help="of load for one sample (default: 5)")
+    parser.add_argument("--patience", type=float, default=30, help="seconds to wait for a quiet machine (default: 30)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    options = parser.parse_args()
+    wanted = set(options.only or ROWS)
+    ours = Side("ours", options.ours, "gluonts_shell")
+    peer = Side("peer", options.peer, "gluonts.shell") if options.peer else None
+    effort = comparisons.Effort(options.pairs, options.seconds, options.patience)
+    table = Table()
+    print(machine.description(), file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        sides = [side for side in (peer, ours) if side]
+        comparisons.measure(sides, wanted, table, Path(folder), effort)
+        ratios.measure(ours, wanted, table, Path(folder), effort)
+        growth.measure(ours, wanted, table, Path(folder), effort)
+    print(machine.description())
+    print(table)
+    if options.json:
+        options.json.write_text(json.dumps(table.samples, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

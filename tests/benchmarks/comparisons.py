@@ -1,0 +1,107 @@
+"""The rows that are pairs: the peer and we do the same, in turn."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import inputs
+import machine
+from load import load
+from sides import Server, Side
+from table import Table
+
+ATTEMPTS = 2
+SERVED = {  # row -> connections, instances a request
+    "naive": {"naive_c1": (1, 1), "naive_c16": (16, 1), "naive_50": (4, 50)},
+    "deepar": {"deepar_c1": (1, 1), "deepar_c32": (32, 1)},
+}
+HYPERPARAMETERS = {"naive": inputs.NAIVE, "deepar": inputs.DEEPAR}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """pairs: samples of each side. seconds: of load for one. patience: seconds to wait for others to be quiet."""
+
+    pairs: int
+    seconds: int
+    patience: float
+
+
+Samples = list[tuple[str, float, tuple[str, ...]]]
+
+
+def measure(sides: list[Side], wanted: set[str], table: Table, folder: Path, effort: Effort) -> None:
+    for model, rows in SERVED.items():
+        own = {"cold_start", "ping_loaded"} if model == "naive" else set()
+        if wanted & {*rows, *own}:
+            trees = {side: trained(side, model, folder / f"{model}-{side.name}") for side in sides}
+            take = partial(served, trees=trees, model=model, wanted=wanted, seconds=effort.seconds)
+            each(sides, effort, table, take)
+    if "help" in wanted:
+        each(sides, effort, table, lambda side: [("help", side.run("--help").wall, ())])
+    if "train_eval" in wanted:
+        trees = {
+            side: inputs.job(folder / f"test-{side.name}", inputs.NAIVE, train=(2000, 480), test=(2000, 504))
+            for side in sides
+        }
+        each(sides, effort, table, lambda side: [("train_eval", side.run("train", tree=trees[side]).wall, ())])
+
+
+def trained(side: Side, model: str, tree: Path) -> Path:
+    inputs.job(tree, HYPERPARAMETERS[model], train=(100, 240))
+    side.run("train", tree=tree)
+    return tree
+
+
+def each(sides: list[Side], effort: Effort, table: Table, take: Callable[[Side], Samples]) -> None:
+    for _ in range(effort.pairs):
+        for side in sides:
+            samples, share = undisturbed(partial(take, side), effort.patience)
+            for row, value, notes in samples:
+                print(f"{row} {side.name} {value:.4g} {' '.join(notes)}", file=sys.stderr)
+                table.add(row, side.name, value, *notes, f"others took {share:.0%}" if share > machine.QUIET else "")
+
+
+def undisturbed(take: Callable[[], Samples], patience: float) -> tuple[Samples, float]:
+    """The samples of the attempt with the least work of others beside it, and the share of the machine they took."""
+    best: tuple[Samples, float] = ([], 2.0)
+    for _ in range(ATTEMPTS):
+        machine.quiet(patience)
+        with machine.Watch() as watch:
+            samples = take()
+        if watch.share < best[1]:
+            best = samples, watch.share
+        if not watch.disturbed or not patience:
+            break
+    return best
+
+
+def served(side: Side, trees: dict[Side, Path], model: str, wanted: set[str], seconds: int) -> Samples:
+    samples: Samples = []
+    with Server(side, trees[side]) as server:
+        if model == "naive":
+            samples.append(("cold_start", server.cold_start, ()))
+        for row, (connections, instances) in SERVED[model].items():
+            if row in wanted:
+                found = load("/invocations", connections, seconds, inputs.request(instances))
+                samples.append((row, found.rate, found.notes))
+        if model == "naive" and "ping_loaded" in wanted:
+            samples.append(ping(server, seconds))
+    return [sample for sample in samples if sample[0] in wanted]
+
+
+def ping(server: Server, seconds: int) -> tuple[str, float, tuple[str, ...]]:
+    arguments = ("/invocations", 8, seconds + 2, inputs.request(50))
+    beside = threading.Thread(target=load, args=arguments)
+    beside.start()
+    try:
+        threading.Event().wait(1)
+        found = load("/ping", 1, seconds)
+    finally:
+        beside.join()
+    return "ping_loaded", found.p99, (f"{found.failed} FAILED",) if found.failed else ()

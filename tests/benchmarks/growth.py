@@ -1,0 +1,53 @@
+"""Our own rows without a server: how a batch job gains from a second worker, and how a training job grows with its data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import inputs
+from comparisons import Effort, Samples, each
+from sides import Side
+from table import Table
+
+TRANSFORMED, HOURS = 10_000, 480
+FEW, MANY = 2_000, 20_000
+
+
+def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Effort) -> None:
+    if "transform" in wanted:
+        tree = inputs.job(folder / "transform", inputs.NAIVE, train=(100, 240))
+        ours.run("train", tree=tree)
+        inputs.lines(tree / "lines" / "series.json", TRANSFORMED, HOURS)
+        each([ours], effort, table, lambda side: transform(side, tree))
+    if wanted & {"linear_time", "linear_memory"}:
+        jobs = {
+            count: inputs.job(folder / f"linear-{count}", inputs.NAIVE, train=(count, 480), test=(count, 504))
+            for count in (1, FEW, MANY)
+        }
+        each([ours], effort, table, lambda side: [one for one in linear(side, jobs) if one[0] in wanted])
+
+
+def transform(ours: Side, tree: Path) -> Samples:
+    taken = {}
+    for workers in (1, 2):
+        output = tree / "forecasts"
+        arguments = ("--input", str(tree / "lines"), "--output", str(output), "--workers", str(workers))
+        taken[workers] = ours.run("transform", *arguments, tree=tree).wall
+        written = sum(path.read_bytes().count(b"\n") for path in output.iterdir())
+        if written < TRANSFORMED - 1:  # the last line has no end
+            raise SystemExit(f"transform wrote {written} lines for {TRANSFORMED} series")
+        shutil.rmtree(output)
+    return [("transform", taken[1] / taken[2], (f"{taken[1]:.2f} s and {taken[2]:.2f} s",))]
+
+
+def linear(ours: Side, jobs: dict[int, Path]) -> Samples:
+    """Processor time and peak memory of whole jobs, without what a job of one series takes."""
+    used = {count: ours.run("train", tree=tree) for count, tree in jobs.items()}
+    times = {count: usage.cpu - used[1].cpu for count, usage in used.items()}
+    sizes = {count: usage.memory - used[1].memory for count, usage in used.items()}
+    grown = MANY / FEW
+    return [
+        ("linear_time", times[MANY] / (grown * times[FEW]), (f"{times[FEW]:.2f} s and {times[MANY]:.2f} s",)),
+        ("linear_memory", sizes[MANY] / (grown * sizes[FEW]), (f"{sizes[FEW] >> 20} and {sizes[MANY] >> 20} MiB",)),
+    ]

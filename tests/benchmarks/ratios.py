@@ -1,0 +1,77 @@
+"""Our own rows that need a server: how near it comes to what its processors can do, and what a worker costs.
+
+"In-process" is a body in and an answer out by the same code, with no HTTP, on one processor with one native thread.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import inputs
+import machine
+from comparisons import SERVED, Effort, Samples, each, trained
+from load import load
+from sides import Server, Side
+from table import Table
+
+LIMITS = {"limit_naive_50": ("naive", "naive_50", 1), "limit_deepar_c32": ("deepar", "deepar_c32", 32)}
+STEADY_REQUESTS = 200_000
+
+
+def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Effort) -> None:
+    trees: dict[str, Path] = {}
+
+    def tree(model: str) -> Path:
+        if model not in trees:
+            trees[model] = trained(ours, model, folder / f"own-{model}")
+        return trees[model]
+
+    for row, (model, served, joined) in LIMITS.items():
+        if row in wanted:
+            connections, instances = SERVED[model][served]
+            one = (row, connections, instances, joined, effort.seconds)
+            each([ours], effort, table, lambda side, model=model, one=one: limit(side, tree(model), *one))
+    if "worker_memory" in wanted:
+        each([ours], replace(effort, pairs=1), table, lambda side: worker_memory(side, tree("deepar")))
+    if "steady" in wanted:
+        each([ours], replace(effort, pairs=1), table, lambda side: steady(side, tree("naive"), effort.seconds))
+
+
+def limit(ours: Side, tree: Path, row: str, connections: int, instances: int, joined: int, seconds: int) -> Samples:
+    script = str(Path(__file__).with_name("inprocess.py"))
+    command = [ours.python, "-W", "ignore", script, str(tree), str(instances), str(joined), str(seconds)]
+    alone = float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    with Server(ours, tree):
+        found = load("/invocations", connections, seconds, inputs.request(instances))
+    return [(row, found.rate / (alone * machine.cpus()), (f"in-process {alone:.0f}/s", *found.notes))]
+
+
+def worker_memory(ours: Side, tree: Path) -> Samples:
+    """Of servers with one and with three workers, each after some load on all of them."""
+    bytes_of = {}
+    for workers in (1, 3):
+        with Server(ours, tree, MODEL_SERVER_WORKERS=str(workers)) as server:
+            load("/invocations", 32, 5, inputs.request(1))
+            bytes_of[workers] = machine.pss(server.process.pid)
+    extra = (bytes_of[3] - bytes_of[1]) / 2
+    return [("worker_memory", extra / bytes_of[1], (f"{extra / 2**20:.0f} of {bytes_of[1] / 2**20:.0f} MiB",))]
+
+
+def steady(ours: Side, tree: Path, seconds: int) -> Samples:
+    """Processor time of a request in the last part of the load, against the first one after a warm-up."""
+    costs: list[float] = []
+    answered, failed = 0, 0
+    with Server(ours, tree) as server:
+        load("/invocations", 16, 2, inputs.request(1))
+        while answered < STEADY_REQUESTS:
+            before = machine.seconds_of(server.process.pid)
+            found = load("/invocations", 16, seconds, inputs.request(1))
+            costs.append((machine.seconds_of(server.process.pid) - before) / found.answered)
+            answered, failed = answered + found.answered, failed + found.failed
+    third = max(1, len(costs) // 3)
+    first, last = median(costs[:third]), median(costs[-third:])
+    notes = (f"{first * 1e6:.0f} and {last * 1e6:.0f} us of a processor", f"{failed} FAILED" if failed else "")
+    return [("steady", last / first, notes)]
