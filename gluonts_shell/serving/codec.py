@@ -150,11 +150,16 @@ def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = N
 
 
 def _fields(prediction: Prediction) -> list[tuple[bytes, bytes]]:
-    found = []
+    found, written = [], dict[int, bytes]()
+
+    def once(values: Sequence[float]) -> bytes:  # a forecast of one path has the same row for the mean and quantiles
+        text = written[id(values)] = written.get(id(values)) or _row(values)
+        return text
+
     if prediction.mean is not None:
-        found.append((b'"mean"', _row(prediction.mean)))
+        found.append((b'"mean"', once(prediction.mean)))
     if prediction.quantiles is not None:
-        rows = [dumps(text) + b":" + _row(values) for text, values in prediction.quantiles.items()]
+        rows = [dumps(text) + b":" + once(values) for text, values in prediction.quantiles.items()]
         found.append((b'"quantiles"', b"{" + b",".join(rows) + b"}"))
     if prediction.samples is not None:
         found.append((b'"samples"', b"[" + b",".join(map(_row, prediction.samples)) + b"]"))
