@@ -33,6 +33,13 @@ MAX_DRAWN_AT_ONCE = 4_000_000
 MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
+# what a model asks its entries for, as requests call it
+FEATURES = {
+    "feat_static_cat": "cat (or feat_static_cat)",
+    "feat_static_real": "feat_static_real",
+    "feat_dynamic_real": "dynamic_feat (or feat_dynamic_real)",
+    "past_feat_dynamic_real": "past_feat_dynamic_real",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,12 @@ class Model:
         except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
             which = "a series" if self.batches else f"instance {len(predictions)}"
             raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
+        except KeyError as error:
+            if error.args[0] not in FEATURES:
+                raise
+            # only a model without a contract gets here: with one, the field would have been asked for before
+            name = FEATURES[error.args[0]]
+            raise RequestError(f"an instance has no {name}: the model was trained with it") from error
         if len(predictions) != len(entries):
             raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
         return predictions

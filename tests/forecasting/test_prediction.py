@@ -197,9 +197,7 @@ def test_what_a_forecaster_named_in_the_request_may_draw_has_an_end():
 def test_a_series_that_the_model_refuses_is_the_clients_to_mend():
     good = {"start": START, "target": [1.0, 2.0, 3.0]}
     sentence = refused(service(NPTSPredictor(prediction_length=3)), good, {"start": START, "target": [None] * 3})
-    assert sentence.startswith(
-        "instance 1: the model cannot forecast it: The last 1100 positions of the target"
-    )
+    assert sentence.startswith("instance 1: the model cannot forecast it: The last 1100 positions of the target")
 
 
 def test_the_start_of_a_series_is_where_its_period_begins():
@@ -276,6 +274,20 @@ def test_deepar_with_categories_and_dynamic_features(trained):
     assert refused(found, {**instance, "item_id": 4, "dynamic_feat": [[0.5] * 4]}) == (
         "instance 0 (item_id 4): dynamic_feat[0] has 4 values, expected 7 = len(target) 4 + prediction_length 3"
     )
+
+
+@pytest.mark.torch
+def test_deepar_without_a_contract_still_says_which_feature_it_misses(trained):
+    found = service(trained, features=Features())
+    instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
+    assert len(ask(found, instance)) == 1
+    del instance["dynamic_feat"]
+    assert (
+        refused(found, instance)
+        == "an instance has no dynamic_feat (or feat_dynamic_real): the model was trained with it"
+    )
+    del instance["cat"]
+    assert refused(found, instance) == "an instance has no cat (or feat_static_cat): the model was trained with it"
 
 
 @pytest.mark.torch
