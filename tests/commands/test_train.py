@@ -1,0 +1,633 @@
+"""Whole training jobs in this process, without torch: what a user may get wrong, and what must work all the same."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import tarfile
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gluonts.env import env
+from gluonts.evaluation import Evaluator, make_evaluation_predictions
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+
+import gluonts_shell
+from gluonts_shell.commands import train
+from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting.channels import Channel
+from gluonts_shell.settings import Settings
+
+MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
+NAIVE = {"forecaster_name": "SeasonalNaivePredictor", "freq": "M", "prediction_length": "12", "season_length": "12"}
+MEAN = {"forecaster_name": "MeanPredictor", "freq": "D", "prediction_length": "2"}
+SERIES = {"start": "2020-01-01", "target": [1, 2, 3, 4, 5]}
+
+USERS = """
+    import sys
+    from gluonts.core.component import validated
+    from gluonts.model.estimator import Estimator
+    from gluonts.model.predictor import RepresentablePredictor
+    from gluonts.model.trivial.mean import MeanPredictor
+
+    TRAINED = []
+
+    class Learner(Estimator):
+        def __init__(self, prediction_length: int, rate: float = 0.5, window=None):
+            super().__init__()
+            self.prediction_length, self.rate, self.window = prediction_length, rate, window
+
+        def train(self, training_data, validation_data=None):
+            TRAINED.append((self, training_data, validation_data))
+            return MeanPredictor(prediction_length=self.prediction_length)
+
+    class Failing(Learner):
+        def train(self, training_data, validation_data=None):
+            raise ValueError("no luck\\ntoday " + "x" * 3000)
+
+    class Leaving(Learner):
+        def train(self, training_data, validation_data=None):
+            sys.exit(0)
+
+    class Interrupted(Learner):
+        def train(self, training_data, validation_data=None):
+            import os, signal
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("the signal should have ended this")
+
+    class Hopeless(MeanPredictor):
+        def predict(self, dataset, **kwargs):
+            raise RuntimeError("cannot predict")
+
+    class Deriving(MeanPredictor):
+        @classmethod
+        def derive_auto_fields(cls, train_iter):
+            return {"num_samples": len(list(train_iter))}
+
+    class Unsaved(RepresentablePredictor):
+        def __init__(self, prediction_length):
+            super().__init__(prediction_length=prediction_length)
+
+    class Free(MeanPredictor):
+        @validated()
+        def __init__(self, prediction_length: int, **model_params) -> None:
+            super().__init__(prediction_length=prediction_length)
+            self.model_params = model_params
+"""
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs the job in a tree; returns its exit status and its log. What a process has once is put back afterwards."""
+    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for variable in ("TRAINING_JOB_NAME", "GLUONTS_FORECASTER"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def job(tree, **settings):
+        status = train.run(replace(Settings(data_path=str(tree.paths.base)), **settings))
+        return status, capsys.readouterr().out
+
+    with env._let(use_tqdm=env.use_tqdm):
+        yield job
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    logging.raiseExceptions = True
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch):
+    """A module of forecasters that lies on the path, as a code channel would put it there."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "users.py").write_text(textwrap.dedent(USERS))
+    (tmp_path / "site" / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    import users
+
+    yield users
+    sys.modules.pop("users")
+    sys.modules.pop("leaves", None)
+
+
+def strict(path):
+    """JSON as JavaScript has it: a bare NaN is an error."""
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} has a bare {name}"))
+
+
+class TestASuccess:
+    def test_leaves_a_model_its_contract_and_the_scores(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        status, log = run(tree, training_job_name="job-7")
+        assert (status, tree.reason) == (0, None)
+        predictor, contract = artifact.load(tree.paths.model)
+        assert predictor == SeasonalNaivePredictor(prediction_length=12, season_length=12)
+        assert (contract.freq, contract.prediction_length, contract.training_job_name) == ("M", 12, "job-7")
+        assert contract.forecaster == "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
+        assert contract.arguments == {"prediction_length": 12, "season_length": 12}
+        assert contract.versions["gluonts_shell"] == gluonts_shell.__version__
+        for name in ("agg_metrics.json", "item_metrics.csv"):
+            assert (tree.paths.output_data / name).read_bytes() == (tree.paths.model / name).read_bytes()
+        assert "\nAirPassengers," in (tree.paths.output_data / "item_metrics.csv").read_text()
+        assert (
+            "Final configuration: gluonts.model.seasonal_naive.SeasonalNaivePredictor(prediction_length=12, season_length=12)"
+            in log
+        )
+
+    def test_has_the_scores_of_gluonts_evaluator_in_log_and_file(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        status, log = run(tree)
+        assert status == 0
+        data = Channel("test", MONTHLY / "test", "M").read()
+        predictor = SeasonalNaivePredictor(prediction_length=12, season_length=12)
+        forecasts, series = make_evaluation_predictions(data, predictor, num_samples=100)
+        quantiles = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+        expected, _ = Evaluator(quantiles=quantiles, num_workers=0)(series, forecasts)
+        written = strict(tree.paths.output_data / "agg_metrics.json")
+        logged = dict(
+            line.split("#test_score (local, ")[1].split("): ") for line in log.splitlines() if "#test_score" in line
+        )
+        assert list(written) == list(logged) == list(expected)
+        for name, value in expected.items():
+            found = [float("nan") if written[name] is None else written[name], float(logged[name])]
+            assert found == pytest.approx([value, value], rel=1e-6, nan_ok=True), name
+        assert f"#quality_metric: host=local, test RMSE <loss>={logged['RMSE']}" in log
+        assert f"#quality_metric: host=local, test mean_wQuantileLoss <loss>={logged['mean_wQuantileLoss']}" in log
+
+    def test_removes_the_failure_of_an_earlier_run(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        tree.paths.failure.parent.mkdir()
+        tree.paths.failure.write_text("yesterday's")
+        assert run(tree)[0] == 0
+        assert tree.reason is None
+
+    def test_needs_no_test_channel(self, opt_ml, run):
+        tree = opt_ml(MEAN, train=[SERIES])
+        assert run(tree)[0] == 0
+        assert not (tree.paths.base / "output").exists()
+
+    def test_of_a_predictor_needs_no_train_channel(self, opt_ml, run):
+        tree = opt_ml(MEAN, test=[SERIES])
+        assert run(tree)[0] == 0
+        assert strict(tree.paths.output_data / "agg_metrics.json")["MSE"] is not None
+
+    def test_needs_no_channel_at_all_where_nothing_is_learnt(self, opt_ml, run):
+        tree = opt_ml(MEAN, nothing=[])
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[1].freq == "D"
+
+    def test_leaves_the_current_directory_alone(self, opt_ml, run, tmp_path, monkeypatch):
+        (tmp_path / "cwd").mkdir()
+        monkeypatch.chdir(tmp_path / "cwd")
+        assert run(opt_ml(NAIVE))[0] == 0
+        assert os.listdir() == []
+
+    def test_works_with_channels_that_cannot_be_written(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        for path in [*tree.paths.data.rglob("*"), tree.paths.data]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = sorted(tree.paths.data.rglob("*"))
+        assert run(tree)[0] == 0
+        assert sorted(tree.paths.data.rglob("*")) == before
+
+    @pytest.mark.parametrize("variant", ["quoted", "split", "values", "mixed"])
+    def test_takes_hyperparameters_in_every_dialect(self, opt_ml, run, variant):
+        given = {
+            "quoted": {name: json.dumps(value) for name, value in NAIVE.items()},
+            "split": {
+                **{n: v for n, v in NAIVE.items() if n != "forecaster_name"},
+                "_0_forecaster_name": "SeasonalNaive",
+                "_1_forecaster_name": "Predictor",
+            },
+            "values": {
+                **NAIVE,
+                "prediction_length": 12,
+                "season_length": 12.0,
+                "sagemaker_program": "x",
+                "_tuning_objective_metric": "test:RMSE",
+            },
+            "mixed": {
+                **NAIVE,
+                "prediction_length": "12.0",
+                "season_length": '"12"',
+                "$env.use_tqdm": "False",
+                "listify_dataset": "yes",
+            },
+        }[variant]
+        tree = opt_ml(given)
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[0] == SeasonalNaivePredictor(prediction_length=12, season_length=12)
+
+    @pytest.mark.parametrize(
+        ("given", "freq"),
+        [
+            ({"freq": "MS"}, "M"),
+            ({"freq": "ME"}, "M"),
+            ({"freq": "1M"}, "M"),
+            ({"time_freq": "MS"}, "M"),
+            ({"freq": "D"}, "D"),
+            ({"freq": "15T"}, "15T"),
+        ],
+    )
+    def test_knows_a_frequency_by_all_its_names(self, opt_ml, run, given, freq):
+        tree = opt_ml({name: value for name, value in MEAN.items() if name != "freq"} | given, test=[SERIES])
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[1].freq.replace("min", "T") == freq
+
+    @pytest.mark.parametrize(
+        "metadata", [{"freq": "MS"}, {"freq": "M", "target": None, "prediction_length": 12}, {"time_granularity": "M"}]
+    )
+    def test_takes_the_frequency_from_the_metadata_channel(self, opt_ml, run, metadata):
+        tree = opt_ml({name: value for name, value in NAIVE.items() if name != "freq"})
+        (tree.paths.data / "metadata").mkdir()
+        (tree.paths.data / "metadata" / "metadata.json").write_text(json.dumps(metadata))
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[1].freq == "M"
+
+    def test_is_told_for_the_host_that_trains(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        tree.configure("resourceconfig", {"current_host": "algo-1-x7f", "hosts": ["algo-1-x7f"], "topology": None})
+        assert "#test_score (algo-1-x7f, MASE): " in run(tree)[1]
+
+    def test_on_any_other_host_than_the_first_is_nothing_to_do(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        tree.configure("resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"]})
+        status, log = run(tree)
+        assert status == 0
+        assert "one host trains, which is algo-1; there is nothing to do on algo-2" in log
+        assert not tree.paths.model.exists()
+
+    def test_with_several_hosts_comes_from_the_first(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        tree.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-2", "algo-1"]})
+        assert run(tree)[0] == 0
+        assert (tree.paths.model / artifact.CONTRACT).exists()
+
+    def test_repeats_itself_with_a_seed(self, opt_ml, run):
+        means = []
+        tree = opt_ml(
+            {"forecaster_name": "NPTSPredictor", "freq": "M", "prediction_length": "12", "seed": "7"},
+            test=MONTHLY / "test",
+        )
+        for _ in range(2):
+            random.seed(None)
+            np.random.seed(None)
+            assert run(tree)[0] == 0
+            means.append((tree.paths.output_data / "item_metrics.csv").read_bytes())
+        assert means[0] == means[1]
+
+    @pytest.mark.parametrize(
+        ("names", "content"),
+        [
+            (["train.2020.01.json", "a/b/c/d.jsonl"], None),
+            (["part-00000", "part-00001", "_SUCCESS", "._SUCCESS.crc"], None),
+            (["part-00000.gz", "data.json.gz"], gzip.compress),
+            (["data.json", "empty.json", ".DS_Store", "notes.txt"], None),
+        ],
+    )
+    def test_reads_files_as_others_leave_them(self, opt_ml, run, names, content):
+        tree = opt_ml(MEAN, nothing=[])
+        line = (json.dumps(SERIES) + "\n\n").encode()
+        for name in names:
+            path = tree.paths.data / "test" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            empty = name.startswith(("_", "empty"))
+            path.write_bytes(b"" if empty else b"\0" if name.startswith(".") else (content or bytes)(line))
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        expected = sum(not name.startswith(("_", ".", "empty", "notes")) for name in names)
+        assert f"number of time series: {expected}" in log
+
+    def test_reads_parquet_and_arrow(self, opt_ml, run):
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import feather, parquet
+
+        tree = opt_ml(MEAN, nothing=[])
+        table = pyarrow.Table.from_pylist([SERIES])
+        (tree.paths.data / "test").mkdir()
+        parquet.write_table(table, tree.paths.data / "test" / "a.parquet")
+        feather.write_feather(table, str(tree.paths.data / "test" / "b.arrow"))
+        status, log = run(tree)
+        assert status == 0
+        assert "number of time series: 2" in log
+
+    def test_leaves_other_channels_alone(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        (tree.paths.data / "pretrained").mkdir()
+        (tree.paths.data / "pretrained" / "w.bin").write_bytes(b"\0")
+        tree.configure(
+            "inputdataconfig", {name: {"TrainingInputMode": "FastFile"} for name in ("train", "test", "pretrained")}
+        )
+        status, log = run(tree)
+        assert status == 0
+        assert "channel 'pretrained' is left alone" in log
+
+
+class TestUsersForecasters:
+    def test_get_the_parameters_that_they_declare_and_the_data(self, opt_ml, run, users):
+        given = {
+            "forecaster_name": "users.Learner",
+            "freq": "D",
+            "prediction_length": "2",
+            "rate": "0.25",
+            "window": "[1, 2]",
+        }
+        tree = opt_ml(given, train=[SERIES, SERIES], validation=[SERIES])
+        assert run(tree)[0] == 0
+        ((estimator, training, validation),) = users.TRAINED
+        assert (estimator.prediction_length, estimator.rate, estimator.window) == (2, 0.25, [1, 2])
+        assert (len(training), len(validation)) == (2, 1)
+        assert artifact.load(tree.paths.model)[1].forecaster == "users.Learner"
+
+    def test_that_take_anything_get_the_rest(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Free", "season_length": "12", "alias": "Auto"}, test=[SERIES])
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[0].model_params == {"season_length": 12, "alias": "Auto"}
+
+    def test_that_derive_fields_read_the_train_channel_though_they_only_predict(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Deriving"}, train=[SERIES] * 3)
+        assert run(tree)[0] == 0
+        assert artifact.load(tree.paths.model)[0].num_samples == 3
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("users.Failing", "Failing failed in training: ValueError: no luck today xxx"),
+            ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
+            ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
+            ("users.Unsaved", "the predictor cannot be saved and loaded again ("),
+            ("users.TRAINED", "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor"),
+        ],
+    )
+    def test_that_fail_fail_the_job_with_a_reason(self, opt_ml, run, users, name, reason):
+        tree = opt_ml({**MEAN, "forecaster_name": name}, train=[SERIES])
+        status, _ = run(tree)
+        assert status == 1
+        assert tree.reason.startswith(reason)
+        assert not (tree.paths.model / artifact.CONTRACT).exists()
+
+    def test_that_cannot_predict_keep_their_model_and_the_log_has_the_traceback(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless"}, test=[SERIES])
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        assert "the model is saved, but its evaluation failed: Hopeless failed on the test data" in log
+        assert "Traceback" in log
+        assert artifact.load(tree.paths.model)[0].prediction_length == 2
+
+    def test_that_cannot_predict_fail_the_job_where_scores_are_required(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless", "evaluation": "required"}, test=[SERIES])
+        assert run(tree)[0] == 1
+        assert tree.reason.startswith("Hopeless failed on the test data")
+        assert artifact.load(tree.paths.model)[0].prediction_length == 2
+
+    def test_are_stopped_by_an_interrupt_without_looking_like_a_success(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Interrupted"}, train=[SERIES])
+        with pytest.raises(SystemExit) as ended:
+            run(tree)
+        assert ended.value.code == 130
+        assert not tree.paths.model.exists()
+
+
+class TestWhoseForecaster:
+    """--forecaster or GLUONTS_FORECASTER (one field of the settings) before the hyperparameter."""
+
+    def test_the_image_wins_over_the_hyperparameter_and_says_so(self, opt_ml, run):
+        tree = opt_ml({**MEAN, "forecaster_name": "SeasonalNaivePredictor"}, test=[SERIES])
+        status, log = run(tree, forecaster="MeanPredictor")
+        assert status == 0
+        assert (
+            "hyperparameter 'forecaster_name' is 'SeasonalNaivePredictor', but --forecaster or GLUONTS_FORECASTER is 'MeanPredictor', which wins"
+            in log
+        )
+        assert artifact.load(tree.paths.model)[1].forecaster == "gluonts.model.trivial.mean.MeanPredictor"
+
+    def test_the_same_name_twice_is_no_difference(self, opt_ml, run):
+        assert "which wins" not in run(opt_ml(MEAN, test=[SERIES]), forecaster="MeanPredictor")[1]
+
+    def test_the_image_alone_is_enough(self, opt_ml, run):
+        tree = opt_ml({name: value for name, value in MEAN.items() if name != "forecaster_name"}, test=[SERIES])
+        assert run(tree, forecaster="MeanPredictor")[0] == 0
+
+
+class TestTheTestChannel:
+    def test_with_series_that_are_too_short_is_scored_without_them(self, opt_ml, run):
+        tree = opt_ml(MEAN, test=[SERIES, {"start": "2020-01-01", "target": [1, 2]}])
+        status, log = run(tree)
+        assert status == 0
+        assert "channel 'test': 1 series are too short to be scored and are left out" in log
+
+    def test_with_no_series_that_is_long_enough_keeps_the_model(self, opt_ml, run):
+        tree = opt_ml(MEAN, test=[{"start": "2020-01-01", "target": [1, 2]}])
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        assert "the model is saved, but its evaluation failed: none of the 1 test series can be scored" in log
+        assert "Traceback" not in log
+        assert artifact.load(tree.paths.model)[0].prediction_length == 2
+
+    def test_with_no_series_that_is_long_enough_fails_where_scores_are_required(self, opt_ml, run):
+        tree = opt_ml({**MEAN, "evaluation": "required"}, test=[{"start": "2020-01-01", "target": [1, 2]}])
+        assert run(tree)[0] == 1
+        assert tree.reason.startswith("none of the 1 test series can be scored")
+        assert artifact.load(tree.paths.model)[0].prediction_length == 2
+
+    def test_is_scored_at_the_quantiles_that_were_asked_for(self, opt_ml, run):
+        tree = opt_ml({**MEAN, "test_quantiles": "p10, 0.90"}, test=[SERIES])
+        assert run(tree)[0] == 0
+        scores = strict(tree.paths.output_data / "agg_metrics.json")
+        assert [name for name in scores if name.startswith("QuantileLoss")] == [
+            "QuantileLoss[0.1]",
+            "QuantileLoss[0.9]",
+        ]
+
+    def test_that_is_wrong_fails_before_any_training(self, opt_ml, run, users):
+        tree = opt_ml(
+            {**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], test=[SERIES, {"start": "2020-01-01"}]
+        )
+        assert run(tree)[0] == 1
+        assert tree.reason == (
+            "test/data.json line 2: field 'target': target is missing, expected a list of numbers (empty where there is no history)"
+        )
+        assert users.TRAINED == []
+
+
+# (hyperparameters that are added to MEAN or, with None, taken away; what the failure reason begins with)
+WRONG = [
+    (
+        {"forecaster_name": None},
+        "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, or DeepAR's hyperparameters",
+    ),
+    (
+        {"forecaster_name": "MeanPredicter"},
+        "there is no forecaster 'MeanPredicter'; did you mean 'gluonts.model.trivial.mean.MeanPredictor'",
+    ),
+    (
+        {"forecaster_name": "collections.OrderedDict"},
+        "'collections.OrderedDict' is the class OrderedDict, expected a subclass of",
+    ),
+    ({"freq": None}, "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'"),
+    ({"freq": ""}, "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing"),
+    ({"freq": "xyz"}, "freq is 'xyz', which is no pandas period; expected a pandas frequency such as"),
+    ({"prediction_length": None}, "MeanPredictor needs hyperparameter 'prediction_length'"),
+    ({"prediction_length": "seven"}, "hyperparameter 'prediction_length' is 'seven', expected a whole number"),
+    ({"prediction_length": "5.7"}, "hyperparameter 'prediction_length' is '5.7', expected a whole number"),
+    ({"prediction_length": "-1"}, "hyperparameter 'prediction_length' is -1, expected a positive whole number"),
+    ({"prediction_length": "0"}, "hyperparameter 'prediction_length' is 0, expected a positive whole number"),
+    (
+        {"predicton_length": "1"},
+        "hyperparameter 'predicton_length' is not known to MeanPredictor; did you mean 'prediction_length'?",
+    ),
+    ({"test_quantiles": '["mean"]'}, "hyperparameter 'test_quantiles': quantile 'mean' is none"),
+    ({"listify_dataset": "maybe"}, "hyperparameter 'listify_dataset' is 'maybe', expected true or false"),
+    ({"$env.nope": "1"}, "hyperparameter '$env.nope' sets nothing: gluonts.env has no 'nope'"),
+    ({"_0_seed": "1", "_2_seed": "2"}, "hyperparameter 'seed' is split into parts, and '_1_seed' is missing"),
+    ({"forecaster_name": "MeanEstimator"}, "MeanEstimator needs hyperparameter 'num_samples'"),
+    (
+        {"forecaster_name": "MeanEstimator", "num_samples": "3"},
+        "channel 'train' is missing: MeanEstimator is an estimator and learns from it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG, ids=lambda value: str(value)[:40])
+def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, run, changes, reason):
+    hyperparameters = {name: value for name, value in (MEAN | changes).items() if value is not None}
+    tree = opt_ml(
+        hyperparameters, test=["this line would be found if it were read"] if "num_samples" not in changes else [SERIES]
+    )
+    status, log = run(tree)
+    assert status == 1
+    assert tree.reason.startswith(reason)
+    assert "Traceback" not in log
+    assert "Traceback" in tree.paths.failure.read_text()
+    assert not tree.paths.model.exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "reason"),
+    [
+        (
+            {"train": [SERIES, "", {"item_id": "SKU-7", "start": "2020-01-01", "target": "x"}]},
+            "train/data.json line 3 (item_id 'SKU-7'): field 'target': target is 'x', expected a list of numbers",
+        ),
+        ({"train": [SERIES, '{"start": ']}, "train/data.json line 2: this is not JSON: Expecting value at column 10"),
+        ({"train": [{"target": [1, 2, 3]}]}, "train/data.json line 1: field 'start': start is missing"),
+        ({"train": []}, "channel 'train': its files hold no series"),
+        (
+            {"train": [{"start": "2020-01-01", "target": [1]}]},
+            "channel 'train': no series is long enough: the longest has 1 values, and at least 2 are needed",
+        ),
+        ({"train": [SERIES], "validation": ["{"]}, "validation/data.json line 1: this is not JSON: "),
+        ({"train": [SERIES], "metadata": ["{"]}, None),
+        (
+            {"train": [SERIES], "model": [SERIES]},
+            "channel 'model', which is to be trained further: there is no model in ",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_data_that_is_wrong_is_a_sentence(opt_ml, run, users, channels, reason):
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, **channels)
+    status, log = run(tree)
+    assert status == (1 if reason else 0)
+    assert (tree.reason or "").startswith(reason or "")
+    assert "Traceback" not in log
+    assert len(users.TRAINED) == (0 if reason else 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "channel 'metadata': metadata.json cannot be read: "),
+        ("{}", "channel 'metadata': metadata.json has no 'freq', expected for example {\"freq\": \"D\"}"),
+        ("[]", "channel 'metadata': metadata.json has no 'freq'"),
+        (None, "channel 'metadata': metadata.json cannot be read: "),
+    ],
+)
+def test_metadata_without_a_frequency_is_a_sentence(opt_ml, run, content, reason):
+    tree = opt_ml({name: value for name, value in MEAN.items() if name != "freq"}, test=[SERIES])
+    (tree.paths.data / "metadata").mkdir()
+    if content is not None:
+        (tree.paths.data / "metadata" / "metadata.json").write_text(content)
+    assert run(tree)[0] == 1
+    assert tree.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("hyperparameters", ["a"], "hyperparameters.json holds a JSON list, expected an object"),
+        (
+            "inputdataconfig",
+            {"train": {"TrainingInputMode": "Pipe"}},
+            "channel 'train' has TrainingInputMode 'Pipe', which is not supported",
+        ),
+        (
+            "inputdataconfig",
+            {"absent": {}, "test": {}, "train": {}},
+            "channel 'train' is in inputdataconfig.json, but there is no folder",
+        ),
+    ],
+)
+def test_configuration_that_is_wrong_is_a_sentence(opt_ml, run, name, content, reason):
+    tree = opt_ml(MEAN, test=[SERIES])
+    tree.configure(name, content)
+    status, log = run(tree)
+    assert status == 1
+    assert tree.reason.startswith(reason)
+    assert "Traceback" not in log
+
+
+def test_a_predictor_cannot_be_trained_further(opt_ml, run):
+    tree = opt_ml(MEAN, test=[SERIES], model=[SERIES])
+    assert run(tree)[0] == 1
+    assert tree.reason == (
+        "channel 'model' asks for incremental training, but MeanPredictor is a predictor, which is not trained; remove the channel"
+    )
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_a_model_archive_that_is_damaged_is_a_sentence(opt_ml, run, users, content):
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], model=[])
+    (tree.paths.data / "model" / "model.tar.gz").write_bytes(content)
+    assert run(tree)[0] == 1
+    assert tree.reason.startswith("channel 'model', which is to be trained further: ")
+    assert "model.tar.gz" in tree.reason
+    assert users.TRAINED == []
+
+
+def test_a_model_archive_is_unpacked_aside_and_not_in_the_channel(opt_ml, run, users, tmp_path):
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], model=[])
+    (tmp_path / "old").mkdir()
+    SeasonalNaivePredictor(prediction_length=2, season_length=1).serialize(tmp_path / "old")
+    (tree.paths.data / "model" / "data.json").unlink()
+    with tarfile.open(tree.paths.data / "model" / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "old", arcname=".")
+    assert run(tree)[0] == 1
+    assert tree.reason == "channel 'model' asks for incremental training, which Learner cannot do; remove the channel"
+    assert os.listdir(tree.paths.data / "model") == ["model.tar.gz"]
+
+
+def test_a_reason_is_one_sentence_within_what_sagemaker_shows(opt_ml, run, users):
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Failing"}, train=[SERIES])
+    status, log = run(tree)
+    assert status == 1
+    text = tree.paths.failure.read_text()
+    assert len(text.partition("\n\n")[0]) < 1024
+    assert "\n" not in text.partition("\n\n")[0]
+    assert "Traceback (most recent call last):" in text
+    assert "Traceback (most recent call last):" in log  # not the user's own mistake, so the log has it too
+
+
+def test_no_other_libraries_warnings_reach_the_log(opt_ml, run):
+    log = run(opt_ml({**NAIVE, "freq": "MS"}))[1]
+    assert [line for line in log.splitlines() if "Warning" in line or "WARNING" in line] == []
