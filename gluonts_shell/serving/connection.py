@@ -214,11 +214,11 @@ class Connection(BaseHTTPRequestHandler):
 
         With a reset then, or the system would keep an answer that nobody takes.
         """
-        if self.expired:
+        late, self.expired = self.expired, True  # before the reading ends, which wakes its thread
+        if late:
             with suppress(OSError):
                 self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.cut(socket.SHUT_RDWR if self.expired else socket.SHUT_RD)
-        self.expired = True
+        self.cut(socket.SHUT_RDWR if late else socket.SHUT_RD)
 
 
 @lru_cache(maxsize=2)

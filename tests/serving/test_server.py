@@ -153,10 +153,12 @@ def test_a_body_arrives_whole_whatever_its_size(size: int) -> None:
         assert json.loads(read_all(client).split(b"\r\n\r\n", 1)[1])["length"] == size + len('{"pad": ""}')
 
 
-def test_a_claimed_length_costs_no_memory_before_the_bytes_come() -> None:
-    def resident() -> int:
-        return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+def resident() -> int:
+    """Megabytes of this process that are in memory."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
+
+def test_a_claimed_length_costs_no_memory_before_the_bytes_come() -> None:
     with serving(Toy(), body=1 << 34) as port:
         before = resident()
         clients = [connect(port) for _ in range(10)]
@@ -332,7 +334,7 @@ def test_thousands_of_clients_that_leave_cost_nothing() -> None:
     with serving(toy) as port:
         half = post({"a": 1})
         ask(port)
-        threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        threads, descriptors, memory = threading.active_count(), len(os.listdir("/proc/self/fd")), resident()
         for i in range(2000):
             with connect(port) as client:
                 client.sendall((half, half[:-3], half[:30], b"")[i % 4])
@@ -340,6 +342,7 @@ def test_thousands_of_clients_that_leave_cost_nothing() -> None:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         eventually(lambda: threading.active_count() <= threads)
         assert len(os.listdir("/proc/self/fd")) <= descriptors
+        assert resident() - memory < 30
         assert ask(port)[0] == 200
 
 
