@@ -316,14 +316,11 @@ def test_a_forecaster_named_in_the_configuration_needs_no_model(tmp_path: Path) 
     [
         ({"INFERENCE_CONFIG": "{"}, "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG) is not JSON"),
         ({"DEEPAR_INFERENCE_CONFIG": '{"num_samples": 0}'}, "configuration.num_samples is 0"),
-        ({"INFERENCE_CONFIG": '{"freq": "h"}'}, "configuration.freq is 'h', but the model was trained with 'D'"),
         ({"GLUONTS_FORWARD_FIELDS": "item_id,mean"}, "GLUONTS_FORWARD_FIELDS names 'mean'"),
         (
             {"GLUONTS_BATCH_FALLBACK_PREDICTOR": "my.Predictor"},
             "GLUONTS_BATCH_FALLBACK_PREDICTOR: there is no forecaster",
         ),
-        ({"GLUONTS_BATCH_FALLBACK_PREDICTOR": "SeasonalNaivePredictor"}, "it needs 'season_length', which the model"),
-        ({"GLUONTS_BATCH_TIMEOUT": "soon"}, "GLUONTS_BATCH_TIMEOUT is 'soon', expected a number of seconds"),
     ],
 )
 def test_a_broken_job_ends_at_start_with_a_sentence(model: Path, variables: dict[str, str], sentence: str) -> None:

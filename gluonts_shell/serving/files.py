@@ -36,7 +36,8 @@ class File:
 
     @classmethod
     def of(cls, name: str, source: Path, output: Path) -> File:
-        return cls(name, source, output / f"{name}.out", source.stat().st_size)
+        size = source.stat().st_size if source.exists() else 0  # a link that leads nowhere fails when it is read
+        return cls(name, source, output / f"{name}.out", size)
 
 
 def find(source: Path, output: Path) -> list[File]:
@@ -50,7 +51,8 @@ def find(source: Path, output: Path) -> list[File]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(folder, name) for name in names if not name.startswith(".") and name != "_SUCCESS"):
             # an output folder inside the input folder holds what an earlier run wrote
-            if path.suffix != ".out" or not path.absolute().is_relative_to(output.absolute()):
+            ours = path.suffix == ".out" and path.absolute().is_relative_to(output.absolute())
+            if not ours and (path.is_file() or path.is_symlink()):
                 found[path.relative_to(source).as_posix()] = path
     if not found:
         raise DataError(f"--input {str(source)!r} has no files, expected files of JSON Lines")

@@ -35,6 +35,15 @@ def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
     assert [f.name for f in files.find(tmp_path, tmp_path / "results")] == ["a.jsonl", "a.jsonl.out", "results/b.jsonl"]
 
 
+def test_a_link_that_leads_nowhere_is_found_and_fails_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (file,) = files.find(tmp_path, tmp_path / "out")
+    assert (file.name, file.size) == ("link", 0)
+    with pytest.raises(files.READ_ERRORS):
+        list(files.chunks(file.source, 1))
+
+
 def test_a_single_file(tmp_path: Path) -> None:
     (file,) = files.find(touch(tmp_path / "x.jsonl"), tmp_path / "out")
     assert file == files.File("x.jsonl", tmp_path / "x.jsonl", tmp_path / "out" / "x.jsonl.out", 2)
