@@ -28,10 +28,12 @@ LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
       org.opencontainers.image.title="gluonts_shell" \
       org.opencontainers.image.description="SageMaker's train and serve for any GluonTS forecaster" \
       org.opencontainers.image.licenses="Apache-2.0"
-# nothing is written outside of the data path and the temporary folder, so that the root may be read-only
+# Nothing is written outside of the data path and the temporary folder, so that the root may be read-only. HOME,
+# because GluonTS looks for its home folder as it is imported, and a user without a name has none.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
+    HOME=/tmp \
     GLUONTS_FORECASTER=$GLUONTS_FORECASTER
 COPY --from=wheels /install/ /
 EXPOSE 8080

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,6 @@ from importlib import resources
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "gluonts_shell"]
-SERVER = "http://127.0.0.1:8080"
 HORIZON = 12
 MODULE = """\
 from gluonts.core.component import validated
@@ -57,8 +57,14 @@ def make_tree(base: Path, wheel: Path) -> None:
     (config / "hyperparameters.json").write_text(json.dumps(job))
 
 
-def ask(path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    request = urllib.request.Request(SERVER + path, body, {"Content-Type": "application/json"})
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    url = f"http://127.0.0.1:{port}{path}"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status, answer.read()
 
@@ -66,13 +72,14 @@ def ask(path: str, body: bytes | None = None) -> tuple[int, bytes]:
 def serve_and_ask(base: Path) -> None:
     line = (base / "input" / "data" / "train" / "data.json").read_text().splitlines()[0]
     series = json.loads(line)
-    server = subprocess.Popen([*COMMAND, "serve"])
+    port = free_port()
+    server = subprocess.Popen([*COMMAND, "serve"], env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port)})
     try:
         deadline = time.monotonic() + 120
         while True:
             assert server.poll() is None, f"the server ended with {server.returncode}"
             try:
-                status, _ = ask("/ping")
+                status, _ = ask(port, "/ping")
                 break
             except (urllib.error.URLError, ConnectionError):
                 assert time.monotonic() < deadline, "the server did not answer /ping"
@@ -80,7 +87,7 @@ def serve_and_ask(base: Path) -> None:
         assert status == 200
         instance = {"start": series["start"], "target": series["target"]}
         request = {"instances": [instance], "configuration": {"num_samples": 3, "output_types": ["mean"]}}
-        status, answer = ask("/invocations", json.dumps(request).encode())
+        status, answer = ask(port, "/invocations", json.dumps(request).encode())
     finally:
         server.send_signal(signal.SIGTERM)
         stopped = server.wait(60)
