@@ -86,7 +86,7 @@ def test_starts(text, freq, period):
         ("2020", "start is '2020', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("now", "start is 'now', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("\uff12020-01-01", "start is '\uff12020-01-01', expected 'YYYY-MM-DD HH:MM:SS'"),
-        ("2020-02-30", "start is '2020-02-30', which is no date and time: day is out of range for month"),
+        ("2020-02-30", "start is '2020-02-30', which is no date and time: "),
         ("1500-01-01", "start is '1500-01-01', which is no date and time: its year is not from 1678 to 2261"),
         ("2020-01-01 24:00:00", "start is '2020-01-01 24:00:00', which is no date and time: hour must be in 0..23"),
     ],
