@@ -65,8 +65,7 @@ def run(
     """
     _fill_standard_descriptors()
     never_wait()
-    listener = bind(address, port)
-    with recorded(*ALL_SIGNALS) as signals:
+    with bind(address, port) as listener, recorded(*ALL_SIGNALS) as signals:
         try:
             with signals.interrupting():
                 factory = load() if preload else None
