@@ -21,20 +21,19 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
-from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.log import never_wait
+from gluonts_shell.serving.listener import bind, fill_standard_descriptors, listen
 from gluonts_shell.serving.server import App, Limits
 from gluonts_shell.serving.signals import ALL_SIGNALS, Interrupted, Signals, recorded
 from gluonts_shell.serving.worker import HOPELESS, flush, work
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024  # 300 clients at once lose nothing; the kernel cuts it to somaxconn
 RESPAWN_SECONDS = 0.1
 RESPAWN_SECONDS_MOST = 10.0
 START_ATTEMPTS = 5  # workers in a row that die before they are ready
@@ -63,7 +62,7 @@ def run(
 
     Raises ConfigurationError if the port cannot be bound, and whatever `load` raises.
     """
-    _fill_standard_descriptors()
+    fill_standard_descriptors()
     never_wait()
     with bind(address, port) as listener, recorded(*ALL_SIGNALS) as signals:
         try:
@@ -71,8 +70,7 @@ def run(
                 factory = load() if preload else None
         except Interrupted:
             return 0
-        with _refusal_told(f"{address}:{port}"):
-            listener.listen(BACKLOG)
+        listen(listener)
         gc.collect()
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
 
@@ -81,33 +79,6 @@ def run(
 
         pool = Pool(listener, make, limits or Limits(), drain_seconds, workers if preload else 1)
         return pool.run(signals, announce)
-
-
-def _fill_standard_descriptors() -> None:
-    """Where 0, 1 or 2 were closed, a connection would get that number and be sent what libraries print."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet. Raises ConfigurationError, with the reason."""
-    with _refusal_told(f"{address}:{port}"):
-        family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
-        # a worker that loses the race for a connection must not sleep in accept, deaf to signals
-        listener.setblocking(False)
-        return listener
-
-
-@contextmanager
-def _refusal_told(place: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(f"cannot serve on {place}: {error.strerror or error}") from None
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pytest
 from toy import Service, ask, children, cpu_seconds, eventually, state
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.serving import supervisor
+from gluonts_shell.serving import listener
 
 
 class Load:
@@ -79,12 +79,21 @@ def test_a_port_that_is_taken_is_one_sentence_before_the_model_is_loaded() -> No
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=rf"cannot serve on 127\.0\.0\.1:{port}: Address already in use"):
-            supervisor.bind("127.0.0.1", port)
+            listener.bind("127.0.0.1", port)
+
+
+def test_of_two_servers_that_load_at_once_one_is_told() -> None:
+    with listener.bind("127.0.0.1", 0) as quicker:
+        port = quicker.getsockname()[1]
+        with listener.bind("127.0.0.1", port) as slower:
+            listener.listen(quicker)
+            with pytest.raises(ConfigurationError, match="Address already in use"):
+                listener.listen(slower)
 
 
 def test_an_address_that_is_not_ours_is_one_sentence() -> None:
     with pytest.raises(ConfigurationError, match=r"cannot serve on 192\.0\.2\.1:8080: Cannot assign requested address"):
-        supervisor.bind("192.0.2.1", 8080)
+        listener.bind("192.0.2.1", 8080)
 
 
 def test_nothing_is_accepted_while_the_model_loads_and_a_signal_then_ends_it_at_once() -> None:
