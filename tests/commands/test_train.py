@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import sys
 import tarfile
@@ -21,7 +22,7 @@ from gluonts.evaluation import Evaluator, make_evaluation_predictions
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import gluonts_shell
-from gluonts_shell.commands import train
+from gluonts_shell.commands import metrics, train
 from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.channels import Channel
 from gluonts_shell.settings import Settings
@@ -446,7 +447,7 @@ class TestTheTestChannel:
         scores = strict(tree.paths.output_data / "agg_metrics.json")
         assert [name for name in scores if name.startswith("QuantileLoss")] == [
             "QuantileLoss[0.1]",
-            "QuantileLoss[0.9]",
+            "QuantileLoss[0.90]",
         ]
 
     def test_that_is_wrong_fails_before_any_training(self, opt_ml, run, users):
@@ -501,9 +502,7 @@ WRONG = [
 @pytest.mark.parametrize(("changes", "reason"), WRONG, ids=lambda value: str(value)[:40])
 def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, run, changes, reason):
     hyperparameters = {name: value for name, value in (MEAN | changes).items() if value is not None}
-    tree = opt_ml(
-        hyperparameters, test=["this line would be found if it were read"] if "num_samples" not in changes else [SERIES]
-    )
+    tree = opt_ml(hyperparameters, test=["this line would be found if it were read"])
     status, log = run(tree)
     assert status == 1
     assert tree.reason.startswith(reason)
@@ -631,3 +630,95 @@ def test_a_reason_is_one_sentence_within_what_sagemaker_shows(opt_ml, run, users
 def test_no_other_libraries_warnings_reach_the_log(opt_ml, run):
     log = run(opt_ml({**NAIVE, "freq": "MS"}))[1]
     assert [line for line in log.splitlines() if "Warning" in line or "WARNING" in line] == []
+
+
+@pytest.mark.torch
+class TestDeepAR:
+    """Several jobs in one process, because importing torch takes longer than they do."""
+
+    GIVEN = {  # noqa: RUF012
+        "forecaster_name": "DeepAREstimator",
+        "freq": "M",
+        "prediction_length": "12",
+        "context_length": "12",
+        "lags_seq": "[1, 12]",
+        "hidden_size": "4",
+        "num_layers": "1",
+        "epochs": "1",
+        "num_batches_per_epoch": "2",
+        "batch_size": "4",
+        "num_eval_samples": "10",
+    }
+
+    def test_every_metric_definition_finds_its_value_in_the_log(self, opt_ml, run):
+        data = {name: MONTHLY / ("train" if name == "validation" else name) for name in ("train", "validation", "test")}
+        status, log = run(opt_ml({**self.GIVEN, "epochs": "2"}, **data), training_job_name="job-7")
+        assert status == 0
+        values = {name: re.findall(regex, log) for name, regex in metrics.DEFINITIONS}
+        assert [name for name, found in values.items() if not found] == []
+        assert all(np.isfinite(float(value)) for found in values.values() for value in found)
+        assert len(values["train:loss"]) == len(values["validation:loss"]) == 2
+        assert values["train:progress"] == ["50.0", "100.0"]
+        assert len([line for line in log.splitlines() if "Epoch[" in line]) == 2
+
+    def test_shows_no_progress_bar_in_a_log_and_no_other_libraries_warnings(self, opt_ml, run):
+        status, log = run(opt_ml(self.GIVEN), training_job_name="job-7")
+        assert status == 0
+        assert [word for word in ("it/s", "\r", "Warning", "WARNING", "lightning_logs", "tqdm") if word in log] == []
+
+    def test_repeats_itself_with_a_seed(self, opt_ml, run):
+        tree, scores = opt_ml({**self.GIVEN, "seed": "5"}), []
+        for _ in range(2):
+            assert run(tree)[0] == 0
+            scores.append((tree.paths.output_data / "item_metrics.csv").read_bytes())
+        assert scores[0] == scores[1]
+
+    def test_is_trained_further_from_a_channel_that_may_be_read_only(self, opt_ml, run, tmp_path):
+        import torch
+
+        tree = opt_ml(self.GIVEN, train=MONTHLY / "train")
+        assert run(tree)[0] == 0
+        before = torch.load(tree.paths.model / "prediction-net-state.pt", map_location="cpu")
+        channel = tree.paths.data / "model"
+        channel.mkdir()
+        with tarfile.open(channel / "model.tar.gz", "w:gz") as archive:
+            archive.add(tree.paths.model, arcname=".")
+        channel.chmod(0o555)
+        # without a step of learning the weights stay those of the model that it started from
+        tree.configure("hyperparameters", {**self.GIVEN, "lr": "1e-30"})
+        assert (run(tree)[0], tree.reason) == (0, None)
+        after = torch.load(tree.paths.model / "prediction-net-state.pt", map_location="cpu")
+        assert all(torch.allclose(before[name], after[name]) for name in before)
+        assert os.listdir(channel) == ["model.tar.gz"]
+
+        for given, reason in (
+            ({"hidden_size": "5"}, "channel 'model': that model has another architecture than DeepAREstimator"),
+            (
+                {
+                    "forecaster_name": "SimpleFeedForwardEstimator",
+                    "lags_seq": None,
+                    "hidden_size": None,
+                    "num_layers": None,
+                },
+                "channel 'model': ",
+            ),
+            (
+                {"forecaster_name": "DeepNPTSEstimator", "lags_seq": None, "hidden_size": None, "num_layers": None},
+                "channel 'model' asks for incremental training, which DeepNPTSEstimator cannot do",
+            ),
+        ):
+            tree.configure("hyperparameters", {n: v for n, v in {**self.GIVEN, **given}.items() if v is not None})
+            status, log = run(tree)
+            assert status == 1
+            assert tree.reason.startswith(reason)
+            assert "Traceback" not in log
+
+    def test_takes_its_own_field_names_and_says_what_it_found(self, opt_ml, run):
+        target = [float(step % 12) for step in range(60)]
+        rows = [{"start": "2020-01-01", "target": target, "cat": [i], "dynamic_feat": [[0.5] * 60]} for i in range(3)]
+        future = [{**row, "dynamic_feat": [[0.5] * 60]} for row in rows]
+        tree = opt_ml(self.GIVEN, train=rows, test=future)
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        assert "cardinality=[3], num_dynamic_feat=1" in log
+        assert artifact.load(tree.paths.model)[1].features == artifact.Features((3,), 0, 1, None)
