@@ -22,6 +22,7 @@ from gluonts_shell.sagemaker.wheels import Distribution
 log = logging.getLogger(__name__)
 
 OURS = frozenset({"gluonts", "gluonts_shell"})
+CODE = (".py", ".so")
 
 
 def install(plan: Plan, code: Path, work: Path, offline: bool, environ: dict[str, str]) -> list[Installed]:
@@ -55,14 +56,18 @@ def install(plan: Plan, code: Path, work: Path, offline: bool, environ: dict[str
 def modules(folder: Path) -> frozenset[str]:
     """The top-level names that can be imported from a folder of modules and packages."""
     entries = visible(folder) if folder.is_dir() else []
-    files = {path.name.split(".")[0] for path in entries if path.suffix in (".py", ".so") and path.is_file()}
-    folders = {path.name for path in entries if path.is_dir() and path.name.isidentifier()} - {"bin"}
-    return frozenset(files | folders)
+    files = {path.name.split(".")[0] for path in entries if path.suffix in CODE and path.is_file()}
+    folders = {path.name for path in entries if path.is_dir() and path.name.isidentifier()}
+    return frozenset(files | {name for name in folders if any(p.suffix in CODE for p in (folder / name).rglob("*"))})
 
 
 def shadows(folder: Path) -> frozenset[str]:
     """Those of a folder's modules that are imported instead of the standard library's, GluonTS's or our own."""
-    return modules(folder) & (sys.stdlib_module_names | OURS)
+    rivals = modules(folder) & (sys.stdlib_module_names | OURS)
+    # a folder without __init__.py is imported only where nothing else has its name
+    return frozenset(
+        name for name in rivals if not (folder / name).is_dir() or (folder / name / "__init__.py").exists()
+    )
 
 
 def copy(source: Path, target: Path, hidden: bool = False) -> None:

@@ -417,13 +417,20 @@ def test_a_bomb_is_refused_at_the_limit_that_is_set(tree: Tree) -> None:
 
 
 def test_the_names_that_came_with_the_channel(tmp_path: Path) -> None:
-    files = {
-        "a.py": "",
-        "b/__init__.py": "",
-        "c-1.0.dist-info/METADATA": "",
-        "bin/tool": "",
-        "d.cpython-311.so": "",
-        "e.txt": "",
-    }
-    assert code_channel.modules(write(tmp_path, files)) == {"a", "b", "d"}
+    files = (
+        "a.py",
+        "b/__init__.py",
+        "c-1.0.dist-info/x.py",
+        "bin/tool",
+        "d.cpython-311.so",
+        "e.txt",
+        "data/f.csv",
+        "g/h/i.py",
+    )
+    assert code_channel.modules(write(tmp_path, dict.fromkeys(files, ""))) == {"a", "b", "d", "g"}
     assert code_channel.modules(tmp_path / "nothing") == frozenset()
+
+
+def test_a_folder_of_data_or_without_init_hides_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"test/x.csv": "", "email/y.py": "", "json/__init__.py": "", "random.py": ""})
+    assert code_channel.shadows(tmp_path) == {"json", "random"}
