@@ -33,6 +33,7 @@ MAX_DRAWN_AT_ONCE = 4_000_000
 MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
+LIBRARIES = ("gluonts_shell", "gluonts", "torch", "numpy", "pandas")
 # what a model asks its entries for, as requests call it
 FEATURES = {
     "feat_static_cat": "cat (or feat_static_cat)",
@@ -96,13 +97,12 @@ class Forecasting:
     @property
     def description(self) -> str:
         """For the log: what is served."""
+        loaded = [(name, sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules]
+        running = ", ".join(f"{name} {version}" for name, version in loaded)
         if self.contract is None:
-            return f"requests for {self._default or 'the forecasters that they name'}"
-        made = ", ".join(f"{name} {version}" for name, version in self.contract.versions.items())
-        freq = self.contract.freq or "unknown (requests must tell it)"
-        return f"{self.contract.forecaster} (freq {freq}, prediction_length {self.contract.prediction_length}" + (
-            f", trained with {made})" if made else ")"
-        )
+            return f"requests for {self._default or 'the forecasters that they name'}, with {running}"
+        freq, length = self.contract.freq or "unknown (requests must tell it)", self.contract.prediction_length
+        return f"{self.contract.forecaster} (freq {freq}, prediction_length {length}), with {running}"
 
     @property
     def joins(self) -> bool:

@@ -127,7 +127,9 @@ def decode(body: bytes, where: str = "the body") -> Any:
     try:
         return json.loads(str(body.removeprefix(b"\xef\xbb\xbf"), "utf-8"))
     except UnicodeDecodeError as error:
-        raise RequestError(f"{where} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}") from None
+        raise RequestError(
+            f"{where} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
+        ) from None
     except json.JSONDecodeError as error:
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno} column {error.colno}"
         raise RequestError(f"{where} is not JSON: {error.msg} at {place}") from None

@@ -182,7 +182,8 @@ def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
     server.ask("GET", "/ping")
     log = server.log.read_text()
     assert re.search(
-        r"serving seasonal\.Naive \(freq h, prediction_length 3.*\) on port \d+: workers 2, threads \d+ each", log
+        r"serving seasonal\.Naive \(freq h, prediction_length 3\), with gluonts_shell .*, gluonts .* on port \d+: workers 2, threads \d+ each",
+        log,
     )
     assert re.search(r"invocation: status 200, 1 instances of 5 to 5 values, \d+\.\d ms, 1 joined", log)
     assert "Smith" not in log

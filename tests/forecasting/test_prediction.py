@@ -3,6 +3,7 @@
 import json
 import random
 
+import gluonts
 import numpy as np
 import pandas as pd
 import pytest
@@ -215,9 +216,11 @@ def test_configurations_of_clients_do_not_pile_up():
 
 
 def test_the_description_is_for_the_log():
-    assert service().description == "some.Forecaster (freq h, prediction_length 3)"
+    described = service().description
+    assert described.startswith("some.Forecaster (freq h, prediction_length 3), with gluonts_shell ")
+    assert f", gluonts {gluonts.__version__}, " in described
     assert service(freq=None).description.startswith("some.Forecaster (freq unknown (requests must tell it), ")
-    assert Forecasting(None, Rule()).description == "requests for the forecasters that they name"
+    assert Forecasting(None, Rule()).description.startswith("requests for the forecasters that they name, with ")
 
 
 def test_workers_draw_different_numbers():
