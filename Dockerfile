@@ -11,7 +11,7 @@
 FROM python:3.11-slim AS wheels
 ARG EXTRAS=
 ARG WHEELHOUSE=
-# where pip looks besides PyPI, for example https://download.pytorch.org/whl/cpu for a torch without CUDA
+# where pip looks besides its own index, for example for a torch without CUDA
 ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /source
 COPY . .

@@ -16,9 +16,10 @@ from typing import TextIO
 def configure(level: str = "INFO") -> None:
     """One line a record, flushed at once; a closed or full stream never stops the work that logs to it."""
     logging.raiseExceptions = False
-    if isinstance(
-        sys.stdout, TextIOWrapper
-    ):  # what a forecaster prints comes in its order, and is not lost if it is killed
+    # looked up for each record, and in none of our lines
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if isinstance(sys.stdout, TextIOWrapper):
+        # what a forecaster prints comes in its order, and is not lost if it is killed
         sys.stdout.reconfigure(line_buffering=True)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s", "%m/%d/%Y %H:%M:%S"))
