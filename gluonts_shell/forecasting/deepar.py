@@ -139,6 +139,8 @@ def _renamed_likelihood(values: dict[str, Any]) -> list[str]:
             f"hyperparameter 'likelihood' is {values['likelihood']!r}, expected one of {', '.join(LIKELIHOODS)}"
         )
     values["likelihood"] = LIKELIHOODS[name]
+    if name == "beta":  # its values are shares, which must stay between 0 and 1
+        values.setdefault("scaling", False)
     if name == "deterministic-L1":
         return ["likelihood deterministic-L1 is a Laplace distribution here, whose centre minimises the same L1 loss"]
     return []

@@ -49,6 +49,7 @@ def derived(kind: type, data: Data, given: Mapping[str, Any], dialect: Translati
         arguments = {**kind.derive_auto_fields(data), **arguments}  # type: ignore[attr-defined]
     if dialect is not None:
         _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
+        _within_support(arguments.get("distr_output"), data.statistics)
         if dialect.embedding_dimension is not None and arguments.get("cardinality"):
             arguments["embedding_dimension"] = [dialect.embedding_dimension] * len(arguments["cardinality"])
         log.info("cardinality=%s, num_dynamic_feat=%s",
@@ -128,6 +129,19 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
                 f"but the series of channel 'train' have {found} (field dynamic_feat)"
             )
         arguments["num_feat_dynamic_real"] = found
+
+
+def _within_support(distribution: Any, statistics: Statistics) -> None:
+    """Outside of it a likelihood has no gradient, and training ends far from what caused it."""
+    kind, least, most = type(distribution).__name__, statistics.smallest, statistics.largest
+    if kind == "BetaOutput" and statistics.observations and not 0 < least <= most < 1:
+        expected = "numbers between 0 and 1, without 0 and 1 themselves"
+    elif kind == "NegativeBinomialOutput" and statistics.observations and not (statistics.integers and least >= 0):
+        expected = "whole numbers from 0 on"
+    else:
+        return
+    found = f"{'whole numbers' if statistics.integers else 'numbers'} from {least:g} to {most:g}"
+    raise DataError(f"channel 'train': the likelihood is {kind}, which needs {expected}, but target has {found}")
 
 
 def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:

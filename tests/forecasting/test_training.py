@@ -1,6 +1,7 @@
 import logging
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from gluonts.model.trivial.constant import ConstantPredictor
 from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
+from gluonts_shell.forecasting.channels import Channel, Data, Statistics
 from gluonts_shell.forecasting.routing import Options
-from gluonts_shell.forecasting.training import Watch, fit, seed_everything, set_environment
+from gluonts_shell.forecasting.training import KEPT_VALUES, Watch, fit, seed_everything, set_environment
 
 WATCH = Watch(host="algo-1", progress_bar=False)
 
@@ -67,6 +69,23 @@ def test_an_estimator_gets_what_its_train_takes_and_the_rest_is_told(caplog):
     train(estimator, data, validation, num_workers=2, cache_data=True, shuffle_buffer_length=10)
     assert estimator.given == {"train": data, "validation": validation, "num_workers": 2, "cache_data": True}
     assert caplog.messages == ["hyperparameter 'shuffle_buffer_length' is not used: Recording has no use for it"]
+
+
+@pytest.mark.parametrize(
+    ("module", "values", "given", "kept"),
+    [
+        ("gluonts.toy", KEPT_VALUES, {}, True),
+        ("gluonts.toy", KEPT_VALUES + 1, {}, False),
+        ("gluonts.toy", 1, {"cache_data": False}, False),
+        ("their.own", 1, {}, False),
+    ],
+)
+def test_small_data_is_transformed_once_by_gluonts_own_estimators(monkeypatch, module, values, given, kept):
+    monkeypatch.setattr(Recording, "__module__", module)
+    data = Data(Channel("train", Path("train"), "D"), Statistics(series=1, observations=values - 1, missing=1), [])
+    estimator = Recording()
+    train(estimator, data, **given)
+    assert estimator.given["cache_data"] is kept
 
 
 def test_an_estimator_that_takes_no_validation_data_is_trained_without(caplog):
