@@ -173,9 +173,8 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
     if "epochs" in rest and "max_epochs" in rest:
         raise ConfigurationError("hyperparameters 'epochs' and 'max_epochs' are the same; give one of them")
     flat = {name: rest.pop(name) for name in list(rest) if name in known or name == "epochs"}
-    merged = {("max_epochs" if name == "epochs" else name): v for name, v in {**flat, **explicit}.items()}
-    if "epochs" in flat and ("epochs" in explicit or "max_epochs" in explicit):
-        merged["max_epochs"] = explicit.get("max_epochs", explicit.get("epochs"))
+    given = [*flat.items(), *explicit.items()]  # the later ones win
+    merged = {("max_epochs" if name == "epochs" else name): value for name, value in given}
     unknown = [name for name in merged if name not in known]
     if unknown:
         close = difflib.get_close_matches(unknown[0], known, n=1)
@@ -185,7 +184,14 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
     arguments = {name: _typed(name, value, known[name]) for name, value in merged.items()}
     if arguments.get("enable_checkpointing") is False:
         raise ConfigurationError("hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints")
-    return arguments
+    for name in ("devices", "num_nodes"):
+        value = arguments.get(name, 1)
+        if value not in (1, "auto") and not (isinstance(value, list) and len(value) == 1):
+            # a process for each device would train on all of the data, and all of them would write the model
+            raise ConfigurationError(
+                f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
+            )
+    return {name: 1 if (name, value) == ("devices", "auto") else value for name, value in arguments.items()}
 
 
 def _trainer_parameters() -> dict[str, Any]:

@@ -173,6 +173,7 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[B
     with tempfile.TemporaryDirectory(prefix="lightning-") as folder:
         defaults = {
             "default_root_dir": folder,
+            "devices": 1,  # where there are several, `auto` would start this program once for each of them
             "logger": False,
             "enable_progress_bar": watch.progress_bar,
             "enable_model_summary": watch.progress_bar,

@@ -274,10 +274,11 @@ class TestASuccess:
         assert run(tree)[0] == 0
         assert (tree.paths.model / artifact.CONTRACT).exists()
 
-    def test_repeats_itself_with_a_seed(self, opt_ml, run):
+    @pytest.mark.parametrize("name", ["NPTSPredictor", "MeanPredictor"])
+    def test_repeats_itself_with_a_seed(self, opt_ml, run, name):
         means = []
         tree = opt_ml(
-            {"forecaster_name": "NPTSPredictor", "freq": "M", "prediction_length": "12", "seed": "7"},
+            {"forecaster_name": name, "freq": "M", "prediction_length": "12", "seed": "7"},
             test=MONTHLY / "test",
         )
         for _ in range(2):
@@ -712,6 +713,16 @@ class TestDeepAR:
             assert status == 1
             assert tree.reason.startswith(reason)
             assert "Traceback" not in log
+
+    def test_is_what_an_image_for_deepar_runs(self, opt_ml, run):
+        tree = opt_ml(
+            {"time_freq": "M", "prediction_length": "12", "context_length": "12", "epochs": "1", "num_cells": "4"}
+            | {"num_layers": "1", "mini_batch_size": "4", "num_batches_per_epoch": "1", "num_eval_samples": "10"}
+        )
+        assert (run(tree, forecaster="deepar")[0], tree.reason) == (0, None)
+        contract = artifact.load(tree.paths.model)[1]
+        assert contract.forecaster == "gluonts.torch.model.deepar.DeepAREstimator"
+        assert (contract.arguments["hidden_size"], contract.arguments["lr"]) == (4, 0.001)
 
     def test_takes_its_own_field_names_and_says_what_it_found(self, opt_ml, run):
         target = [float(step % 12) for step in range(60)]
