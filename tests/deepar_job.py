@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-ELECTRICITY = Path(__file__).with_name("data") / "electricity"
 MONTHLY = ROOT / "gluonts_shell" / "data" / "monthly"
 # The built-in algorithm adds these by itself, and a tuning job the last one.
 HIDDEN = {"_kvstore": "auto", "_num_gpus": "auto", "_num_kv_servers": "auto", "_tuning_objective_metric": "test:RMSE"}
@@ -80,6 +79,16 @@ def train(tree: Path, **variables: str) -> str:
     assert job.returncode == 0, job.stdout + job.stderr
     assert not (tree / "output" / "failure").exists()
     return job.stdout
+
+
+def found(pattern: str, log: str) -> list[float]:
+    """What CloudWatch makes of a metric definition: the first group of each match, as a number."""
+    return [float(match[1]) for match in re.finditer(pattern, log)]
+
+
+def scores_of(tree: Path) -> dict[str, float]:
+    scores: dict[str, float] = json.loads((tree / "output" / "data" / "agg_metrics.json").read_text())
+    return scores
 
 
 class Endpoint:

@@ -6,12 +6,9 @@ answer; only lengths are ours.
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.deepar_job import ELECTRICITY, MONTHLY, Endpoint, environment, lay_down, lines, series, served, train
+from gluonts_shell.commands.metrics import DEFINITIONS
+from tests.deepar_job import MONTHLY, Endpoint, found, lay_down, lines, scores_of, series, served, train
 
 pytestmark = pytest.mark.torch
 
@@ -54,15 +52,6 @@ def seasons(start: str, length: int) -> list[list[float]]:
     turns = [2 * math.pi * (first + step) / 12 for step in range(length)]
     waves = [[round(wave(turn), 4) for turn in turns] for wave in (math.sin, math.cos)]
     return [*waves, [step / 100 for step in range(length)]]
-
-
-def found(pattern: str, log: str) -> list[float]:
-    """What CloudWatch makes of a metric definition: the first group of each match, as a number."""
-    return [float(match[1]) for match in re.finditer(pattern, log)]
-
-
-def agreed(tree: Path) -> dict[str, float]:
-    return json.loads((tree / "output" / "data" / "agg_metrics.json").read_text())
 
 
 # --- the training jobs ---------------------------------------------------------------------------------------------
@@ -163,7 +152,7 @@ def test_the_log_begins_with_configuration_and_statistics(two_categories):
 
 def test_tuning_finds_its_numbers_in_the_log(two_categories):
     tree, log = two_categories
-    scores = agreed(tree)
+    scores = scores_of(tree)
     # the objectives of section G, read as the other built-in algorithms' definitions do
     assert found(r"#quality_metric: host=\S+, test RMSE <loss>=(\S+)", log) == [scores["RMSE"]]
     assert found(r"#quality_metric: host=\S+, test mean_wQuantileLoss <loss>=(\S+)", log) == [
@@ -183,24 +172,6 @@ def test_tuning_finds_its_numbers_in_the_log(two_categories):
     assert "algo-1" not in re.sub(r"host=algo-1|\(algo-1, ", "", log)
 
 
-def test_our_metric_definitions_find_their_values(two_categories, electricity, bare_category):
-    command = [sys.executable, "-m", "gluonts_shell", "metrics"]
-    printed = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=60).stdout
-    definitions = {entry["Name"]: entry["Regex"] for entry in json.loads(printed)}
-    assert list(definitions)[:3] == ["test:RMSE", "test:mean_wQuantileLoss", "train:final_loss"]
-    tree, log = electricity
-    scores = agreed(tree)
-    for name, regex in definitions.items():
-        if name == "validation:loss":
-            assert found(regex, bare_category[1]), name
-            continue
-        values = found(regex, log)
-        assert values, name
-        metric = re.sub(r"wQuantileLoss(0\.\d)", r"wQuantileLoss[\1]", name.removeprefix("test:"))
-        if name.startswith("test:"):
-            assert values == [pytest.approx(scores[metric])], name
-
-
 def test_an_old_job_with_spark_output_stops_early_and_keeps_the_best_weights(bare_category):
     _, log = bare_category
     losses = found(r"#quality_metric: host=\S+, epoch=\S+, train loss <loss>=(\S+)", log)
@@ -208,7 +179,7 @@ def test_an_old_job_with_spark_output_stops_early_and_keeps_the_best_weights(bar
     best = losses.index(min(losses))
     assert best == len(losses) - 3, "two epochs without progress end it"
     assert f"Final loss: {min(losses)} (occurred at epoch {best})" in log
-    validation = found(r"#quality_metric: host=\S+, epoch=\S+, validation loss <loss>=(\S+)", log)
+    validation = found(dict(DEFINITIONS)["validation:loss"], log)
     assert len(validation) == len(losses)
     kept = validation.index(min(validation))
     assert f"/epoch={kept}-" in re.findall(r"Loading best model from (\S+)", log)[0]
@@ -217,66 +188,6 @@ def test_an_old_job_with_spark_output_stops_early_and_keeps_the_best_weights(bar
     assert re.search(r"not as in the built-in algorithm: .*deterministic-L1 is a Laplace.*dropout_rate", log)
     assert "cardinality=[6], num_dynamic_feat=0" in log
     assert "embedding_dimension=[3]" in log
-
-
-# --- forecast quality ----------------------------------------------------------------------------------------------
-
-DAY, DAYS = 48, 14
-QUALITY = {
-    "time_freq": "30min",
-    "context_length": "48",
-    "prediction_length": str(DAY),
-    "epochs": "6",
-    "mini_batch_size": "32",
-    "learning_rate": "1e-3",
-    "num_cells": "40",
-    "num_layers": "3",
-    "dropout_rate": "0.3",
-    "likelihood": "student-T",
-    "seed": "1",
-}
-
-
-def half_hours(channel: str) -> dict[str, Any]:
-    """Demand of a year, with temperature and holidays as features; the test channel's ends a day later."""
-    return json.loads(gzip.decompress((ELECTRICITY / channel / "data.json.gz").read_bytes()))
-
-
-def until(row: dict[str, Any], end: int) -> dict[str, Any]:
-    features = [feature[:end] for feature in row["dynamic_feat"]]
-    return {"start": row["start"], "target": row["target"][:end], "dynamic_feat": features}
-
-
-@pytest.fixture(scope="module")
-def electricity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Trained on the year but for its last two weeks, and tested on each of their days."""
-    whole = half_hours("test")
-    ends = [len(whole["target"]) - DAY * before for before in range(DAYS)]
-    channels = {
-        "train": {"data.json.gz": gzip.compress(lines([until(whole, ends[-1] - DAY)]).encode())},
-        "test": {"data.json.gz": gzip.compress(lines([until(whole, end) for end in ends]).encode())},
-    }
-    tree = lay_down(tmp_path_factory.mktemp("electricity") / "ml", QUALITY, channels)
-    return tree, train(tree)
-
-
-def test_deepar_is_better_than_seasonal_naive(electricity, tmp_path, capsys):
-    tree, _ = electricity
-    naive = lay_down(
-        tmp_path / "ml",
-        {
-            "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor",
-            "time_freq": "30min",
-            "prediction_length": str(DAY),
-            "season_length": str(DAY),
-        },
-        {"test": {"data.json.gz": (tree / "input" / "data" / "test" / "data.json.gz").read_bytes()}},
-    )
-    train(naive)
-    ours, theirs = agreed(tree)["mean_wQuantileLoss"], agreed(naive)["mean_wQuantileLoss"]
-    with capsys.disabled():
-        print(f"\nelectricity, {DAYS} days: mean_wQuantileLoss {ours:.4f} of DeepAR, {theirs:.4f} of seasonal naive")
-    assert ours < theirs
 
 
 # --- the endpoint --------------------------------------------------------------------------------------------------
