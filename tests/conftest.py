@@ -1,11 +1,67 @@
-"""What a run of the tests tells besides their outcome: the numbers that tests record, also those of xdist's workers."""
+"""The tree that SageMaker mounts, with the package's own data, for tests of whole jobs; and what a run of the tests tells."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+import gluonts_shell
+from gluonts_shell.sagemaker.paths import Paths
+
+MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """An /opt/ml tree; `paths` has its folders."""
+
+    paths: Paths
+
+    def configure(self, name: str, value: Any) -> None:
+        self.paths.config.mkdir(parents=True, exist_ok=True)
+        (self.paths.config / f"{name}.json").write_text(json.dumps(value))
+
+    def channel(self, name: str, content: Any) -> Path:
+        """A folder or file to copy from, or series; returns the channel's folder."""
+        folder = self.paths.data / name
+        if isinstance(content, Path):
+            shutil.copytree(content, folder)
+            return folder
+        folder.mkdir(parents=True)
+        lines = [line if isinstance(line, str) else json.dumps(line) for line in content]
+        (folder / "data.json").write_text("\n".join(lines) + "\n")
+        return folder
+
+    @property
+    def reason(self) -> str | None:
+        """What SageMaker would show as FailureReason, up to the traceback."""
+        if not self.paths.failure.exists():
+            return None
+        return self.paths.failure.read_text()[:1024].partition("\n\n")[0]
+
+
+@pytest.fixture
+def opt_ml(tmp_path: Path) -> Callable[..., Tree]:
+    """opt_ml(hyperparameters, channel=content, ...): monthly train and test unless channels are given."""
+
+    def make(hyperparameters: Mapping[str, Any], **channels: Any) -> Tree:
+        tree = Tree(Paths(tmp_path / "ml"))
+        tree.configure("hyperparameters", dict(hyperparameters))
+        for name, content in (channels or {"train": MONTHLY / "train", "test": MONTHLY / "test"}).items():
+            tree.channel(name, content)
+        return tree
+
+    return make
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The numbers that tests record, which print() would lose in xdist's workers."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
