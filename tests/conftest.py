@@ -1,4 +1,4 @@
-"""The tree that SageMaker mounts, with the package's own data, for tests of whole jobs; and what a run of the tests tells."""
+"""For all tests: the tree that SageMaker mounts, and the numbers that tests record, printed in the summary."""
 
 from __future__ import annotations
 
