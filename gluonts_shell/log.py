@@ -19,8 +19,8 @@ def configure(level: str = "INFO") -> None:
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if isinstance(sys.stdout, TextIOWrapper):
-        # what a forecaster prints comes in its order, and is not lost if it is killed
-        sys.stdout.reconfigure(line_buffering=True)
+        # what a forecaster prints comes in its order, and is not lost if it is killed; no text makes a line fail
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("[%(asctime)s %(levelname)s] %(message)s", "%m/%d/%Y %H:%M:%S"))
     root = logging.getLogger()

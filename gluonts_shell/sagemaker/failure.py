@@ -25,6 +25,8 @@ def sentence(error: BaseException) -> str:
         text = f"{error.strerror or 'system error'}{f': {error.filename!r}' if error.filename else ''}"
     if not isinstance(error, ShellError):
         text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}, without a message"
+    # file names and data may hold what is no Unicode, and no log or file takes that
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 4] + " ..."
 
 
