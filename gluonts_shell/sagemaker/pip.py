@@ -33,9 +33,14 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 NOT_FOUND = re.compile(r"^ERROR: No matching distribution found for (.+)$", re.MULTILINE)
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
-ERROR = re.compile(r"^(?:ERROR|error): (?!ResolutionImpossible)(.+)$", re.MULTILINE)
-RAISED = re.compile(r"^\s+(?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): .+$", re.MULTILINE)
-NO_BUILD_TOOLS = re.compile(r"BackendUnavailable|setuptools is not available|No module named '?setuptools")
+ERROR = re.compile(r"^(?:ERROR|error): (?!ResolutionImpossible|[a-z-]+$)(.+)$", re.MULTILINE)
+# a build that failed: pip gives it a code, and what the build itself said is further up, indented
+FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
+RAISED = re.compile(
+    r"^\s+(?:╰─> )?((?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): .+)$",
+    re.MULTILINE,
+)
+NO_BUILD_TOOLS = re.compile(r"[Bb]ackend-?[Uu]navailable|setuptools is not available|No module named '?setuptools")
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,8 @@ class Pip:
 def _reason(output: str) -> str:
     """pip's last reason: of a failed build the exception that ended it, of a conflict its parties."""
     raised, errors, conflict = RAISED.findall(output), ERROR.findall(output), CONFLICT.search(output)
-    if "subprocess" in output and raised:
-        return str(raised[-1]).strip()
+    if FAILED_BUILD.search(output) and raised:
+        return str(raised[-1])
     if conflict and errors:
         return f"{errors[-1]} {'; '.join(line.strip() for line in conflict[1].splitlines())}"
     return str(errors[-1]) if errors else (output.strip().splitlines() or ["it said nothing"])[-1]
