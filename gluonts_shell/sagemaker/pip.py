@@ -33,7 +33,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 NOT_FOUND = re.compile(r"^ERROR: No matching distribution found for (.+)$", re.MULTILINE)
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
-ERROR = re.compile(r"^(?:ERROR|error): (?!ResolutionImpossible|[a-z-]+$)(.+)$", re.MULTILINE)
+ERROR = re.compile(r"^(?:ERROR|error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
 RAISED = re.compile(
