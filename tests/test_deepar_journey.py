@@ -324,6 +324,8 @@ def test_client_of_the_clarify_notebook_sends_no_configuration(endpoint):
     # Clarify reads the JMESPath `predictions[*].mean`; DeepAR's endpoint answers no more than that
     assert [len(prediction["mean"]) for prediction in answer["predictions"]] == [STEPS]
     assert list(answer["predictions"][0]["quantiles"]) == DECILES
+    # and the cold start of section B where there are features
+    assert len(endpoint.ask({"instances": [monthly("UKDriverDeaths", 0)]})["predictions"][0]["mean"]) == STEPS
     status, alone = endpoint.post(json.dumps({"instances": [template, template]}), Content_Type="application/json")
     assert status == 200 and len(json.loads(alone)["predictions"]) == 2
 

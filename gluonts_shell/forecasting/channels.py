@@ -26,7 +26,13 @@ log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
-COUNTED = ("feat_static_cat", "feat_static_real", "feat_dynamic_real", "past_feat_dynamic_real")
+# fields of which each series has the same number -> how sentences call them; users may know DeepAR's names alone
+COUNTED = {
+    "feat_static_cat": "feat_static_cat (or cat)",
+    "feat_static_real": "feat_static_real",
+    "feat_dynamic_real": "feat_dynamic_real (or dynamic_feat)",
+    "past_feat_dynamic_real": "past_feat_dynamic_real",
+}
 
 
 @dataclass
@@ -62,10 +68,10 @@ class Statistics:
             self.smallest = min(self.smallest, float(observed.min()))
             self.largest = max(self.largest, float(observed.max()))
             self.integers = self.integers and not np.mod(observed, 1).any()
-        for name in COUNTED:
+        for name, called in COUNTED.items():
             count = len(entry.get(name, ()))
             if count != self.counts.setdefault(name, count):
-                text = f"{where}: it has {count} {name}, the series before it have {self.counts[name]}"
+                text = f"{where}: it has {count} {called}, the series before it have {self.counts[name]}"
                 self.uneven.setdefault(name, text)
         for position, category in enumerate(entry.get("feat_static_cat", ())):
             if position == len(self.categories):

@@ -101,6 +101,12 @@ def test_data_of_zeros_alone_trains(tmp_path):
     assert prediction.mean == pytest.approx([0, 0, 0], abs=1e-3)
 
 
+def test_one_short_series_with_fields_of_its_owner_is_enough(tmp_path):
+    """The built-in algorithm wanted 300 observations."""
+    rows = [row(0, length=10, item_id="tea", colour={"red": [1]}, weight=None)]
+    assert len(ask(trained(tmp_path, rows), rows[0], output_types=["mean"])[0].mean) == 3
+
+
 LABELLED = [row(number, cat=[subject, number % 2]) for number, subject in enumerate(["tea", "coffee", "water", "tea"])]
 
 
@@ -171,7 +177,11 @@ def test_features_are_used_as_the_job_says(tmp_path, given, cardinality, dynamic
             {},
             "channel 'train': cat[0] must take every value from 0 to 3; missing: 1, 2",
         ),
-        ([row(0, cat=[0]), row(1)], {}, "train/data.json line 2: it has 0 feat_static_cat"),
+        (
+            [row(0, cat=[0]), row(1)],
+            {},
+            "train/data.json line 2: it has 0 feat_static_cat (or cat), the series before it have 1",
+        ),
         (
             [row(0, dynamic_feat=[[1.0] * 79])],
             {},

@@ -215,5 +215,5 @@ def test_features_that_the_model_needs_are_missed_by_name(channel):
 def test_series_with_other_counts_of_features_than_the_first_are_remembered(channel):
     data = channel([series(cat=[0]), series(cat=[0, 1])]).read()
     assert data.statistics.uneven == {
-        "feat_static_cat": "train/part-0000.jsonl line 2: it has 2 feat_static_cat, the series before it have 1"
+        "feat_static_cat": "train/part-0000.jsonl line 2: it has 2 feat_static_cat (or cat), the series before it have 1"
     }

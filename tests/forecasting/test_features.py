@@ -141,7 +141,7 @@ class TestDeepArsWays:
 
     def test_series_with_other_features_than_the_first_are_named(self, data):
         with pytest.raises(
-            DataError, match=r"data\.json line 2: it has 2 feat_static_cat, the series before it have 1$"
+            DataError, match=r"data\.json line 2: it has 2 feat_static_cat \(or cat\), the series before it have 1$"
         ):
             self.arguments(data, {"cat": [0]}, {"cat": [0, 1]})
 
