@@ -187,6 +187,13 @@ class TestASuccess:
         assert run(tree)[0] == 0
         assert artifact.load(tree.paths.model)[1].freq == "D"
 
+    def test_of_an_estimator_that_learns_a_mean_needs_no_torch(self, opt_ml, run):
+        tree = opt_ml({**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "10"}, train=[SERIES, SERIES])
+        assert (run(tree)[0], tree.reason) == (0, None)
+        predictor, contract = artifact.load(tree.paths.model)
+        assert contract.forecaster == "gluonts.model.trivial.mean.MeanEstimator"
+        assert predictor.samples.shape == (10, 2)
+
     def test_leaves_the_current_directory_alone(self, opt_ml, run, tmp_path, monkeypatch):
         (tmp_path / "cwd").mkdir()
         monkeypatch.chdir(tmp_path / "cwd")
