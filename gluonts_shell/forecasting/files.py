@@ -12,7 +12,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,14 +42,19 @@ def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, 
     """The data files at or below `path` with their formats, in a fixed order. Raises DataError where there are none."""
     if path.is_file():
         return [(path, _format(path, content_type) or JSON_LINES)]
-    found, others = [], []
+    found, others, seen = [], [], set()
     for folder, folders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not _skipped(name))
         for name in sorted(name for name in names if not _skipped(name)):
             file = Path(folder, name)
-            if file.stat().st_size == 0:
+            if file.is_file() and file.stat().st_size == 0:
                 continue
-            kind = _format(file, content_type)
+            kind = _format(file, content_type) if file.is_file() else None  # a pipe, or a link that leads nowhere
             found.append((file, kind)) if kind else others.append(name)
     if others:
         log.warning("channel %r: %d files are no JSON Lines, parquet or arrow and are not read: %s",
@@ -103,7 +108,8 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
                 if text:
                     yield number, json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{short(file)} line {number}: this is not JSON: {error.msg} at column {error.colno}") from None
+        fault = f"this is not JSON: {error.msg} at column {error.colno}; expected one object a line"
+        raise DataError(f"{short(file)} line {number}: {fault}") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise DataError(f"{short(file)} line {number}: this is not JSON in UTF-8: {error}") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -145,7 +151,9 @@ def _arrow_rows(file: Path, kind: str) -> Iterator[tuple[int, Any]]:
 
 def _plain(value: Any) -> Any:
     """Parquet has moments in time where JSON has text."""
-    return value.isoformat(sep=" ") if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def short(file: Path) -> str:

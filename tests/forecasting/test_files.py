@@ -1,7 +1,8 @@
 import gzip
 import json
 import logging
-from datetime import datetime
+import os
+from datetime import date, datetime
 
 import pytest
 
@@ -79,6 +80,24 @@ def test_a_folder_as_spark_leaves_it_holds_its_parts(channel):
     for name in ("._SUCCESS.crc", ".part-00000-c000.json.crc", ".hidden/data.json", ".DS_Store"):
         channel(name)
     assert list(names(channel.folder)) == ["part-00000-c000.json", "part-00001-c000.json"]
+
+
+def test_links_are_followed_but_not_for_ever(channel):
+    channel("a/data.json")
+    (channel.folder / "a" / "up").symlink_to(channel.folder)
+    (channel.folder / "linked").symlink_to(channel.folder / "a")
+    (channel.folder / "copy.json").symlink_to(channel.folder / "a" / "data.json")
+    assert list(names(channel.folder)) == ["copy.json", "a/data.json"]
+
+
+def test_links_that_lead_nowhere_and_pipes_are_told_and_not_waited_for(channel, caplog):
+    channel("data.json")
+    (channel.folder / "gone.json").symlink_to(channel.folder / "absent")
+    os.mkfifo(channel.folder / "train_0")
+    assert list(names(channel.folder)) == ["data.json"]
+    assert caplog.messages == [
+        "channel 'train': 2 files are no JSON Lines, parquet or arrow and are not read: gone.json, train_0"
+    ]
 
 
 def test_empty_files_are_skipped(channel):
@@ -198,6 +217,15 @@ def test_parquet_has_the_rows_that_json_has(channel, name):
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
     assert names(channel.folder) == {name: PARQUET}
     assert list(rows(path, PARQUET)) == EXPECTED
+
+
+def test_dates_in_parquet_are_text_as_in_json(channel):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = channel("data.parquet", b"")
+    parquet.write_table(pyarrow.Table.from_pylist([{"start": date(2020, 1, 31), "target": [1]}]), path)
+    assert list(rows(path, PARQUET)) == [(1, {"start": "2020-01-31", "target": [1]})]
 
 
 @pytest.mark.parametrize("stream", [False, True])
