@@ -70,6 +70,10 @@ class Plan:
             raise ConfigurationError(f"hyperparameter 'prediction_length' is {found}, expected a positive whole number")
         if issubclass(kind, Estimator) and "train" not in job.channels:
             raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+        if "model" in job.channels and not hasattr(kind, "train_from"):
+            raise ConfigurationError(
+                f"channel 'model' asks for incremental training, which {kind.__name__} cannot do; remove the channel"
+            )
         return cls(kind, arguments, routed.options, freq, job, dialect, parameters)
 
     @property

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import CodeChannelError, ConfigurationError, DataError, ModelError, UserError
+from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
 from gluonts_shell.sagemaker import archives, code_channel, failure
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
@@ -40,7 +40,8 @@ def run(settings: Settings) -> int:
             _train(job, paths, settings)
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
-    except Stopped:
+    except Stopped as stopped:
+        log.warning("stopped by %s", stopped.signal.name)
         raise
     except SystemExit as error:
         ended = ModelError(f"the forecaster's code ended the process with sys.exit({error.code!r})")
@@ -54,11 +55,17 @@ def run(settings: Settings) -> int:
 class Stopped(SystemExit):
     """By a signal, in contrast to a sys.exit() in somebody's code."""
 
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signal = signal.Signals(signum)
+
 
 def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success."""
-    log.warning("stopped by %s", signal.Signals(signum).name)
-    raise Stopped(128 + signum)
+    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success.
+
+    Nothing is logged here: the signal may have come while a line was being written.
+    """
+    raise Stopped(signum)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
@@ -83,11 +90,6 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             predictor = training.fit(
                 forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
             )
-    elif "model" in job.channels:
-        raise ConfigurationError(
-            f"channel 'model' asks for incremental training, but {plan.kind.__name__} is a predictor, "
-            "which is not trained; remove the channel"
-        )
     artifact.save(predictor, plan.contract(predictor, data, settings), paths.model)
     log.info("model written to %s", paths.model)
     if data.test is not None:

@@ -75,11 +75,13 @@ def fit(
 ) -> Predictor:
     """Train, and fail if anything inside failed: GluonTS itself would go on with the weights of an earlier epoch.
 
-    train and validation are sized and can be iterated again and again. Raises ModelError, DataError.
+    train and validation are sized and can be iterated again and again; start_from needs an estimator with train_from.
+    Raises ModelError, DataError, or ConfigurationError where start_from is no model of this estimator.
     """
     name = type(estimator).__name__
-    if start_from is not None:
-        _check_continues(estimator, start_from, name)
+    if start_from is not None and hasattr(estimator, "create_lightning_module") and not hasattr(start_from, "network"):
+        found = type(start_from).__name__
+        raise ConfigurationError(f"channel 'model' holds a {found}, expected a model that {name} trained")
     method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
     wanted = {
         "num_workers": options.num_workers,
@@ -115,17 +117,6 @@ def _keeps(estimator: Estimator, train: Any) -> bool:
     statistics = getattr(train, "statistics", None)
     small = statistics is not None and statistics.observations + statistics.missing <= KEPT_VALUES
     return small and type(estimator).__module__.startswith("gluonts.")
-
-
-def _check_continues(estimator: Estimator, previous: Predictor, name: str) -> None:
-    if not hasattr(estimator, "train_from"):
-        raise ConfigurationError(
-            f"channel 'model' asks for incremental training, which {name} cannot do; remove the channel"
-        )
-    if hasattr(estimator, "create_lightning_module") and not hasattr(previous, "network"):
-        raise ConfigurationError(
-            f"channel 'model' holds a {type(previous).__name__}, expected a model that {name} trained"
-        )
 
 
 def _sentence(error: BaseException, name: str) -> ShellError:

@@ -50,6 +50,11 @@ USERS = """
             TRAINED.append((self, training_data, validation_data))
             return MeanPredictor(prediction_length=self.prediction_length)
 
+    class Continuing(Learner):
+        def train_from(self, predictor, training_data, validation_data=None):
+            TRAINED.append((self, predictor, training_data))
+            return predictor
+
     class Failing(Learner):
         def train(self, training_data, validation_data=None):
             raise ValueError("no luck\\ntoday " + "x" * 3000)
@@ -543,7 +548,7 @@ def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, ru
     ids=lambda value: str(value)[:40],
 )
 def test_data_that_is_wrong_is_a_sentence(opt_ml, run, users, channels, reason):
-    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, **channels)
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Continuing"}, **channels)
     status, log = run(tree)
     assert status == (1 if reason else 0)
     assert (tree.reason or "").startswith(reason or "")
@@ -594,17 +599,18 @@ def test_configuration_that_is_wrong_is_a_sentence(opt_ml, run, name, content, r
     assert "Traceback" not in log
 
 
-def test_a_predictor_cannot_be_trained_further(opt_ml, run):
-    tree = opt_ml(MEAN, test=[SERIES], model=[SERIES])
+@pytest.mark.parametrize("name", ["MeanPredictor", "users.Learner"])
+def test_what_cannot_be_trained_further_says_so_before_it_reads_anything(opt_ml, run, users, name):
+    tree = opt_ml({**MEAN, "forecaster_name": name}, train=["no series"], model=[SERIES])
     assert run(tree)[0] == 1
     assert tree.reason == (
-        "channel 'model' asks for incremental training, but MeanPredictor is a predictor, which is not trained; remove the channel"
+        f"channel 'model' asks for incremental training, which {name.rpartition('.')[2]} cannot do; remove the channel"
     )
 
 
 @pytest.mark.parametrize("content", [b"no archive", b""])
 def test_a_model_archive_that_is_damaged_is_a_sentence(opt_ml, run, users, content):
-    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], model=[])
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Continuing"}, train=[SERIES], model=[])
     (tree.paths.data / "model" / "model.tar.gz").write_bytes(content)
     assert run(tree)[0] == 1
     assert tree.reason.startswith("channel 'model', which is to be trained further: ")
@@ -613,14 +619,17 @@ def test_a_model_archive_that_is_damaged_is_a_sentence(opt_ml, run, users, conte
 
 
 def test_a_model_archive_is_unpacked_aside_and_not_in_the_channel(opt_ml, run, users, tmp_path):
-    tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], model=[])
+    tree = opt_ml({**MEAN, "forecaster_name": "users.Continuing"}, train=[SERIES], model=[])
     (tmp_path / "old").mkdir()
     SeasonalNaivePredictor(prediction_length=2, season_length=1).serialize(tmp_path / "old")
     (tree.paths.data / "model" / "data.json").unlink()
     with tarfile.open(tree.paths.data / "model" / "model.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "old", arcname=".")
-    assert run(tree)[0] == 1
-    assert tree.reason == "channel 'model' asks for incremental training, which Learner cannot do; remove the channel"
+    assert (run(tree)[0], tree.reason) == (0, None)
+    ((_, previous, _),) = users.TRAINED
+    assert (
+        previous == artifact.load(tree.paths.model)[0] == SeasonalNaivePredictor(prediction_length=2, season_length=1)
+    )
     assert os.listdir(tree.paths.data / "model") == ["model.tar.gz"]
 
 

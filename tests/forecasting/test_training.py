@@ -122,14 +122,6 @@ def test_what_fails_in_training_becomes_a_sentence(error, kind, sentence):
     assert str(caught.value) == sentence
 
 
-def test_an_estimator_that_cannot_continue_a_model_says_so():
-    with pytest.raises(
-        ConfigurationError,
-        match=r"^channel 'model' asks for incremental training, which Recording cannot do; remove the channel$",
-    ):
-        train(Recording(), start_from=MeanPredictor(prediction_length=1))
-
-
 def test_early_stopping_needs_a_trainer():
     with pytest.raises(
         ConfigurationError, match=r"^hyperparameter 'early_stopping_patience' is not known to Recording$"
