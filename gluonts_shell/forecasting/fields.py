@@ -86,8 +86,9 @@ def target(instance: dict[str, Any]) -> np.ndarray:
         try:
             with np.errstate(over="ignore"):
                 values: np.ndarray = np.array(target, dtype=np.float32)
-            if not np.isinf(values).any():
-                return values
+                # a finite sum of squares needs finite values, and is the quickest to get; others are looked at
+                if math.isfinite(values.dot(values)) or not np.isinf(values).any():
+                    return values
         except OverflowError:  # an integer that no float holds; it is named below
             pass
     checked = [_target_value(index, value) for index, value in enumerate(target)]
