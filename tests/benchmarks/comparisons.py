@@ -64,7 +64,7 @@ def each(sides: list[Side], effort: Effort, table: Table, take: Callable[[Side],
             samples, share = undisturbed(partial(take, side), effort.patience)
             for row, value, notes in samples:
                 print(f"{row} {side.name} {value:.4g} {' '.join(notes)}", file=sys.stderr)
-                table.add(row, side.name, value, *notes, f"others took {share:.0%}" if share > machine.QUIET else "")
+                table.add(row, side.name, value, *notes, others=share)
 
 
 def undisturbed(take: Callable[[], Samples], patience: float) -> tuple[Samples, float]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from machine import QUIET
+
 
 @dataclass(frozen=True)
 class Row:
@@ -43,8 +45,11 @@ class Table:
     def __init__(self) -> None:
         self.samples: dict[str, dict[str, list[float]]] = {}
         self.notes: dict[str, set[str]] = {}
+        self.others: dict[str, float] = {}
 
-    def add(self, row: str, side: str, value: float, *notes: str) -> None:
+    def add(self, row: str, side: str, value: float, *notes: str, others: float = 0.0) -> None:
+        """others: the share of the machine that other work took meanwhile."""
+        self.others[row] = max(others, self.others.get(row, 0.0))
         self.samples.setdefault(row, {}).setdefault(side, []).append(value)
         self.notes.setdefault(row, set()).update(note for note in notes if note)
 
@@ -67,7 +72,9 @@ class Table:
             assert row.limit is not None, "a row has one target or the other"
             target = f"{'at most' if row.less else 'at least'} {row.limit:g}"
             reached = ours <= row.limit if row.less else ours >= row.limit
-        remarks = sorted(self.notes[name]) + ([] if reached else ["MISSED"])
+        remarks = ([] if reached else ["MISSED"]) + sorted(self.notes[name])
+        if self.others[name] > QUIET:
+            remarks.append(f"DISTURBED: others took up to {self.others[name]:.0%}")
         return (
             name,
             row.what + (f" ({row.unit})" if row.unit else ""),
