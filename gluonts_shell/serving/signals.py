@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-
 ALL_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
