@@ -72,7 +72,7 @@ def test_channels_that_others_read_are_left_alone_with_a_log_line(tree, caplog):
         "pretrained",
         "code",
         "sm_drivers",
-        inputdataconfig={n: CHANNEL for n in ("train", "pretrained", "code", "sm_drivers")},
+        inputdataconfig=dict.fromkeys(("train", "pretrained", "code", "sm_drivers"), CHANNEL),
     )
     assert list(job.channels) == ["train"]
     assert caplog.messages == [
