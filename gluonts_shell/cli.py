@@ -77,12 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return failure.report(error, Paths(Path(data_path)).failure)
         print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except KeyboardInterrupt:
-        print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"gluonts-shell: {failure.sentence(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:

@@ -123,3 +123,8 @@ def test_metric_definitions_are_what_sagemaker_takes():
     assert all(
         len(name) <= 255 and len(regex) <= 500 and re.compile(regex).groups == 1 for name, regex in metrics.DEFINITIONS
     )
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(capsys):
+    assert cli.main(["demo", "--data-path", "/proc/none"]) == 1
+    assert capsys.readouterr().err == "gluonts-shell: FileNotFoundError: No such file or directory: '/proc/none'\n"

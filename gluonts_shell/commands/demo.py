@@ -41,17 +41,19 @@ SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
 
 def run(folder: Path) -> int:
     """Returns the exit status; raises ConfigurationError where `folder` holds something that is not the demo's."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "input" / "config" / "hyperparameters.json").exists():
+    ours = (Paths(folder).config / "hyperparameters.json").exists()
+    if folder.exists() and any(folder.iterdir()) and not ours:
         raise ConfigurationError(f"{str(folder)!r} is not empty; give another folder with --data-path")
     job = DEEPAR if importlib.util.find_spec("lightning") else NPTS
     name = job["forecaster_name"].rpartition(".")[2]
-    say(f"Training {name} on 11 monthly series; the tree is in {str(folder)!r}, the log in {str(folder / 'train.log')!r}.")
-    ours = train(folder, job)
+    log = str(folder / "train.log")
+    say(f"Training {name} on 11 monthly series; the tree is in {str(folder)!r}, the log in {log!r}.")
+    scores = train(folder, job)
     with tempfile.TemporaryDirectory() as other:
         naive = train(Path(other) / "ml", NAIVE)
     say(f"\n{'score (lower is better)':<26}{name:>20}{'seasonal naive':>18}")
     for score in SCORES:
-        say(f"{score:<26}{ours[score]:>20.4f}{naive[score]:>18.4f}")
+        say(f"{score:<26}{scores[score]:>20.4f}{naive[score]:>18.4f}")
     with served(folder) as port:
         series = json.loads((Paths(folder).data / "train" / "data.json").read_text().splitlines()[0])
         request = {
@@ -80,7 +82,9 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
     with resources.as_file(resources.files("gluonts_shell") / "data" / "monthly") as monthly:
         shutil.copytree(monthly, paths.data)
     with (folder / "train.log").open("w") as log:
-        status = subprocess.run(_command("train", folder), env=_environ(), stdout=log, stderr=log, check=False).returncode
+        status = subprocess.run(
+            _command("train", folder), env=_environ(), stdout=log, stderr=log, check=False
+        ).returncode
     if status:
         reason = paths.failure.read_text().splitlines()[0] if paths.failure.exists() else f"exit status {status}"
         raise ModelError(f"the training job failed: {reason}")

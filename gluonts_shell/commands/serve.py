@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def run(settings: Settings) -> int:
 
     Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
     """
+    # process 1 has no default action, and the code channel may take a while
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     code = code_channel.activate(paths.model / "code", paths.code, settings, os.environ)

@@ -53,7 +53,7 @@ def clear(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # a tree that is not there is not made for this
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="replace", dir=path.parent, delete=False) as file:
         file.write(text)
     os.chmod(file.name, 0o644)  # noqa: PTH101

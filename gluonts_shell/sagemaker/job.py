@@ -44,7 +44,12 @@ class TrainingJob:
 
     @classmethod
     def read(cls, paths: Paths) -> TrainingJob:
-        """Raises ConfigurationError, naming file and key, where a file cannot be understood."""
+        """Raises ConfigurationError, naming file and key, where a file cannot be understood, or no job is there."""
+        if not paths.config.is_dir() and not paths.data.is_dir():
+            raise ConfigurationError(
+                f"there is no job in {str(paths.base)!r}, expected input/config or input/data in it; "
+                "give the tree with --data-path or SAGEMAKER_DATA_PATH"
+            )
         values, env = hyperparameters.decode(_object(paths.config / "hyperparameters.json") or {})
         resources = _object(paths.config / "resourceconfig.json") or {}
         host = str(resources.get("current_host") or "local")

@@ -53,8 +53,14 @@ def test_a_job_of_sagemaker_is_read_with_all_the_keys_that_it_has_today(tree):
     assert (job.host, job.hosts) == ("algo-1", ("algo-1",))
 
 
-def test_without_any_file_the_job_is_empty_and_the_host_is_local(tmp_path):
-    assert TrainingJob.read(Paths(tmp_path / "absent")) == TrainingJob({}, {}, "local", ("local",), {})
+def test_without_any_file_the_job_is_empty_and_the_host_is_local(tree):
+    assert tree() == TrainingJob({}, {}, "local", ("local",), {})
+
+
+def test_where_there_is_no_tree_there_is_no_job(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"there is no job in '.*absent', expected input/config or input/data"):
+        TrainingJob.read(Paths(tmp_path / "absent"))
+    assert not (tmp_path / "absent").exists()
 
 
 def test_without_inputdataconfig_the_folders_are_the_channels_and_strays_are_none(tree):
