@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import pytest
 import gluonts_shell
 from gluonts_shell.sagemaker.paths import Paths
 
-MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
+ROOT = Path(gluonts_shell.__file__).parent.parent
+MONTHLY = ROOT / "gluonts_shell" / "data" / "monthly"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,53 @@ def opt_ml(tmp_path: Path) -> Callable[..., Tree]:
         return tree
 
     return make
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a job in an empty current directory, with an environment of its own; what is left over is ended."""
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "site").mkdir()
+    children = []
+
+    def child(tree: Tree, *arguments: str, limit: Callable[[], None] | None = None, **environment: str) -> Any:
+        base = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GLUONTS_", "SAGEMAKER_", "TRAINING_", "PYTHONUNBUFFERED"))
+        }
+        path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gluonts_shell", "train", "--data-path", str(tree.paths.base), *arguments],
+            cwd=tmp_path / "cwd",
+            env={**base, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limit,
+            start_new_session=True,
+        )
+        children.append(process)
+        return process
+
+    yield child
+    for process in children:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    assert os.listdir(tmp_path / "cwd") == []
+
+
+@pytest.fixture
+def job(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `start`, to its end."""
+
+    def run(tree: Tree, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        process = start(tree, *arguments, **options)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
