@@ -19,6 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 FALLBACK = "gluonts.model.trivial.mean.MeanPredictor"
 

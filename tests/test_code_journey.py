@@ -22,6 +22,8 @@ import pytest
 from tests.image_journey import ask, free_port
 from tests.local_wheels import pack, project, wheel, write
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 DRIVER = Path(__file__).with_name("image_journey.py")
 SERIES = {"start": "2020-01", "target": [float(value) for value in range(1, 25)]}
