@@ -24,6 +24,7 @@ from socketserver import BaseServer, ThreadingMixIn
 from typing import Any
 
 from gluonts_shell.serving.connection import App, Connection, Limits, Request, Response
+from gluonts_shell.serving.shares import Share, Shares
 
 __all__ = ["App", "Limits", "Request", "Response", "Server"]
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TICK = 0.25  # seconds between two looks at the deadlines
 DRAIN_TICK = 0.02
+COURTESY, COURTESY_TICK = 0.02, 0.001  # seconds that a connection is left to a worker that has fewer of them
 SPARE_DESCRIPTORS = 16  # for the log, the model's files and the children of the application
 CROWDED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -41,11 +43,14 @@ class Server(ThreadingMixIn, HTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listener: socket.socket, app: App, limits: Limits | None = None) -> None:
+    def __init__(
+        self, listener: socket.socket, app: App, limits: Limits | None = None, share: Share | None = None
+    ) -> None:
         BaseServer.__init__(self, listener.getsockname(), Connection)
         self.socket = listener
         self.app = app
         self.limits = limits or Limits()
+        self.share = share or Shares(1).of(0)
         self.draining = False
         self.capacity = min(self.limits.connections, _descriptors_left())
         self.connections: dict[socket.socket, Connection] = {}
@@ -58,11 +63,13 @@ class Server(ThreadingMixIn, HTTPServer):
         for descriptor in (self.socket.fileno(), *until):
             poller.register(descriptor, select.POLLIN)
         looked = -inf
+        self.share.set(len(self.connections))
         while True:
             ready = [descriptor for descriptor, _ in poller.poll(TICK * 1000)]
             if any(descriptor in until for descriptor in ready):
                 return
             if ready:
+                self._give_way()
                 self.welcome()
             now = time.monotonic()
             if now - looked >= TICK:
@@ -76,6 +83,7 @@ class Server(ThreadingMixIn, HTTPServer):
         Idle clients have `parting_seconds` to send what may be on its way; it is answered with `Connection: close`.
         """
         self.draining = True
+        self.share.leave()
         while self.welcome():
             pass
         self.socket.close()
@@ -103,7 +111,9 @@ class Server(ThreadingMixIn, HTTPServer):
         return True
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections[request] = Connection(request, client_address, self)
+        with self.lock:
+            self.connections[request] = Connection(request, client_address, self)
+            self._count()
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
@@ -114,6 +124,7 @@ class Server(ThreadingMixIn, HTTPServer):
     def shutdown_request(self, request: Any) -> None:
         with self.lock:  # a descriptor that was closed may already be another connection's
             self.connections.pop(request, None)
+            self._count()
             request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
@@ -128,6 +139,16 @@ class Server(ThreadingMixIn, HTTPServer):
         except Exception:
             log.exception("the application could not refuse %r", error)
             return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
+
+    def _give_way(self) -> None:
+        """While another worker has clearly fewer connections, and until it has shown that it is not quicker."""
+        ends = time.monotonic() + COURTESY
+        while len(self.connections) > 1.25 * self.share.fewest_elsewhere() and time.monotonic() < ends:
+            time.sleep(COURTESY_TICK)
+
+    def _count(self) -> None:
+        if not self.draining:
+            self.share.set(len(self.connections))
 
     def _expire(self, now: float, idle_too: bool = False) -> None:
         with self.lock:

@@ -29,6 +29,7 @@ from math import inf
 from gluonts_shell.log import never_wait
 from gluonts_shell.serving.listener import bind, fill_standard_descriptors, listen
 from gluonts_shell.serving.server import App, Limits
+from gluonts_shell.serving.shares import Share, Shares
 from gluonts_shell.serving.signals import ALL_SIGNALS, Interrupted, Signals, recorded
 from gluonts_shell.serving.worker import HOPELESS, flush, work
 
@@ -88,6 +89,7 @@ class Worker:
 
     pid: int
     pipe: int
+    share: Share
     ready: bool = False
     silent: int = 0
 
@@ -109,6 +111,8 @@ class Pool:
         self.listener, self.make, self.limits = listener, make, limits
         self.drain_seconds, self.size = drain_seconds, size
         self.workers: dict[int, Worker] = {}
+        shares = Shares(size)
+        self.free = [shares.of(slot) for slot in range(size)]
         self.failures = 0
         self.next_start = -inf
         self.stopping = False
@@ -172,11 +176,12 @@ class Pool:
                 drain_seconds=self.drain_seconds,
                 lifeline=self.lifeline,
                 beat=writer,
+                share=self.free[-1],
             )
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
         os.close(writer)
         if pid > 0:
-            self.workers[pid] = Worker(pid, reader)
+            self.workers[pid] = Worker(pid, reader, self.free.pop())
         else:
             os.close(reader)
 
@@ -193,6 +198,8 @@ class Pool:
             if worker is not None:
                 worker.listen()
                 os.close(worker.pipe)
+                worker.share.leave()
+                self.free.append(worker.share)
                 self._mourn(worker, os.waitstatus_to_exitcode(code))
 
     def _mourn(self, worker: Worker, status: int) -> None:

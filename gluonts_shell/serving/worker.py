@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from gluonts_shell.errors import ShellError
 from gluonts_shell.serving.server import App, Limits, Server
+from gluonts_shell.serving.shares import Share
 from gluonts_shell.serving.signals import ALL_SIGNALS, Interrupted, recorded
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def work(
     drain_seconds: float,
     lifeline: int,
     beat: int,
+    share: Share,
 ) -> NoReturn:
     """Serve until SIGTERM, or until the parent is gone; then answer what is in flight and exit.
 
@@ -46,7 +48,7 @@ def work(
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
             sys.setswitchinterval(SWITCH_INTERVAL)
             with signals.interrupting():
-                server = Server(listener, make(), limits)
+                server = Server(listener, make(), limits, share)
 
             def tick() -> None:
                 with suppress(OSError):  # full while the parent is stopped, broken once it is gone
