@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -284,7 +286,6 @@ def test_a_person_sees_a_bar(ml: Path, tmp_path: Path) -> None:
     assert b"\r[##############################] 32 lines" in shown and b"100% of the input" in shown
 
 
-@pytest.mark.once
 def test_memory_does_not_grow_with_the_file(ml: Path, tmp_path: Path) -> None:
     most = []
     for count in (1_000, 100_000):

@@ -18,6 +18,8 @@ from gluonts_shell.sagemaker import code_channel, wheels
 from gluonts_shell.settings import Settings
 from tests.local_wheels import project, wheel, write
 
+pytestmark = pytest.mark.once
+
 
 class Channel(type(Path())):  # type: ignore[misc]
     """The folder of the code channel, which can be installed."""
