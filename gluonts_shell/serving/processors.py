@@ -1,4 +1,4 @@
-"""How many processors this container really has, which is rarely how many the host has, and how they are shared out.
+"""How many processors this container really has, which is rarely how many the host has.
 
 It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to know what the processes do.
 """
@@ -6,11 +6,9 @@ It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to kn
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-# read by the OpenMP runtimes and BLAS libraries when numpy or torch is imported, so set before that
-NATIVE_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ROOT = PurePosixPath("/sys/fs/cgroup")
 
 
@@ -18,18 +16,6 @@ def available() -> int:
     """Of this process, now; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return processors(affinity, lambda path: Path(path).read_text())
-
-
-def limit_native_threads(threads: int, environ: MutableMapping[str, str]) -> None:
-    """Workers that each start a thread a CPU are slower together than with one each; what the user set stays."""
-    for variable in NATIVE_THREADS:
-        environ.setdefault(variable, str(threads))
-    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads steal the time of the other workers
-
-
-def has_accelerator() -> bool:
-    """Whether a driver is there; asking torch would begin to use it, and then no process may fork."""
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/neuron0"))
 
 
 def processors(affinity: int, read: Callable[[str], str]) -> int:

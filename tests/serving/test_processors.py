@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gluonts_shell.serving.processors import available, limit_native_threads, processors
+from gluonts_shell.serving.processors import available, processors
 
 V1 = "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"
 
@@ -73,14 +73,3 @@ def test_no_quota_of_version_1_is_minus_1() -> None:
 def test_there_is_always_one() -> None:
     assert processors(0, _missing) == 1
     assert available() >= 1
-
-
-def test_what_the_user_set_for_native_threads_stays() -> None:
-    environ = {"OMP_NUM_THREADS": "7"}
-    limit_native_threads(2, environ)
-    assert environ == {
-        "OMP_NUM_THREADS": "7",
-        "MKL_NUM_THREADS": "2",
-        "OPENBLAS_NUM_THREADS": "2",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
