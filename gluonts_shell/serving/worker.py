@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from gluonts_shell import log as logs
 from gluonts_shell.errors import ShellError
 from gluonts_shell.serving.server import App, Limits, Server
 from gluonts_shell.serving.shares import Share
@@ -47,10 +48,12 @@ def work(
         with recorded(signal.SIGTERM) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
             sys.setswitchinterval(SWITCH_INTERVAL)
+            logs.gather()
             with signals.interrupting():
                 server = Server(listener, make(), limits, share)
 
             def tick() -> None:
+                logs.flush()
                 with suppress(OSError):  # full while the parent is stopped, broken once it is gone
                     os.write(beat, b".")
 
@@ -73,5 +76,6 @@ def work(
 
 def flush() -> None:
     with suppress(Exception):
+        logs.flush()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,0 +1,80 @@
+"""A server's lines: gathered for a moment, whole, in their order, never twice, and never waited for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from gluonts_shell import log
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The reading end of a pipe that the log is written into by a worker."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [log.Lines(os.fdopen(writer, "w"))])
+    monkeypatch.setattr(root, "level", logging.INFO)
+    logging.getLogger("x").manager._clear_cache()
+    log.never_wait()
+    log.gather()
+    yield reader
+    os.close(reader)
+    root.handlers[0].stream.lines.clear()  # type: ignore[attr-defined]
+    logging.getLogger("x").manager._clear_cache()
+
+
+def read(reader: int) -> list[str]:
+    try:
+        return os.read(reader, 1 << 20).decode().splitlines()
+    except BlockingIOError:
+        return []
+
+
+def test_lines_are_held_back_for_a_moment(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    for number in range(3):
+        logging.getLogger("x").info("line %d", number)
+    assert read(written) == ["line 0"]
+    now += log.PAUSE
+    logging.getLogger("x").info("line 3")
+    assert read(written) == ["line 1", "line 2", "line 3"]
+    logging.getLogger("x").info("the last one")
+    assert read(written) == []
+    log.flush()
+    assert read(written) == ["the last one"]
+
+
+def test_warnings_are_written_at_once_and_what_came_before_them_too(written: int) -> None:
+    logging.getLogger("x").info("one")
+    logging.getLogger("x").info("two")
+    logging.getLogger("x").warning("three")
+    assert read(written) == ["one", "two", "three"]
+
+
+def test_a_forked_process_does_not_write_its_parents_lines(written: int) -> None:
+    logging.getLogger("x").info("one")
+    logging.getLogger("x").info("two")
+    pid = os.fork()
+    if pid == 0:
+        log.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    log.flush()
+    assert read(written) == ["one", "two"]
+
+
+def test_a_full_pipe_takes_whole_lines_or_none(written: int) -> None:
+    logging.getLogger("x").info("first")
+    for number in range(5000):
+        logging.getLogger("x").info("%06d %s", number, "x" * 60)
+    log.flush()
+    lines = read(written)
+    assert lines[0] == "first"
+    assert {len(line) for line in lines[1:]} == {67}
+    assert [int(line[:6]) for line in lines[1:]] == list(range(len(lines) - 1))
