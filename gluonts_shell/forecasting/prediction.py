@@ -11,6 +11,7 @@ import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,8 +66,9 @@ class Model:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         predictions: list[Prediction] = []
         try:
-            for forecast in self.predictor.predict(entries, **options):
-                predictions.append(prediction(forecast, configuration))
+            with forward_only(self.predictor):
+                for forecast in self.predictor.predict(entries, **options):
+                    predictions.append(prediction(forecast, configuration))
         except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
             which = "a series" if self.batches else f"instance {len(predictions)}"
             raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
@@ -79,6 +81,21 @@ class Model:
         if len(predictions) != len(entries):
             raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
         return predictions
+
+
+def forward_only(predictor: Predictor) -> AbstractContextManager[object]:
+    """Lets torch leave out what only gradients need, which is a tenth of the time of one series.
+
+    Only for GluonTS's own networks, and not for the one of them that takes gradients in its forward pass: GluonTS's
+    no_grad() lets a network switch them on again, and this does not.
+    """
+    home = type(getattr(predictor, "prediction_net", None)).__module__
+    if not home.startswith("gluonts.torch.model.") or "mqf2" in home:
+        return nullcontext()
+    import torch
+
+    mode: AbstractContextManager[object] = torch.inference_mode()
+    return mode
 
 
 class Forecasting:

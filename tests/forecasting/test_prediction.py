@@ -15,7 +15,7 @@ from gluonts.model.trivial.mean import MeanPredictor
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting.artifact import Contract, Features
 from gluonts_shell.forecasting.named import Rule
-from gluonts_shell.forecasting.prediction import Forecasting, default_forecaster, start_worker
+from gluonts_shell.forecasting.prediction import Forecasting, default_forecaster, forward_only, start_worker
 from gluonts_shell.messages import Service
 
 CONSTANT = {
@@ -255,6 +255,24 @@ def trained(tmp_path_factory):
                         "default_root_dir": str(tmp_path_factory.mktemp("lightning"))},
     )  # fmt: skip
     return estimator.train(entries)
+
+
+@pytest.mark.torch
+def test_gradients_are_left_out_for_the_networks_that_take_none(trained):
+    import torch
+    from gluonts.torch.model import mqf2
+
+    class Takes:
+        prediction_net = torch.nn.Linear(1, 1)
+
+    class TakesToo:
+        prediction_net = type("Net", (), {"__module__": mqf2.__name__ + ".lightning_module"})()
+
+    modes = {}
+    for name, predictor in {"own": trained, "foreign": Takes, "mqf2": TakesToo, "none": object()}.items():
+        with forward_only(predictor):
+            modes[name] = torch.is_inference_mode_enabled()
+    assert modes == {"own": True, "foreign": False, "mqf2": False, "none": False}
 
 
 @pytest.mark.torch
