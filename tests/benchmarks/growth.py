@@ -10,7 +10,7 @@ from comparisons import Effort, Samples, each
 from sides import Side
 from table import Table
 
-TRANSFORMED, HOURS = 10_000, 480
+TRANSFORMED, HOURS = 10_000, 1_000
 FEW, MANY = 2_000, 20_000
 
 

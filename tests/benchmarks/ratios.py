@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import inputs
 import machine
@@ -61,17 +60,25 @@ def worker_memory(ours: Side, tree: Path) -> Samples:
 
 
 def steady(ours: Side, tree: Path, seconds: int) -> Samples:
-    """Processor time of a request in the last part of the load, against the first one after a warm-up."""
-    costs: list[float] = []
-    answered, failed = 0, 0
+    """Processor time of a request after so many others, against a fresh server's before and after that."""
+    fresh = []
     with Server(ours, tree) as server:
-        load("/invocations", 16, 2, inputs.request(1))
+        fresh.append(cost(server, seconds))
+        answered = failed = 0
         while answered < STEADY_REQUESTS:
-            before = machine.seconds_of(server.process.pid)
             found = load("/invocations", 16, seconds, inputs.request(1))
-            costs.append((machine.seconds_of(server.process.pid) - before) / found.answered)
             answered, failed = answered + found.answered, failed + found.failed
-    third = max(1, len(costs) // 3)
-    first, last = median(costs[:third]), median(costs[-third:])
-    notes = (f"{first * 1e6:.0f} and {last * 1e6:.0f} us of a processor", f"{failed} FAILED" if failed else "")
-    return [("steady", last / first, notes)]
+        aged = cost(server, seconds)
+    with Server(ours, tree) as server:
+        fresh.append(cost(server, seconds))
+    mean = sum(fresh) / 2
+    notes = (f"{mean * 1e6:.0f} and {aged * 1e6:.0f} us of a processor", f"{failed} FAILED" if failed else "")
+    return [("steady", aged / mean, notes)]
+
+
+def cost(server: Server, seconds: int) -> float:
+    """Processor seconds of a request."""
+    load("/invocations", 16, 2, inputs.request(1))
+    before = machine.seconds_of(server.process.pid)
+    found = load("/invocations", 16, seconds, inputs.request(1))
+    return (machine.seconds_of(server.process.pid) - before) / found.answered
