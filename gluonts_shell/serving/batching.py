@@ -1,12 +1,8 @@
 """One predict at a time, and waiting calls that share a configuration join the next one (first in, first out).
 
 Whoever finds nobody at work leads: it predicts for itself and for the waiting calls that fit, hands out the results,
-and hands the lead to the longest waiting. So a lone request waits for nothing and pays two lock operations, and no
+and hands the lead to the longest waiting. So nothing waits for a timer, a lone request pays two lock operations, and no
 thread starves, as it would if waiting threads raced for one lock. Databases know the scheme as group commit.
-
-Clients that come in a crowd would fall apart into two that take turns, since the first one back would be predicted
-alone while the others wait. So whoever leads after a crowd waits a moment for it to come back, a tenth at most of the
-time that the last predict took; the interpreter is busy with their answers and requests meanwhile.
 
 It does not know what a prediction is, nor HTTP.
 """
@@ -27,8 +23,6 @@ from gluonts_shell.messages import Call
 Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
-MOMENT = 0.1  # of the last predict's time
-MOMENT_MOST, MOMENT_TICK = 0.02, 0.0005  # seconds
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
 
 
@@ -74,8 +68,6 @@ class Batcher(Generic[Result]):
         self._mutex = threading.Lock()
         self._queue: deque[_Turn] = deque()
         self._busy = False
-        self._crowd = 1  # calls in the last predict
-        self._took = 0.0  # seconds
 
     def submit(
         self, call: Call, alive: Callable[[], bool] = always, arrived: float | None = None
@@ -122,25 +114,15 @@ class Batcher(Generic[Result]):
     def _lead(self, turn: _Turn) -> None:
         batch = [turn]
         try:
-            if self._joins:
-                self._gather(turn)
+            if self._joins and self._queue:
                 with self._mutex:
                     batch += self._joining(turn.call)
-            began = time.monotonic()
             self._run(batch)
-            self._crowd, self._took = len(batch), time.monotonic() - began
         finally:
             with self._mutex:
                 self._hand_over()
             for other in batch[1:]:
                 other.gate.release()
-
-    def _gather(self, turn: _Turn) -> None:
-        """Wait a moment for the clients of the last predict; the lead of one who waited already adds its own crowd."""
-        expected = self._crowd + (0 if turn.gate is None else 1 + len(self._queue))
-        ends = time.monotonic() + min(MOMENT * self._took, MOMENT_MOST)
-        while 1 + len(self._queue) < min(expected, self._max_joined) and time.monotonic() < ends:
-            time.sleep(MOMENT_TICK)
 
     def _joining(self, call: Call) -> list[_Turn]:
         """Take out of the queue what can be predicted with this call."""

@@ -8,7 +8,6 @@ import pytest
 
 from gluonts_shell.errors import Overloaded
 from gluonts_shell.messages import Call, Configuration
-from gluonts_shell.serving import batching
 from gluonts_shell.serving.batching import Batcher
 
 TIMEOUT = 20
@@ -186,46 +185,3 @@ def test_many_threads_get_their_own_results_and_nobody_starves(joins):
     assert answers == [[[2 * (1000 * number + turn)] for turn in range(200)] for number in range(16)]
     assert not batcher._busy
     assert not batcher._queue
-
-
-class Clock:
-    """Time that passes only in sleep(), where something may come."""
-
-    def __init__(self, comes=lambda: None):
-        self.now = 0.0
-        self.comes = comes
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-        self.comes()
-
-
-def after_a_crowd(monkeypatch, *, of, seconds, comes=lambda _: None, waited=False):
-    """How long a leader waits after a predict of so many calls, and how many calls it finds then."""
-    batcher = Batcher(Model(blocks=False), joins=True)
-    clock = Clock(lambda: comes(batcher))
-    monkeypatch.setattr(batching, "time", clock)
-    batcher._crowd, batcher._took = of, seconds
-    turn = batching._Turn(call(0), batching.always, deadline=batching.inf, gate=object() if waited else None)
-    batcher._gather(turn)
-    return round(clock.now, 3), 1 + len(batcher._queue)
-
-
-def test_a_crowd_is_waited_for_until_it_is_back(monkeypatch):
-    def one(batcher):
-        batcher._queue.append(object())
-
-    assert after_a_crowd(monkeypatch, of=4, seconds=0.1, comes=one) == (0.002, 4)
-    assert after_a_crowd(monkeypatch, of=4, seconds=0.1, comes=one, waited=True) == (0.002, 5)
-
-
-def test_a_crowd_that_does_not_come_back_costs_a_moment(monkeypatch):
-    assert after_a_crowd(monkeypatch, of=4, seconds=0.1) == (0.01, 1)
-    assert after_a_crowd(monkeypatch, of=4, seconds=60.0) == (0.02, 1)
-
-
-def test_a_lone_client_waits_for_nothing(monkeypatch):
-    assert after_a_crowd(monkeypatch, of=1, seconds=60.0) == (0.0, 1)
