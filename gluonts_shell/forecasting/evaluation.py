@@ -21,6 +21,7 @@ import pandas as pd
 from gluonts.time_feature import get_seasonality
 
 from gluonts_shell.errors import DataError, ModelError, ShellError
+from gluonts_shell.forecasting import shortcuts
 from gluonts_shell.forecasting.metrics import Metrics
 from gluonts_shell.forecasting.scores import DataEntry, Histories, Scores
 
@@ -59,6 +60,7 @@ def evaluate(
     predictor raises or its forecasts do not fit. What reading the dataset raises of ours comes through as it is.
     """
     metrics = Metrics.parse(quantiles)
+    shortcuts.take()
     histories = Histories(dataset, prediction_length, getattr(predictor, "lead_time", 0))
     scores = Scores(metrics, prediction_length, season_of(freq), num_samples)
     for forecast in predict(predictor, histories, num_samples):

@@ -21,7 +21,7 @@ from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting import configuration as configurations
-from gluonts_shell.forecasting import memory
+from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.artifact import Contract, Features
 from gluonts_shell.forecasting.forecaster import class_path, resolve
 from gluonts_shell.forecasting.frequency import equivalent, period_alias
@@ -214,6 +214,7 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
 def start_worker(threads: int) -> None:
     """Called in each worker after the fork: its memory, torch's own threads, and random numbers of its own."""
     memory.keep_freed()
+    shortcuts.take()
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
     np.random.seed(seed)
