@@ -32,9 +32,9 @@ PARAMETERS = {
 
 def take() -> None:
     """For this process, in the modules that are loaded now; once is enough, and more does no harm."""
-    plain = getattr(SampleForecast.__init__, "__wrapped__", None)
-    if plain is not None and _known(plain, CHECKED):
-        SampleForecast.__init__ = plain
+    checking = SampleForecast.__init__
+    if hasattr(checking, "Model") and _known(checking, CHECKED):
+        SampleForecast.__init__ = unchecked(checking.__wrapped__)
     original = getattr(sys.modules.get("gluonts.torch.util"), LAGGED, None)
     if original is not None and not hasattr(original, "__wrapped__") and _known(original, LAGGED):
         quicker = lagged(original)
@@ -45,6 +45,19 @@ def take() -> None:
 
 def _known(function: Callable[..., Any], name: str) -> bool:
     return list(inspect.signature(function).parameters) == PARAMETERS[name]
+
+
+def unchecked(plain: Callable[..., None]) -> Callable[..., None]:
+    """A constructor of forecasts without the model; as with it, they can be shown and pickled by their arguments."""
+
+    def __init__(  # noqa: N807 - it becomes the class's
+        self: Any, samples: Any, start_date: Any, item_id: str | None = None, info: dict[str, Any] | None = None
+    ) -> None:
+        if "__init_args__" not in vars(self):  # those of a subclass count
+            self.__init_args__ = {"info": info, "item_id": item_id, "samples": samples, "start_date": start_date}
+        plain(self, samples, start_date, item_id, info)
+
+    return __init__
 
 
 def lagged(original: Lagged) -> Lagged:

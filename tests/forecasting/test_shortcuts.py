@@ -1,5 +1,6 @@
 """What the shortcuts give is what GluonTS gives, to the last bit; a GluonTS that is not as expected stays as it is."""
 
+import pickle
 import subprocess
 import sys
 from inspect import signature
@@ -13,7 +14,9 @@ from gluonts_shell.forecasting import shortcuts
 
 
 def test_a_forecast_keeps_its_values_and_still_refuses_other_types():
+    checked = SampleForecast(np.ones((1, 2)), pd.Period("2024-01-01", "D"))
     shortcuts.take()
+    assert repr(checked) == repr(SampleForecast(np.ones((1, 2)), pd.Period("2024-01-01", "D")))
     shortcuts.take()
     assert not hasattr(SampleForecast.__init__, "Model"), "the pydantic model is out of the way"
     samples = np.arange(6.0).reshape(2, 3)
@@ -21,7 +24,8 @@ def test_a_forecast_keeps_its_values_and_still_refuses_other_types():
     assert forecast.samples is samples
     assert (forecast.item_id, forecast.info, forecast.start_date) == ("a", {"b": 1}, pd.Period("2024-01-01", "D"))
     assert forecast.quantile(0.9).tolist() == [3, 4, 5]
-    assert "SampleForecast" in repr(forecast)
+    again = pickle.loads(pickle.dumps(forecast))
+    assert (again.item_id, again.info, again.samples.tolist()) == ("a", {"b": 1}, [[0, 1, 2], [3, 4, 5]])
     with pytest.raises(AssertionError, match="samples should be a numpy array"):
         SampleForecast([[1.0]], pd.Period("2024-01-01", "D"))
     with pytest.raises(AssertionError, match="start_date should be a pandas Period"):
