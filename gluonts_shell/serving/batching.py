@@ -1,8 +1,12 @@
 """One predict at a time, and waiting calls that share a configuration join the next one (first in, first out).
 
 Whoever finds nobody at work leads: it predicts for itself and for the waiting calls that fit, hands out the results,
-and hands the lead to the longest waiting. So nothing waits for a timer, a lone request pays two lock operations, and no
+and hands the lead to the longest waiting. So a lone request waits for nothing and pays two lock operations, and no
 thread starves, as it would if waiting threads raced for one lock. Databases know the scheme as group commit.
+
+Clients that send their next request once they have an answer would fall apart into two crowds that take turns: the one
+who waited would be predicted alone while all others come back. So whoever leads waits for those that the last predict
+saw, at most a tenth of the time that it took.
 
 It does not know what a prediction is, nor HTTP.
 """
@@ -23,6 +27,7 @@ from gluonts_shell.messages import Call
 Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
+MOMENT, MOMENT_MOST = 0.1, 0.02  # of the last predict's time, and seconds, that its clients have to come back
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
 
 
@@ -68,6 +73,9 @@ class Batcher(Generic[Result]):
         self._mutex = threading.Lock()
         self._queue: deque[_Turn] = deque()
         self._busy = False
+        self._crowd = 1  # calls that the last predict served or left waiting
+        self._expected = -inf  # of time.monotonic(): until when they may come back
+        self._arrival = threading.Condition(self._mutex)
 
     def submit(
         self, call: Call, alive: Callable[[], bool] = always, arrived: float | None = None
@@ -86,6 +94,7 @@ class Batcher(Generic[Result]):
                 turn.gate = threading.Lock()
                 turn.gate.acquire()
                 self._queue.append(turn)
+                self._arrival.notify()
             else:
                 self._busy = turn.leads = True
         if turn.gate is not None:
@@ -114,15 +123,28 @@ class Batcher(Generic[Result]):
     def _lead(self, turn: _Turn) -> None:
         batch = [turn]
         try:
-            if self._joins and self._queue:
+            if self._joins:
                 with self._mutex:
+                    self._gather(turn)
                     batch += self._joining(turn.call)
+            began = time.monotonic()
             self._run(batch)
+            ended = time.monotonic()
+            self._expected = ended + min(MOMENT * (ended - began), MOMENT_MOST)
         finally:
             with self._mutex:
+                self._crowd = len(batch) + len(self._queue)
                 self._hand_over()
             for other in batch[1:]:
                 other.gate.release()
+
+    def _gather(self, turn: _Turn) -> None:
+        """Wait for those that are expected back, or until no more can join; the mutex is held, and let go meanwhile."""
+        while (left := self._expected - time.monotonic()) > 0:
+            together = len(turn.call.entries) + sum(len(other.call.entries) for other in self._queue)
+            if 1 + len(self._queue) >= self._crowd or together >= self._max_joined:
+                return
+            self._arrival.wait(left)
 
     def _joining(self, call: Call) -> list[_Turn]:
         """Take out of the queue what can be predicted with this call."""

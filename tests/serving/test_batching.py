@@ -185,3 +185,52 @@ def test_many_threads_get_their_own_results_and_nobody_starves(joins):
     assert answers == [[[2 * (1000 * number + turn)] for turn in range(200)] for number in range(16)]
     assert not batcher._busy
     assert not batcher._queue
+
+
+def after_a_crowd(of, *, back, expected, sizes=1):
+    """The batches of a model whose last predict served so many calls, when `back` of them come one after another."""
+    model = Model(blocks=False)
+    batcher = Batcher(model, joins=True)
+    batcher._crowd, batcher._expected = of, time.monotonic() + expected
+    with ThreadPoolExecutor(back) as pool:
+        for number in range(back):
+            pool.submit(batcher.submit, call(*[number] * sizes))
+            if not expected:
+                served(model, number + 1)
+            elif number + 1 < back:
+                queued(batcher, number)
+    return model.batches
+
+
+def served(model, count):
+    end = time.monotonic() + TIMEOUT
+    while len(model.batches) < count:
+        assert time.monotonic() < end, "the calls were not predicted"
+        time.sleep(0.001)
+
+
+def test_the_first_of_a_crowd_waits_until_it_is_back():
+    assert after_a_crowd(4, back=4, expected=TIMEOUT) == [[0, 1, 2, 3]]
+
+
+def test_as_many_as_can_join_do_not_wait_for_the_rest():
+    assert after_a_crowd(9, back=2, expected=TIMEOUT, sizes=32) == [[0] * 32 + [1] * 32]
+
+
+def test_a_crowd_that_is_not_back_in_time_is_not_waited_for():
+    assert after_a_crowd(4, back=2, expected=0) == [[0], [1]]
+
+
+def test_a_lone_client_waits_for_nobody():
+    assert after_a_crowd(1, back=1, expected=TIMEOUT) == [[0]]
+
+
+def test_a_crowd_is_whoever_was_predicted_or_left_waiting_and_has_a_moment_to_come_back():
+    model = Model()
+    batcher = Batcher(model, joins=True)
+    futures = behind_a_leader(model, batcher, [call(1), call(2, num_samples=7)])
+    assert [future.result()[0] for future in futures] == [[2], [4]]
+    assert batcher._crowd == 1, "the last predict was of one call, and nobody waited"
+    batcher._predict = lambda calls: [time.sleep(0.01) or [0] for _ in calls]
+    batcher.submit(call(0))
+    assert batcher._expected <= time.monotonic() + 0.02, "at most that, however long the predict took"
