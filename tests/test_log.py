@@ -57,6 +57,23 @@ def test_warnings_are_written_at_once_and_what_came_before_them_too(written: int
     assert read(written) == ["one", "two", "three"]
 
 
+def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = logging.getLogger().handlers[0]
+    handler.setFormatter(log.Stamped(log.FORMAT))
+    monkeypatch.setattr(log.time, "time", lambda: 86400.0 * 365)
+    monkeypatch.setattr(log.time, "localtime", log.time.gmtime)
+    log.stamp.cache_clear()
+    logging.getLogger("x").info("%s", "one")
+    log.say(logging.getLogger("x"), "two: 100 %")
+    logging.getLogger("x").warning("three")
+    expected = ["[01/01/1971 00:00:00 INFO] one", "[01/01/1971 00:00:00 INFO] two: 100 %"]
+    assert read(written) == [*expected, "[01/01/1971 00:00:00 WARNING] three"]
+    logging.getLogger().setLevel(logging.WARNING)
+    log.say(logging.getLogger("x"), "not at this level")
+    log.flush()
+    assert read(written) == []
+
+
 def test_a_forked_process_does_not_write_its_parents_lines(written: int) -> None:
     logging.getLogger("x").info("one")
     logging.getLogger("x").info("two")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gluonts_shell.log import say
 from gluonts_shell.messages import Prediction, Service
 from gluonts_shell.serving import codec
 from gluonts_shell.serving.batching import Batcher
@@ -86,12 +87,7 @@ def logged(answer: Callable[[], Response], note: Note) -> Response:
         response = answer()
     except (Exception, SystemExit) as error:
         response = refuse(error)
-    log.info(
-        "invocation: status %d, %d instances%s, %.1f ms, %d joined",
-        response.status,
-        note.instances,
-        note.lengths,
-        1000 * (time.perf_counter() - started),
-        note.joined,
-    )
+    seconds = time.perf_counter() - started
+    what = f"status {response.status}, {note.instances} instances{note.lengths}"
+    say(log, f"invocation: {what}, {1000 * seconds:.1f} ms, {note.joined} joined")
     return response
