@@ -147,25 +147,23 @@ def encode(predictions: Iterable[Prediction], kind: str = JSON) -> bytes:
 
 def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = None) -> bytes:
     """A JSON object with what was asked for, and with `more` fields, already plain values, if there are any."""
-    extra = [(dumps(name), dumps(value)) for name, value in more.items()] if more else []
-    return b"{" + b",".join(name + b":" + value for name, value in [*_fields(prediction), *extra]) + b"}"
-
-
-def _fields(prediction: Prediction) -> list[tuple[bytes, bytes]]:
-    found, written = [], dict[int, bytes]()
-
-    def once(values: Sequence[float]) -> bytes:  # a forecast of one path has the same row for the mean and quantiles
-        text = written[id(values)] = written.get(id(values)) or _row(values)
-        return text
-
-    if prediction.mean is not None:
-        found.append((b'"mean"', once(prediction.mean)))
+    members = []
+    values, row = prediction.mean, b""
+    if values is not None:
+        row = _row(values)
+        members.append(b'"mean":' + row)
     if prediction.quantiles is not None:
-        rows = [dumps(text) + b":" + once(values) for text, values in prediction.quantiles.items()]
-        found.append((b'"quantiles"', b"{" + b",".join(rows) + b"}"))
+        quantiles = []
+        for name, each in prediction.quantiles.items():
+            if each is not values:  # a forecast of one path has the same list for the mean and all quantiles
+                values, row = each, _row(each)
+            quantiles.append(_string(name) + b":" + row)
+        members.append(b'"quantiles":{' + b",".join(quantiles) + b"}")
     if prediction.samples is not None:
-        found.append((b'"samples"', b"[" + b",".join(map(_row, prediction.samples)) + b"]"))
-    return found
+        members.append(b'"samples":[' + b",".join(map(_row, prediction.samples)) + b"]")
+    if more:
+        members += [_string(name) + b":" + dumps(value) for name, value in more.items()]
+    return b"{" + b",".join(members) + b"}"
 
 
 def _row(values: Sequence[float]) -> bytes:
@@ -175,15 +173,15 @@ def _row(values: Sequence[float]) -> bytes:
     if orjson is not None:
         return bytes(orjson.dumps(values))
     text = _template(len(values)) % tuple(values)
-    if text.count(".") != len(values) or "e" in text:  # some are whole: keep them floats for whoever reads them
+    if text.count(b".") != len(values) or b"e" in text:  # some are whole: keep them floats for whoever reads them
         return b"[" + b",".join(map(_number, values)) + b"]"
-    return text.encode("ascii")
+    return text
 
 
 @functools.lru_cache(maxsize=64)
-def _template(length: int) -> str:
+def _template(length: int) -> bytes:
     # nine digits hold every float32 exactly (IEEE 754 section 5.12.2); repr() of the float64 would take thrice as long
-    return "[" + ",".join(["%.9g"] * length) + "]"
+    return b"[" + b",".join([b"%.9g"] * length) + b"]"
 
 
 def _number(value: float) -> bytes:
