@@ -10,7 +10,7 @@ import inspect
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,26 +47,30 @@ FEATURES = {
 
 @dataclass(frozen=True)
 class Model:
-    """A predictor with what the server must know of it. freq is None where only a request can tell it."""
+    """A predictor with what the server must know of it. freq is None where only a request can tell it.
+
+    draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
+    """
 
     predictor: Predictor
     freq: str | None
     reader: Reader
     draws: bool
     batches: bool
+    mode: Callable[[], AbstractContextManager[object]]
 
     @classmethod
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
         batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
         reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
         draws = "num_samples" in inspect.signature(predictor.predict).parameters
-        return cls(predictor, freq and period_alias(freq), reader, draws, batches)
+        return cls(predictor, freq and period_alias(freq), reader, draws, batches, forward_only(predictor))
 
     def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         predictions: list[Prediction] = []
         try:
-            with forward_only(self.predictor):
+            with self.mode():
                 for forecast in self.predictor.predict(entries, **options):
                     predictions.append(prediction(forecast, configuration))
         except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
@@ -83,19 +87,18 @@ class Model:
         return predictions
 
 
-def forward_only(predictor: Predictor) -> AbstractContextManager[object]:
-    """Lets torch leave out what only gradients need, which is a tenth of the time of one series.
+def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
+    """What lets torch leave out what only gradients need, which is a tenth of the time of one series.
 
     Only for GluonTS's own networks, and not for the one of them that takes gradients in its forward pass: GluonTS's
     no_grad() lets a network switch them on again, and this does not.
     """
     home = type(getattr(predictor, "prediction_net", None)).__module__
     if not home.startswith("gluonts.torch.model.") or "mqf2" in home:
-        return nullcontext()
+        return nullcontext
     import torch
 
-    mode: AbstractContextManager[object] = torch.inference_mode()
-    return mode
+    return torch.inference_mode  # type: ignore[no-any-return]
 
 
 class Forecasting:

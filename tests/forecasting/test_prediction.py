@@ -270,7 +270,7 @@ def test_gradients_are_left_out_for_the_networks_that_take_none(trained):
 
     modes = {}
     for name, predictor in {"own": trained, "foreign": Takes, "mqf2": TakesToo, "none": object()}.items():
-        with forward_only(predictor):
+        with forward_only(predictor)():
             modes[name] = torch.is_inference_mode_enabled()
     assert modes == {"own": True, "foreign": False, "mqf2": False, "none": False}
 
