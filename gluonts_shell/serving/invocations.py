@@ -7,8 +7,10 @@ tells once a minute how many lines it scored. Neither tells anything of the cust
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from gluonts_shell.log import say
@@ -19,6 +21,8 @@ from gluonts_shell.serving.connection import Request, Response
 from gluonts_shell.serving.refusal import refuse
 
 log = logging.getLogger(__name__)
+
+SMALL = 16 * 1024  # bytes of a body that are parsed and checked in less time than the threads' switch interval
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Endpoint:
     def __init__(self, service: Service, batcher: Batcher[Prediction]) -> None:
         self._service = service
         self._batcher = batcher
+        self._turn = threading.Lock()
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raises UnsupportedMediaType and NotAcceptable."""
@@ -48,14 +53,21 @@ class Endpoint:
     def _answer(self, request: Request, note: Note) -> Response:
         kind = codec.request_type(request.headers.get("content-type"))
         answer = codec.answer_type(request.headers.get("accept"), kind)
-        payload = codec.parse(request.body, kind)
-        note.instances = len(payload.instances)
-        configuration = self._service.configure(payload.configuration)
-        call = self._service.prepare(payload.instances, configuration)
+        with self._computing(request):
+            payload = codec.parse(request.body, kind)
+            note.instances = len(payload.instances)
+            configuration = self._service.configure(payload.configuration)
+            call = self._service.prepare(payload.instances, configuration)
         if call.lengths:
             note.lengths = f" of {min(call.lengths)} to {max(call.lengths)} values"
         predictions, note.joined = self._batcher.submit(call, request.alive, request.arrived)
-        return Response(200, codec.encode(predictions, answer), (("Content-Type", answer),))
+        with self._computing(request):
+            return Response(200, codec.encode(predictions, answer), (("Content-Type", answer),))
+
+    def _computing(self, request: Request) -> AbstractContextManager[object]:
+        """Around what holds the interpreter for milliseconds: one thread at a time, since side by side they gain
+        nothing and /ping waits for each. Small requests pass, for waiting costs more than they take."""
+        return self._turn if len(request.body) > SMALL else nullcontext()
 
 
 class Transform:
