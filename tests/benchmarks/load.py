@@ -40,14 +40,14 @@ class Load:
         )
 
 
-def load(path: str, connections: int, seconds: float, body: bytes | None = None) -> Load:
+def load(path: str, connections: int, seconds: float, body: bytes | None = None, port: int = PORT) -> Load:
     """Send the same request on so many connections, each the next one as soon as it has its answer."""
     began, before = time.monotonic(), machine.spent()
-    rate, p99, failed, answered = (wrk if shutil.which("wrk") else generator)(path, connections, seconds, body)
+    rate, p99, failed, answered = (wrk if shutil.which("wrk") else generator)(port, path, connections, seconds, body)
     return Load(rate, p99, failed, answered, (machine.spent() - before) / (time.monotonic() - began))
 
 
-def wrk(path: str, connections: int, seconds: float, body: bytes | None) -> tuple[float, float, int, int]:
+def wrk(port: int, path: str, connections: int, seconds: float, body: bytes | None) -> tuple[float, float, int, int]:
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s", "--latency"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         if body is not None:
@@ -55,7 +55,7 @@ def wrk(path: str, connections: int, seconds: float, body: bytes | None) -> tupl
             script.write(f"wrk.body = {lua(body)}\n")
             script.flush()
             command += ["--script", script.name]
-        text = output([*command, "--timeout", "60s", f"http://127.0.0.1:{PORT}{path}"])
+        text = output([*command, "--timeout", "60s", f"http://127.0.0.1:{port}{path}"])
     p99 = re.search(r"99%\s+([0-9.]+)(us|ms|s|m)\b", text)
     refused = re.search(r"Non-2xx or 3xx responses: ([0-9]+)", text)
     broken = re.search(r"Socket errors: connect ([0-9]+), read ([0-9]+), write ([0-9]+), timeout ([0-9]+)", text)
@@ -73,12 +73,14 @@ def lua(body: bytes) -> str:
     return f"[{'=' * level}[{text}]{'=' * level}]"
 
 
-def generator(path: str, connections: int, seconds: float, body: bytes | None) -> tuple[float, float, int, int]:
+def generator(
+    port: int, path: str, connections: int, seconds: float, body: bytes | None
+) -> tuple[float, float, int, int]:
     with tempfile.NamedTemporaryFile("wb") as file:
         file.write(body or b"")
         file.flush()
         script = str(Path(__file__).with_name("generator.py"))
-        text = output([sys.executable, script, str(PORT), path, str(connections), str(seconds), file.name])
+        text = output([sys.executable, script, str(port), path, str(connections), str(seconds), file.name])
     found = json.loads(text)
     return found["rate"], found["p99"], found["failed"], found["answered"]
 

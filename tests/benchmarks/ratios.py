@@ -8,16 +8,17 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import inputs
 import machine
 from comparisons import SERVED, Effort, Samples, each, trained
 from load import load
-from sides import Server, Side
+from sides import PORT, Server, Side
 from table import Table
 
 LIMITS = {"limit_naive_50": ("naive", "naive_50", 1), "limit_deepar_c32": ("deepar", "deepar_c32", 32)}
-STEADY_REQUESTS = 200_000
+STEADY_REQUESTS, STEADY_TURNS = 200_000, 15
 
 
 def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Effort) -> None:
@@ -60,25 +61,24 @@ def worker_memory(ours: Side, tree: Path) -> Samples:
 
 
 def steady(ours: Side, tree: Path, seconds: int) -> Samples:
-    """Processor time of a request after so many others, against a fresh server's before and after that."""
-    fresh = []
-    with Server(ours, tree) as server:
-        fresh.append(cost(server, seconds))
+    """Processor time of a request after so many others / a fresh server's.
+
+    Both servers run, and take turns of a second: processors whose speed drifts in longer times slow down both.
+    """
+    with Server(ours, tree) as aged, Server(ours, tree, PORT + 1) as fresh:
         answered = failed = 0
         while answered < STEADY_REQUESTS:
             found = load("/invocations", 16, seconds, inputs.request(1))
             answered, failed = answered + found.answered, failed + found.failed
-        aged = cost(server, seconds)
-    with Server(ours, tree) as server:
-        fresh.append(cost(server, seconds))
-    mean = sum(fresh) / 2
-    notes = (f"{mean * 1e6:.0f} and {aged * 1e6:.0f} us of a processor", f"{failed} FAILED" if failed else "")
-    return [("steady", aged / mean, notes)]
+        load("/invocations", 16, 1, inputs.request(1), fresh.port)
+        costs = [(cost(aged), cost(fresh)) for _ in range(STEADY_TURNS)]
+    middle = [median(side) * 1e6 for side in zip(*costs, strict=True)]
+    notes = (f"{middle[1]:.0f} and {middle[0]:.0f} us of a processor", f"{failed} FAILED" if failed else "")
+    return [("steady", median(old / new for old, new in costs), notes)]
 
 
-def cost(server: Server, seconds: int) -> float:
+def cost(server: Server) -> float:
     """Processor seconds of a request."""
-    load("/invocations", 16, 2, inputs.request(1))
     before = machine.seconds_of(server.process.pid)
-    found = load("/invocations", 16, seconds, inputs.request(1))
+    found = load("/invocations", 1, 1, inputs.request(1), server.port)
     return (machine.seconds_of(server.process.pid) - before) / found.answered

@@ -55,16 +55,16 @@ class Usage:
 class Server:
     """`serve` of a side, ready for requests inside a `with`; cold_start is how many seconds that took."""
 
-    def __init__(self, side: Side, tree: Path, **environ: str) -> None:
-        self.side, self.tree, self.environ = side, tree, environ
+    def __init__(self, side: Side, tree: Path, port: int = PORT, **environ: str) -> None:
+        self.side, self.tree, self.port, self.environ = side, tree, port, environ
 
     def __enter__(self) -> Server:
-        check_port()
-        self.log = (self.tree / "serve.log").open("wb")
+        check(self.port)
+        self.log = (self.tree / f"serve-{self.port}.log").open("wb")
         environ = {
             "SAGEMAKER_DATA_PATH": str(self.tree),
             "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1",
-            "SAGEMAKER_SERVER_PORT": str(PORT),
+            "SAGEMAKER_SERVER_PORT": str(self.port),
             **self.environ,
         }
         began = time.perf_counter()
@@ -98,7 +98,7 @@ class Server:
         self.log.close()
 
     def answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
             connection.request("GET", "/ping")
             return connection.getresponse().status == 200
@@ -108,7 +108,9 @@ class Server:
             connection.close()
 
 
-def check_port() -> None:
+def check(port: int) -> None:
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
-            raise SystemExit(f"port {PORT} is in use, and the peer can listen on no other; stop what uses it")
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise SystemExit(
+                f"port {port} is in use, and the peer can listen on no other than {PORT}; stop what uses it"
+            )
