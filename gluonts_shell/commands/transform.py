@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALONE, TOGETHER = 16, 32
-"""Lines that a worker gets at a time; TOGETHER for a model that batches, which takes so many at once."""
+ALONE, TOGETHER = 64, 32
+"""Lines that a worker gets at a time, at most; TOGETHER for a model that batches, which takes so many at once."""
 
 
 class Task(NamedTuple):
@@ -119,17 +119,22 @@ def _transform(todo: list[files.File], model: Path, code: Path | None, settings:
         def make() -> Batch:
             return load()[0]()
 
-    lines = TOGETHER if together else ALONE
-    if settings.batch_timeout and settings.batch_strategy == "SINGLE_RECORD" and not together:
-        lines = 1  # the time limit is for a request, and that would be a line
+    # a time limit is for a request, and with single records that would be a line
+    alone = 1 if settings.batch_timeout and settings.batch_strategy == "SINGLE_RECORD" else ALONE
+
+    def chunks(file: files.File) -> Iterator[files.Chunk]:
+        if together:
+            return files.chunks(file.source, TOGETHER)
+        return files.chunks(file.source, alone, files.fair(file, machine.workers))
+
     with Crew(machine.workers, lambda: make().answer) as crew:
-        failed = _forecast(todo, crew, lines)
+        failed = _forecast(todo, crew, chunks)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))
     return 1 if failed else 0
 
 
-def _forecast(todo: list[files.File], crew: Crew, lines: int) -> list[str]:
+def _forecast(todo: list[files.File], crew: Crew, chunks: Callable[[files.File], Iterator[files.Chunk]]) -> list[str]:
     """Write the output of every file; returns the names of those that failed, which have none."""
     failed: list[str] = []
     progress = Progress(sum(file.size for file in todo))
@@ -142,7 +147,7 @@ def _forecast(todo: list[files.File], crew: Crew, lines: int) -> list[str]:
     def tasks() -> Iterator[Task]:
         for file in todo:
             try:
-                for chunk in files.chunks(file.source, lines):
+                for chunk in chunks(file):
                     if file.name in failed:
                         break
                     yield Task(file, chunk)

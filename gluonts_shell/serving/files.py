@@ -21,6 +21,8 @@ from typing import IO
 from gluonts_shell.errors import DataError
 
 CHUNK_BYTES = 1024 * 1024
+SHARES = 8
+"""Chunks that each worker has of a file at least: the workers end at about the same time."""
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What a file raises that cannot be read, or is no whole gzip file."""
 
@@ -76,16 +78,24 @@ class Chunk:
     consumed: int
 
 
-def chunks(source: Path, lines: int) -> Iterator[Chunk]:
-    """The file in pieces of at most so many lines; `.gz` is unpacked. Raises one of READ_ERRORS."""
+def fair(file: File, workers: int) -> int:
+    """Bytes of a chunk that let every worker have its share of the file."""
+    return max(1, min(CHUNK_BYTES, file.size // (SHARES * workers)))
+
+
+def chunks(source: Path, lines: int, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
+    """The file in pieces that end with the line that fills so many bytes, and have at most so many lines.
+
+    `.gz` is unpacked. Raises one of READ_ERRORS.
+    """
     with source.open("rb") as raw, _unpacked(source, raw) as file:
-        first, size, body = 1, 0, list[bytes]()
+        first, filled, body = 1, 0, list[bytes]()
         for number, line in enumerate(file, start=1):
             body.append(line)
-            size += len(line)
-            if len(body) >= lines or size >= CHUNK_BYTES:
+            filled += len(line)
+            if len(body) >= lines or filled >= size:
                 yield Chunk(b"".join(body), first, raw.tell())
-                first, size, body = number + 1, 0, []
+                first, filled, body = number + 1, 0, []
         if body:
             yield Chunk(b"".join(body), first, raw.tell())
 

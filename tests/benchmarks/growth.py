@@ -11,7 +11,7 @@ from comparisons import Effort, Samples, each
 from sides import Side
 from table import Table
 
-TRANSFORMED, HOURS = 10_000, 2_160
+TRANSFORMED, HOURS = 10_000, 4_380
 FEW, MANY = 2_000, 20_000
 SMALLER = 7
 

@@ -111,7 +111,8 @@ def test_a_folder_becomes_a_folder_of_the_same_shape(ml: Path, tmp_path: Path) -
 def test_failed_files_are_named_and_the_others_complete(ml: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     write(source / "bad.jsonl", [line(n) for n in range(500)] + ["garbage"] + [line(n) for n in range(500)])
-    write(source / "cut.jsonl.gz", [line(1)]).write_bytes(gzip.compress(os.urandom(2000))[:-100])
+    cut = write(source / "cut.jsonl.gz", [line(n) for n in range(500)])
+    cut.write_bytes(gzip.compress(cut.read_bytes())[:-100])
     write(source / "dies.jsonl", [line(1, "die")])
     write(source / "good.jsonl", [line(n) for n in range(100)])
     write(source / "raises.jsonl", [line(1), line(2, "raise")])

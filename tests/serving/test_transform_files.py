@@ -91,6 +91,14 @@ def test_long_lines_make_short_chunks(tmp_path: Path) -> None:
     assert [len(chunk.body) for chunk in files.chunks(path, 100)] == [1_200_002, 2]
 
 
+@pytest.mark.parametrize(("lines", "most"), [(3, 1), (100, 7), (100_000, 64)])
+def test_every_worker_has_its_share_of_a_file(tmp_path: Path, lines: int, most: int) -> None:
+    path = touch(tmp_path / "x", b"twenty bytes a line\n" * lines)
+    (file,) = files.find(path, tmp_path)
+    found = [chunk.body.count(b"\n") for chunk in files.chunks(path, 64, files.fair(file, 2))]
+    assert (sum(found), max(found)) == (lines, most)
+
+
 def test_an_empty_file_has_no_chunks(tmp_path: Path) -> None:
     assert list(files.chunks(touch(tmp_path / "x", b""), 3)) == []
 
