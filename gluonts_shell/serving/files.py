@@ -22,7 +22,7 @@ from gluonts_shell.errors import DataError
 
 CHUNK_BYTES = 1024 * 1024
 SHARES = 8
-"""Chunks that each worker has of a file at least: the workers end at about the same time."""
+"""About so many chunks of a file for each worker, if it has the lines: the workers end at about the same time."""
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What a file raises that cannot be read, or is no whole gzip file."""
 

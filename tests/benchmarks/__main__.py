@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -25,8 +26,12 @@ from table import ROWS, Table
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ours", required=True, metavar="PYTHON", help="an interpreter that has gluonts_shell")
-    parser.add_argument("--peer", metavar="PYTHON", help='one that has "gluonts[shell]", click and packaging')
+    parser.add_argument(
+        "--ours", type=interpreter, required=True, metavar="PYTHON", help="an interpreter that has gluonts_shell"
+    )
+    parser.add_argument(
+        "--peer", type=interpreter, metavar="PYTHON", help='one that has "gluonts[shell]", click and packaging'
+    )
     parser.add_argument("--only", nargs="+", metavar="ROW", choices=list(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--pairs", type=int, default=3, help="samples of each side; their median counts (default: 3)")
     parser.add_argument("--seconds", type=int, default=5, help="of load for one sample (default: 5)")
@@ -49,6 +54,14 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(table.samples, indent=1))
     return 0
+
+
+def interpreter(text: str) -> str:
+    """Its absolute path, since commands run in folders of their own; a link into an environment stays one."""
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no program that can be run, expected an interpreter of Python")
+    return str(Path(found).absolute())
 
 
 if __name__ == "__main__":

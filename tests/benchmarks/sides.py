@@ -111,6 +111,4 @@ class Server:
 def check(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise SystemExit(
-                f"port {port} is in use, and the peer can listen on no other than {PORT}; stop what uses it"
-            )
+            raise SystemExit(f"port {port} is in use; stop what uses it (the peer can listen on no other than {PORT})")

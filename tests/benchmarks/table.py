@@ -34,7 +34,7 @@ ROWS = {
     "limit_naive_50": Row("naive_50 / (one core in-process x cores)", "", limit=0.8),
     "limit_deepar_c32": Row("deepar_c32 / (one core in-process x cores)", "", limit=0.9),
     "worker_memory": Row("memory of an extra worker / of the first, torch DeepAR", "", less=True, limit=0.25),
-    "steady": Row("time per request after 200,000 requests / before", "", less=True, limit=1.10),
+    "steady": Row("time per request after 200,000 requests / a fresh server's", "", less=True, limit=1.10),
     "transform": Row("transform of 10,000 series of half a year of hours, one worker / two", "", limit=1.7),
     "linear_time": Row("train and test, 20,000 series / 10 x 2,000 series", "", less=True, limit=1.15),
     "linear_memory": Row("the same, peak memory beyond a job of one series", "", less=True, limit=1.15),
