@@ -14,7 +14,7 @@ import gluonts_shell
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
-SHARED = ("errors", "messages", "settings", "log")
+SHARED = ("errors", "messages", "settings", "log", "written")
 # who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
 ALLOWED = {
     "__init__": (),
@@ -23,6 +23,7 @@ ALLOWED = {
     "messages": ("errors",),
     "settings": ("errors",),
     "log": ("errors", "settings"),
+    "written": (),
     "cli": ("", "commands", "sagemaker", *SHARED),
     "commands": ("", "commands", *WORLDS, *SHARED),
     **{world: ("", world, *SHARED) for world in WORLDS},

@@ -1,6 +1,7 @@
 """The whole journey on a small real data set: make an /opt/ml-like tree, train, compare, serve, ask once.
 
-It drives the same commands that SageMaker does, as child processes, and stops what it starts.
+It drives the same commands that SageMaker does, as child processes, and stops what it starts. Its folder has a record
+of what it wrote, and only that is replaced: a folder without a record, or one that somebody changed, is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import http.client
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,13 +19,15 @@ import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gluonts_shell.errors import ConfigurationError, ModelError
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.written import Written
 
 HORIZON = 12
-JOB = {"freq": "M", "prediction_length": str(HORIZON), "seed": "1"}
+JOB_FILE = "input/config/hyperparameters.json"  # is written first, so that a folder whose record has it is the demo's
+JOB = {"freq": "M", "prediction_length": str(HORIZON), "seed": "1", "evaluation": "required"}
 # With the torch extra a real training of DeepAR, about 20 seconds; without it a forecaster that needs no training.
 DEEPAR = {
     **JOB,
@@ -41,9 +43,7 @@ SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
 
 def run(folder: Path) -> int:
     """Returns the exit status; raises ConfigurationError where `folder` holds something that is not the demo's."""
-    ours = (Paths(folder).config / "hyperparameters.json").exists()
-    if folder.exists() and any(folder.iterdir()) and not ours:
-        raise ConfigurationError(f"{str(folder)!r} is not empty; give another folder with --data-path")
+    _check_ours(folder)
     job = DEEPAR if importlib.util.find_spec("lightning") else NPTS
     name = job["forecaster_name"].rpartition(".")[2]
     log = str(folder / "train.log")
@@ -68,20 +68,27 @@ def run(folder: Path) -> int:
     return 0
 
 
+def _check_ours(folder: Path) -> None:
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigurationError(f"{str(folder)!r} is not a folder; give another one with --data-path")
+    if folder.exists() and any(folder.iterdir()) and JOB_FILE not in Written.read(folder).files:
+        raise ConfigurationError(
+            f"{str(folder)!r} is not empty, and the demo did not make it; give another folder with --data-path"
+        )
+
+
 def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
 def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
-    """Make the tree as SageMaker would, run the job, and return its scores."""
+    """Make the tree as SageMaker would, run the job, and return its scores.
+
+    The job replaces the model and the scores of an earlier run itself, and keeps what is not its own.
+    """
     paths = Paths(folder)
-    for made in (paths.data, paths.model, paths.output_data.parent):
-        shutil.rmtree(made, ignore_errors=True)
-    paths.config.mkdir(parents=True, exist_ok=True)
-    (paths.config / "hyperparameters.json").write_text(json.dumps(hyperparameters, indent=2))
-    with resources.as_file(resources.files("gluonts_shell") / "data" / "monthly") as monthly:
-        shutil.copytree(monthly, paths.data)
-    with (folder / "train.log").open("w") as log:
+    write(folder, _inputs(hyperparameters))
+    with written_log(folder / "train.log") as log:
         status = subprocess.run(
             _command("train", folder), env=_environ(), stdout=log, stderr=log, check=False
         ).returncode
@@ -92,6 +99,41 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
     return scores
 
 
+def _inputs(hyperparameters: dict[str, str]) -> dict[str, bytes]:
+    """Path below /opt/ml -> content."""
+    monthly = resources.files("gluonts_shell") / "data" / "monthly"
+    channels = {f"input/data/{name}/data.json": (monthly / name / "data.json") for name in ("train", "test")}
+    files = {path: source.read_bytes() for path, source in channels.items()}
+    return {JOB_FILE: json.dumps(hyperparameters, indent=2).encode(), **files}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Replace the demo's own files. Raises ConfigurationError, with nothing written, where one is somebody else's."""
+    written = Written.read(folder)
+    for path in (folder / name for name in (*files, "train.log", "serve.log")):
+        foreign = written.foreign(path)
+        if foreign:
+            raise ConfigurationError(
+                f"{str(foreign)!r} was not written by the demo, or was changed since; "
+                "give another folder with --data-path"
+            )
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        written = written.add(path)
+
+
+@contextlib.contextmanager
+def written_log(path: Path) -> Iterator[IO[str]]:
+    """Recorded once it is closed, that is with all of its content, and after an interruption too."""
+    try:
+        with path.open("w") as log:
+            yield log
+    finally:
+        Written.read(path.parent).add(path)
+
+
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[int]:
     """A server on this machine only, for as long as the block runs; yields its port."""
@@ -99,7 +141,7 @@ def served(folder: Path) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     environ = {**_environ(), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"}
-    with (folder / "serve.log").open("w") as log:
+    with written_log(folder / "serve.log") as log:
         server = subprocess.Popen(_command("serve", folder), env=environ, stdout=log, stderr=log)
         try:
             _wait_for(server, port)
