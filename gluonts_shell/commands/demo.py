@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -28,7 +29,9 @@ from gluonts_shell.written import Written
 HORIZON = 12
 JOB_FILE = "input/config/hyperparameters.json"  # is written first, so that a folder whose record has it is the demo's
 JOB = {"freq": "M", "prediction_length": str(HORIZON), "seed": "1", "evaluation": "required"}
-# With the torch extra a real training of DeepAR, about 20 seconds; without it a forecaster that needs no training.
+# With the torch extra a real training of DeepAR, a minute or so; without it a small forecaster of the demo's own, which
+# comes by the code channel as a user's would: of those that GluonTS has without torch none beats seasonal naive on all
+# three scores.
 DEEPAR = {
     **JOB,
     "forecaster_name": "gluonts.torch.model.deepar.DeepAREstimator",
@@ -36,36 +39,62 @@ DEEPAR = {
     "epochs": "10",
     "learning_rate": "3e-3",
 }
-NPTS = {**JOB, "forecaster_name": "gluonts.model.npts.NPTSPredictor", "context_length": "24"}
+OWN = {**JOB, "forecaster_name": "seasonal_growth.SeasonalGrowthPredictor"}
 NAIVE = {**JOB, "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor", "season_length": "12"}
 SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
+OWN_MODULE = "seasonal_growth.py"
+QUANTILES = ("0.1", "0.5", "0.9")
+EPOCH = re.compile(r"#quality_metric: host=\S+, epoch=(\d+), train loss <loss>=(\S+)")
 
 
 def run(folder: Path) -> int:
     """Returns the exit status; raises ConfigurationError where `folder` holds something that is not the demo's."""
     _check_ours(folder)
-    job = DEEPAR if importlib.util.find_spec("lightning") else NPTS
+    job = DEEPAR if importlib.util.find_spec("lightning") else OWN
     name = job["forecaster_name"].rpartition(".")[2]
+    origin = ", which the code channel brings," if job is OWN else ""
     log = str(folder / "train.log")
-    say(f"Training {name} on 11 monthly series; the tree is in {str(folder)!r}, the log in {log!r}.")
+    say(f"Training {name}{origin} on 11 monthly series; the tree is in {str(folder)!r}, the log in {log!r}.")
     scores = train(folder, job)
     with tempfile.TemporaryDirectory() as other:
         naive = train(Path(other) / "ml", NAIVE)
-    say(f"\n{'score (lower is better)':<26}{name:>20}{'seasonal naive':>18}")
-    for score in SCORES:
-        say(f"{score:<26}{scores[score]:>20.4f}{naive[score]:>18.4f}")
+    say("\n" + score_table(name, scores, naive))
+    known, whole = (_first_series(folder, channel) for channel in ("train", "test"))
+    request = {
+        "instances": [{"start": known["start"], "target": known["target"]}],
+        "configuration": {"num_samples": 100, "output_types": ["quantiles"], "quantiles": QUANTILES},
+    }
     with served(folder) as port:
-        series = json.loads((Paths(folder).data / "train" / "data.json").read_text().splitlines()[0])
-        request = {
-            "instances": [{"start": series["start"], "target": series["target"]}],
-            "configuration": {"num_samples": 100, "output_types": ["quantiles"], "quantiles": ["0.1", "0.5", "0.9"]},
-        }
         quantiles = post(port, request)["predictions"][0]["quantiles"]
-    say(f"\nForecast of {series['item_id']}, from a request as DeepAR's clients send it:")
-    say(f"{'month':>5}{'0.1':>9}{'0.5':>9}{'0.9':>9}")
-    for month, values in enumerate(zip(*(quantiles[q] for q in ("0.1", "0.5", "0.9")), strict=True), 1):
-        say(f"{month:>5}" + "".join(f"{value:>9.1f}" for value in values))
+    say(f"\nForecast of {known['item_id']}, from a request as DeepAR's clients send it, and what came:")
+    say(forecast_table(known["start"], quantiles, whole["target"][len(known["target"]) :], len(known["target"])))
     return 0
+
+
+def score_table(name: str, scores: dict[str, float], naive: dict[str, float]) -> str:
+    """A line a score; where the forecaster is worse than seasonal naive, the last column says so."""
+    lines = [f"{'score (lower is better)':<24}{name:>25}{'seasonal naive':>16}"]
+    for score in SCORES:
+        change = 100 * (scores[score] / naive[score] - 1)
+        verdict = f"{abs(change):.0f} % {'better' if change < 0 else 'worse'}"
+        lines.append(f"{score:<24}{scores[score]:>25.4f}{naive[score]:>16.4f}{verdict:>14}")
+    return "\n".join(lines)
+
+
+def forecast_table(start: str, quantiles: dict[str, list[float]], actual: list[float], known: int) -> str:
+    """A line a month, from the one that follows the `known` values since `start`."""
+    year, month = int(start[:4]), int(start[5:7]) - 1 + known
+    lines = [f"{'month':>7}" + "".join(f"{level:>9}" for level in (*QUANTILES, "actual"))]
+    for values in zip(*(quantiles[level] for level in QUANTILES), actual, strict=True):
+        date = f"{year + month // 12}-{month % 12 + 1:02}"
+        lines.append(date + "".join(f"{value:>9.1f}" for value in values))
+        month += 1
+    return "\n".join(lines)
+
+
+def _first_series(folder: Path, channel: str) -> Any:
+    with (Paths(folder).data / channel / "data.json").open(encoding="utf-8") as file:
+        return json.loads(file.readline())
 
 
 def _check_ours(folder: Path) -> None:
@@ -89,9 +118,7 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
     paths = Paths(folder)
     write(folder, _inputs(hyperparameters))
     with written_log(folder / "train.log") as log:
-        status = subprocess.run(
-            _command("train", folder), env=_environ(), stdout=log, stderr=log, check=False
-        ).returncode
+        status = _run_job(folder, log)
     if status:
         reason = paths.failure.read_text().splitlines()[0] if paths.failure.exists() else f"exit status {status}"
         raise ModelError(f"the training job failed: {reason}")
@@ -99,12 +126,36 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
     return scores
 
 
+def _run_job(folder: Path, log: IO[str]) -> int:
+    """The exit status; the whole output is in the log, and epochs are shown, because they can take long."""
+    job = subprocess.Popen(
+        _command("train", folder), env=_environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert job.stdout is not None
+    try:
+        for line in job.stdout:
+            log.write(line)
+            log.flush()
+            epoch = EPOCH.search(line)
+            if epoch:
+                say(f"epoch {int(epoch[1]) + 1:>3}: train loss {float(epoch[2]):.4f}")
+        return job.wait()
+    finally:
+        job.stdout.close()
+        if job.poll() is None:  # we are interrupted
+            job.terminate()
+            job.wait()
+
+
 def _inputs(hyperparameters: dict[str, str]) -> dict[str, bytes]:
     """Path below /opt/ml -> content."""
-    monthly = resources.files("gluonts_shell") / "data" / "monthly"
-    channels = {f"input/data/{name}/data.json": (monthly / name / "data.json") for name in ("train", "test")}
-    files = {path: source.read_bytes() for path, source in channels.items()}
-    return {JOB_FILE: json.dumps(hyperparameters, indent=2).encode(), **files}
+    data = resources.files("gluonts_shell") / "data"
+    files = {JOB_FILE: json.dumps(hyperparameters, indent=2).encode()}
+    for name in ("train", "test"):
+        files[f"input/data/{name}/data.json"] = (data / "monthly" / name / "data.json").read_bytes()
+    if hyperparameters["forecaster_name"] == OWN["forecaster_name"]:
+        files[f"input/data/code/{OWN_MODULE}"] = (data / "code" / OWN_MODULE).read_bytes()
+    return files
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
@@ -117,6 +168,9 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
                 f"{str(foreign)!r} was not written by the demo, or was changed since; "
                 "give another folder with --data-path"
             )
+    for name in written.files:
+        if name.startswith("input/") and name not in files:  # of a demo with another forecaster
+            written.remove(name)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,61 @@ def test_only_what_the_demo_wrote_is_replaced(tmp_path: Path) -> None:
     assert set(contents(tmp_path)) == {*FILES, "input/data/mine.txt", "train.log", RECORD}
     assert {(tmp_path / name).read_bytes() for name in FILES} == {b"2"}
     assert set(json.loads((tmp_path / RECORD).read_text())["files"]) == {*FILES, "train.log"}
+
+
+def test_what_an_earlier_demo_needed_for_another_forecaster_goes(tmp_path: Path) -> None:
+    demo.write(tmp_path, {**FILES, "input/data/code/own.py": b""})
+    (tmp_path / "input" / "data" / "code" / "mine.py").write_text("")
+    demo.write(tmp_path, FILES)
+    assert [path.name for path in (tmp_path / "input" / "data" / "code").iterdir()] == ["mine.py"]
+
+
+# --- what it shows
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The folder and the output of two demos in it, as where torch is not installed."""
+    folder = tmp_path_factory.mktemp("demo") / "ml"
+    found, said = demo.importlib.util.find_spec, list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo.importlib.util, "find_spec", lambda name: None if name == "lightning" else found(name))
+        patch.setattr(demo, "say", said.append)
+        for _ in range(2):
+            said.clear()
+            assert demo.run(folder) == 0
+    yield folder, "\n".join(said)
+
+
+def test_it_beats_seasonal_naive_on_every_score_that_it_shows(shown: tuple[Path, str]) -> None:
+    verdicts = re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +\d+ % (\w+)$", shown[1], re.MULTILINE)
+    assert verdicts == [(score, "better") for score in demo.SCORES]
+
+
+def test_its_quantiles_differ_in_every_month_and_the_actual_values_stand_beside_them(shown: tuple[Path, str]) -> None:
+    rows = re.findall(r"^(1960-\d\d) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", shown[1], re.MULTILINE)
+    assert [row[0] for row in rows] == [f"1960-{month:02}" for month in range(1, 13)]
+    for row in rows:
+        low, middle, high = map(float, row[1:4])
+        assert low < middle * 0.99 < middle < high * 0.99
+    assert [float(row[4]) for row in rows] == [417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432]
+
+
+def test_a_second_demo_in_its_folder_leaves_one_of_everything(shown: tuple[Path, str]) -> None:
+    assert [name for name in contents(shown[0]) if ".kept-" in name] == []
+    assert (shown[0] / "code" / "seasonal_growth.py").exists()
+    assert (shown[0] / "model" / "code" / "seasonal_growth.py").exists()
+
+
+def test_a_score_that_is_worse_is_called_worse() -> None:
+    table = demo.score_table("X", dict.fromkeys(demo.SCORES, 2.0), dict.fromkeys(demo.SCORES, 1.0))
+    assert table.count("100 % worse") == 3
+
+
+@pytest.mark.torch
+def test_epochs_are_shown_as_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr(demo, "say", said.append)
+    demo.train(tmp_path, {**demo.DEEPAR, "epochs": "2", "num_batches_per_epoch": "2", "hidden_size": "4"})
+    assert [re.sub(r"[\d.]+$", "N", line) for line in said] == ["epoch   1: train loss N", "epoch   2: train loss N"]
+    assert "#quality_metric" in (tmp_path / "train.log").read_text()
