@@ -89,7 +89,7 @@ def target(instance: dict[str, Any]) -> np.ndarray:
     if values is not None and (math.isfinite(values.dot(values)) or not np.isinf(values).any()):
         return values
     checked = [_target_value(index, value) for index, value in enumerate(target)]
-    return np.array(checked, dtype=np.float32)  # type: ignore[no-any-return]
+    return np.array(checked, dtype=np.float32)
 
 
 def _float32(values: list[Any]) -> np.ndarray | None:
@@ -97,10 +97,10 @@ def _float32(values: list[Any]) -> np.ndarray | None:
     kinds = set(map(type, values))
     try:
         if kinds <= NUMBERS:  # half the time of np.array, which looks at each value's type and shape once more
-            return np.frombuffer(bytearray(_packer(len(values))(*values)), dtype=np.float32)  # type: ignore[no-any-return]
+            return np.frombuffer(bytearray(_packer(len(values))(*values)), dtype=np.float32)
         if kinds <= NUMBERS_AND_NULL:
             with np.errstate(over="ignore"):
-                return np.array(values, dtype=np.float32)  # type: ignore[no-any-return]
+                return np.array(values, dtype=np.float32)
     except (OverflowError, struct.error):  # also an integer that no float holds
         pass
     return None
@@ -156,7 +156,7 @@ def categories(name: str, value: Any, features: Features) -> np.ndarray:
         labels = features.labels[position] if position < len(features.labels) else None
         limit = None if cardinalities is None else cardinalities[position]
         indices.append(_label(place, category, labels) if labels else _index(place, category, limit))
-    return np.array(indices, dtype=np.int64)  # type: ignore[no-any-return]
+    return np.array(indices, dtype=np.int64)
 
 
 def _index(place: str, category: Any, cardinality: int | None) -> int:
