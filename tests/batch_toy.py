@@ -34,7 +34,7 @@ class LastValue(RepresentablePredictor):
 
 def save(folder: Path, predictor, freq: str) -> None:
     from gluonts_shell.forecasting.artifact import Contract, save
-    from gluonts_shell.forecasting.forecaster import class_path
+    from gluonts_shell.forecasting.forecaster.names import class_path
 
     save(predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder)
 

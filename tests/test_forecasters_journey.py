@@ -70,7 +70,7 @@ def strict(path):
 def check_artifact(tree, name, trained):
     """The model loads, its contract tells how it was made, it forecasts, and the scores are there."""
     from gluonts_shell.forecasting import artifact
-    from gluonts_shell.forecasting.channels import Channel
+    from gluonts_shell.forecasting.data.channel import Channel
 
     predictor, contract = artifact.load(tree.paths.model)
     assert (contract.freq, contract.prediction_length) == ("M", 12)

@@ -15,9 +15,9 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
 from gluonts_shell.forecasting.artifact import Contract, Features
-from gluonts_shell.forecasting.named import Rule
-from gluonts_shell.forecasting.prediction import Forecasting
-from gluonts_shell.serving import codec
+from gluonts_shell.forecasting.service.allowed import Rule
+from gluonts_shell.forecasting.service.service import Forecasting
+from gluonts_shell.serving.endpoint import codec
 
 dice = random.Random(7)
 SERIES = {

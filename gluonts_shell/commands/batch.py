@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING
 
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.messages import Call
-from gluonts_shell.serving import native, transform
-from gluonts_shell.serving.batching import Batcher
-from gluonts_shell.serving.outcomes import Isolated, Outcome
-from gluonts_shell.serving.timeout import Timed
+from gluonts_shell.serving.batch import job
+from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
+from gluonts_shell.serving.batch.timeout import Timed
+from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.processes import native
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.forecasting.prediction import Forecasting
+    from gluonts_shell.forecasting.service.service import Forecasting
 
 
-def prepare(service: Forecasting, settings: Settings, threads: int) -> Callable[[], transform.Batch]:
+def prepare(service: Forecasting, settings: Settings, threads: int) -> Callable[[], job.Batch]:
     """Check what the environment says of the job; returns what each worker calls before it starts a thread.
 
     threads: native ones of each worker. Raises ConfigurationError.
     """
-    from gluonts_shell.forecasting.fallback import fallback
-    from gluonts_shell.forecasting.prediction import start_worker
+    from gluonts_shell.forecasting.service.fallback import fallback
+    from gluonts_shell.forecasting.service.service import start_worker
 
-    configuration = transform.configure(service, settings.inference_config)
-    forward = transform.forwarded(settings.forward_fields)
+    configuration = job.configure(service, settings.inference_config)
+    forward = job.forwarded(settings.forward_fields)
     instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
     thorough, seconds = settings.suppress_errors, settings.batch_timeout
     if seconds and native.has_accelerator():
@@ -45,11 +46,11 @@ def prepare(service: Forecasting, settings: Settings, threads: int) -> Callable[
         timed = Timed(service.predict, seconds, instead, label, joins=service.joins, thorough=thorough, begin=begin)
         return timed.predict
 
-    def make() -> transform.Batch:
+    def make() -> job.Batch:
         start_worker(threads)
         # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
         batcher = Batcher(engine(), joins=service.joins)
-        return transform.Batch(
+        return job.Batch(
             service.prepare,
             lambda call, wanted: batcher.submit(call, wanted)[0],
             configuration,

@@ -10,9 +10,11 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting import artifact, deepar, features, forecaster, routing
-from gluonts_shell.forecasting.channels import Channel, Data
-from gluonts_shell.forecasting.frequency import period_alias
+from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting.data.channel import Channel, Data
+from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.forecaster import arguments as routing
+from gluonts_shell.forecasting.forecaster import deepar, features, names
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.settings import Settings
 
@@ -32,7 +34,7 @@ class Datasets:
 
 @dataclass(frozen=True)
 class Plan:
-    kind: forecaster.Forecaster
+    kind: names.Forecaster
     arguments: dict[str, Any]
     options: routing.Options
     freq: str
@@ -50,9 +52,9 @@ class Plan:
                 "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
                 f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
             )
-        kind = forecaster.resolve(deepar.ESTIMATOR if built_in else str(name))
+        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
         hyperparameters, dialect = job.hyperparameters, None
-        if forecaster.class_path(kind) == deepar.ESTIMATOR:
+        if names.class_path(kind) == deepar.ESTIMATOR:
             hyperparameters = {n: v for n, v in job.hyperparameters.items() if n != "forecaster_name"}
             dialect = deepar.translate(hyperparameters, built_in)
             hyperparameters = dialect.hyperparameters
@@ -101,14 +103,14 @@ class Plan:
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
         shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
-        log.info("Final configuration: %s(%s)", forecaster.class_path(self.kind), shown)
+        log.info("Final configuration: %s(%s)", names.class_path(self.kind), shown)
         return routing.construct(self.kind, data.arguments)
 
     def contract(self, predictor: Any, data: Datasets, settings: Settings) -> artifact.Contract:
         return artifact.Contract(
             freq=self.freq,
             prediction_length=int(predictor.prediction_length),
-            forecaster=forecaster.class_path(self.kind),
+            forecaster=names.class_path(self.kind),
             arguments=data.arguments,
             features=data.features,
             versions=artifact.versions(),

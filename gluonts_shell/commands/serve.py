@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.sagemaker import code_channel
+from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving import native, processors, supervisor
-from gluonts_shell.serving.app import App, Handler, execution_parameters
-from gluonts_shell.serving.batching import Batcher
-from gluonts_shell.serving.connection import Limits
-from gluonts_shell.serving.invocations import Endpoint, Transform
+from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
+from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
+from gluonts_shell.serving.http.connection import Limits
+from gluonts_shell.serving.processes import machine as processors
+from gluonts_shell.serving.processes import native, supervisor
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.forecasting.prediction import Forecasting
-    from gluonts_shell.serving.transform import Batch
+    from gluonts_shell.forecasting.service.service import Forecasting
+    from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
-    code = code_channel.activate(paths.model / "code", paths.code, settings, os.environ)
+    code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
     machine = Machine.of(settings)
     native.limit_threads(machine.threads, os.environ)
     description: list[str] = []
@@ -86,8 +87,8 @@ def run(settings: Settings) -> int:
 def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     """The model that is there, else the forecaster that the operator named; requests may name others."""
     from gluonts_shell.forecasting import artifact
-    from gluonts_shell.forecasting.named import Rule
-    from gluonts_shell.forecasting.prediction import Forecasting, default_forecaster
+    from gluonts_shell.forecasting.service.allowed import Rule
+    from gluonts_shell.forecasting.service.service import Forecasting, default_forecaster
 
     refused = "this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
     rule = Rule(settings.allowed_forecasters, code, refused if settings.force_static else None)
@@ -105,7 +106,7 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
 
 def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:
     """Called in each worker, after the fork."""
-    from gluonts_shell.forecasting.prediction import start_worker
+    from gluonts_shell.forecasting.service.service import start_worker
 
     start_worker(machine.threads)
     handler: Handler

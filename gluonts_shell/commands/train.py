@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
-from gluonts_shell.sagemaker import archives, code_channel, failure
+from gluonts_shell.sagemaker import failure
+from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
@@ -36,7 +37,7 @@ def run(settings: Settings) -> int:
     try:
         job = TrainingJob.read(paths)
         if job.host == job.hosts[0]:
-            code_channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
+            channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
             _train(job, paths, settings)
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
@@ -115,11 +116,11 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
 
 def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
-    from gluonts_shell.forecasting import evaluation
+    from gluonts_shell.forecasting.evaluation import evaluate
 
     log.info("Evaluating model accuracy on testset using %d samples", plan.options.num_eval_samples)
     try:
-        scores = evaluation.evaluate(
+        scores = evaluate.evaluate(
             predictor,
             test,
             prediction_length=predictor.prediction_length,
@@ -131,10 +132,10 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) ->
             log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
         for warning in scores.warnings:
             log.warning("%s", warning)
-        for line in evaluation.log_lines(scores, host):
+        for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
         paths.output_data.mkdir(parents=True, exist_ok=True)
-        evaluation.write(scores, paths.output_data, paths.model)
+        evaluate.write(scores, paths.output_data, paths.model)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise

@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from gluonts_shell import log as logs
 from gluonts_shell.commands import serve
-from gluonts_shell.commands.progress import Progress
 from gluonts_shell.errors import CodeChannelError, DataError, ShellError
-from gluonts_shell.sagemaker import archives, code_channel
+from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving import files, native
-from gluonts_shell.serving.crew import Crew
+from gluonts_shell.serving.batch import inputs
+from gluonts_shell.serving.batch.progress import Progress
+from gluonts_shell.serving.processes import native
+from gluonts_shell.serving.processes.pool import Crew
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.serving.transform import Batch
+    from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ ALONE, TOGETHER = 64, 32
 class Task(NamedTuple):
     """A piece of a file. The last one of each is empty, and its answer tells that the file is complete."""
 
-    file: files.File
-    chunk: files.Chunk
+    file: inputs.File
+    chunk: inputs.Chunk
     last: bool = False
 
 
@@ -53,9 +54,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _stop)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
-    found = files.find(options.input, options.output)
+    found = inputs.find(options.input, options.output)
     if options.shard:
-        found = files.shard(found, options.shard)
+        found = inputs.shard(found, options.shard)
     todo = [file for file in found if not file.target.exists()]
     if len(todo) < len(found):
         log.info("%d of %d files are finished already", len(found) - len(todo), len(found))
@@ -74,13 +75,13 @@ def _model(given: Path | None, settings: Settings) -> Iterator[tuple[Path, Path 
     """The model's folder, and where its code was installed, if it brings some: then the process starts once more."""
     paths = Paths(Path(settings.data_path))
     if given is None:
-        yield paths.model, code_channel.activate(paths.model / "code", paths.code, settings, os.environ)
+        yield paths.model, channel.activate(paths.model / "code", paths.code, settings, os.environ)
         return
     workspace, code = Path(tempfile.mkdtemp(prefix="gluonts-shell-transform-")), None
     try:
         model = _unpacked(given, workspace / "model", settings)
         command = [*sys.orig_argv[1:], "--model", str(model)]  # of two the last counts: nothing is unpacked again
-        code = code_channel.activate(model / "code", workspace / "code", settings, os.environ, command=command)
+        code = channel.activate(model / "code", workspace / "code", settings, os.environ, command=command)
         yield model, code
     finally:
         for folder in (workspace, code and code.parent):  # the second is the first start's workspace
@@ -100,7 +101,7 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
     return target
 
 
-def _transform(todo: list[files.File], model: Path, code: Path | None, settings: Settings) -> int:
+def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings: Settings) -> int:
     machine = serve.Machine.of(settings)
     native.limit_threads(machine.threads, os.environ)
     from gluonts_shell.commands import batch
@@ -122,10 +123,10 @@ def _transform(todo: list[files.File], model: Path, code: Path | None, settings:
     # a time limit is for a request, and with single records that would be a line
     alone = 1 if settings.batch_timeout and settings.batch_strategy == "SINGLE_RECORD" else ALONE
 
-    def chunks(file: files.File) -> Iterator[files.Chunk]:
+    def chunks(file: inputs.File) -> Iterator[inputs.Chunk]:
         if together:
-            return files.chunks(file.source, TOGETHER)
-        return files.chunks(file.source, alone, files.fair(file, machine.workers))
+            return inputs.chunks(file.source, TOGETHER)
+        return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
     with Crew(machine.workers, lambda: make().answer) as crew:
         failed = _forecast(todo, crew, chunks)
@@ -134,12 +135,14 @@ def _transform(todo: list[files.File], model: Path, code: Path | None, settings:
     return 1 if failed else 0
 
 
-def _forecast(todo: list[files.File], crew: Crew, chunks: Callable[[files.File], Iterator[files.Chunk]]) -> list[str]:
+def _forecast(
+    todo: list[inputs.File], crew: Crew, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
+) -> list[str]:
     """Write the output of every file; returns the names of those that failed, which have none."""
     failed: list[str] = []
     progress = Progress(sum(file.size for file in todo))
 
-    def fail(file: files.File, reason: object) -> None:
+    def fail(file: inputs.File, reason: object) -> None:
         if file.name not in failed:
             failed.append(file.name)
             log.error("%s: %s", file.source, reason)
@@ -151,9 +154,9 @@ def _forecast(todo: list[files.File], crew: Crew, chunks: Callable[[files.File],
                     if file.name in failed:
                         break
                     yield Task(file, chunk)
-            except files.READ_ERRORS as error:
+            except inputs.READ_ERRORS as error:
                 fail(file, f"it cannot be read: {error}")
-            yield Task(file, files.Chunk(b"", 0, 0), last=True)
+            yield Task(file, inputs.Chunk(b"", 0, 0), last=True)
 
     before, output = 0, None
     try:
@@ -162,7 +165,7 @@ def _forecast(todo: list[files.File], crew: Crew, chunks: Callable[[files.File],
                 fail(task.file, answer)
             elif task.file.name not in failed:
                 try:
-                    output = output or files.Output(task.file.target)
+                    output = output or inputs.Output(task.file.target)
                     output.write(answer)
                     if task.last:
                         output.finish()

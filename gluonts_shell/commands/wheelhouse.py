@@ -11,8 +11,8 @@ from pathlib import Path
 
 from gluonts_shell import log
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.sagemaker import requirements
-from gluonts_shell.sagemaker.pip import Pip
+from gluonts_shell.sagemaker.code import requirements
+from gluonts_shell.sagemaker.code.pip import Pip
 from gluonts_shell.written import Written
 
 # PEP 600: what runs with an older glibc runs with a newer one; pip takes the tags that it is given and no others

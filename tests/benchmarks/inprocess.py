@@ -18,9 +18,9 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS
 from inputs import request
 
 from gluonts_shell.commands import serve
-from gluonts_shell.forecasting.prediction import start_worker
+from gluonts_shell.forecasting.service.service import start_worker
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving import codec
+from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.settings import Settings
 
 

@@ -15,8 +15,8 @@ from gluonts_shell.commands import batch
 from gluonts_shell.commands.plan import Plan
 from gluonts_shell.errors import ConfigurationError, DataError, RequestError
 from gluonts_shell.forecasting import artifact, training
-from gluonts_shell.forecasting.named import Rule
-from gluonts_shell.forecasting.prediction import Forecasting
+from gluonts_shell.forecasting.service.allowed import Rule
+from gluonts_shell.forecasting.service.service import Forecasting
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings

@@ -24,7 +24,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 import gluonts_shell
 from gluonts_shell.commands import metrics, train
 from gluonts_shell.forecasting import artifact
-from gluonts_shell.forecasting.channels import Channel
+from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.settings import Settings
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound, RequestError, UnsupportedMediaType
-from gluonts_shell.serving.server import App, Limits, Request, Response, Server
+from gluonts_shell.serving.http.server import App, Limits, Request, Response, Server
 
 JSON = (("Content-Type", "application/json"),)
 ROUTES = {"/ping": "GET", "/execution-parameters": "GET", "/invocations": "POST"}
@@ -225,7 +225,7 @@ def serving(app: App, **limits: float) -> Iterator[int]:
 
 def main(arguments: list[str]) -> int:
     from gluonts_shell import log
-    from gluonts_shell.serving import supervisor
+    from gluonts_shell.serving.processes import supervisor
 
     log.configure()
     options = dict(argument.split("=", 1) for argument in arguments[2:])

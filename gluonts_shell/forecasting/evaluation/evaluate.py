@@ -1,0 +1,152 @@
+"""A predictor and test data -> metrics, the log lines that tuning jobs scrape, and two files.
+
+The formulas are in `metrics`, the pairing of series and forecasts in `scores`. It does not read channels, does not
+know SageMaker's folders, and does not decide whether a failing evaluation fails the job.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+from gluonts.time_feature import get_seasonality
+
+from gluonts_shell.errors import DataError, ModelError, ShellError
+from gluonts_shell.forecasting import shortcuts
+from gluonts_shell.forecasting.evaluation.formulas import Metrics
+from gluonts_shell.forecasting.evaluation.scores import DataEntry, Histories, Scores
+from gluonts_shell.written import Written
+
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """aggregate: metric -> value for the whole data, GluonTS' names in its order; NaN where it has none.
+
+    items: one line per series scored: item_id, forecast_start, then GluonTS' item metrics in its order.
+    left_out: series that were too short to be scored. warnings: sentences about forecasts that held NaN.
+    """
+
+    aggregate: dict[str, float]
+    items: pd.DataFrame
+    left_out: int
+    warnings: tuple[str, ...] = ()
+
+
+def evaluate(
+    predictor: Any,
+    dataset: Iterable[DataEntry],
+    *,
+    prediction_length: int,
+    freq: str,
+    quantiles: Sequence[float | str] = DECILES,
+    num_samples: int = 100,
+) -> Evaluation:
+    """Forecast the last `prediction_length` values of each series from what precedes them, and compare.
+
+    dataset: entries with start (Period), target (1-d array) and optional features; it is read once, in step with the
+    predictor. quantiles: levels as numbers or in GluonTS' spellings. num_samples: for predictors that take it.
+
+    Raises ConfigurationError for a quantile that is none, DataError if no series is long enough, ModelError if the
+    predictor raises or its forecasts do not fit. What reading the dataset raises of ours comes through as it is.
+    """
+    metrics = Metrics.parse(quantiles)
+    shortcuts.take()
+    histories = Histories(dataset, prediction_length, getattr(predictor, "lead_time", 0))
+    scores = Scores(metrics, prediction_length, season_of(freq), num_samples)
+    for forecast in predict(predictor, histories, num_samples):
+        scores.add(forecast, histories.take())
+    histories.check_all_taken()
+    if not scores.item_ids:
+        raise DataError(nothing_to_score(histories))
+    aggregate, items = scores.finish()
+    return Evaluation(aggregate, items, histories.left_out, tuple(scores.warnings(type(predictor).__name__)))
+
+
+def predict(predictor: Any, histories: Histories, num_samples: int) -> Iterator[Any]:
+    parameters = inspect.signature(predictor.predict).parameters.values()
+    takes_samples = any(
+        parameter.name == "num_samples" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
+    )
+    arguments = {"num_samples": num_samples} if takes_samples else {}
+    try:
+        yield from predictor.predict(histories, **arguments)
+    except ShellError:
+        raise
+    except Exception as error:
+        name, first = type(predictor).__name__, histories.waiting[0].get("item_id") if histories.waiting else None
+        raise ModelError(
+            f"{name} failed on the test data, at item_id {first!r} or soon after it: {type(error).__name__}: {error}"
+        ) from error
+
+
+def season_of(freq: str) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # pandas warns of 'M', the only spelling that periods know
+        return int(get_seasonality(freq))
+
+
+def nothing_to_score(histories: Histories) -> str:
+    if not histories.left_out:
+        return "the test data holds no series, so there is nothing to evaluate"
+    return (
+        f"none of the {histories.left_out} test series can be scored: the longest has {histories.longest} values; a "
+        f"series needs more than the {histories.window} that are to be forecast (prediction_length), to forecast from"
+    )
+
+
+def log_lines(evaluation: Evaluation, host: str) -> Iterator[str]:
+    """The lines that people and tuning jobs scrape: GluonTS' `#test_score`, then DeepAR's `#quality_metric`."""
+    scores = {name: plain(value) for name, value in evaluation.aggregate.items()}
+    for name, score in scores.items():
+        yield f"#test_score ({host}, {name}): {score}"
+    for name in ("RMSE", "mean_wQuantileLoss"):
+        yield f"#quality_metric: host={host}, test {name} <loss>={scores[name]}"
+
+
+def plain(value: float) -> str:
+    """Exact decimals with a point and no exponent: the patterns in use, `[0-9]+.[0-9]+`, would read 1e-05 as 1."""
+    return str(np.format_float_positional(value, unique=True, trim="0"))
+
+
+def write(evaluation: Evaluation, folder: Path, *copies: Path) -> None:
+    """Write agg_metrics.json and item_metrics.csv into each folder; a file is there whole or not at all.
+
+    A metric that is not finite is null in the JSON, which has no NaN; in the CSV NaN is an empty field.
+    """
+    finite = {name: value if np.isfinite(value) else None for name, value in evaluation.aggregate.items()}
+    with whole(folder / "agg_metrics.json") as file:
+        json.dump(finite, file, indent=2)
+    with whole(folder / "item_metrics.csv") as file:
+        evaluation.items.to_csv(file, index=False, lineterminator="\n")
+    for path in [copy / name for copy in copies for name in ("agg_metrics.json", "item_metrics.csv")]:
+        with whole(path) as file, (folder / path.name).open(encoding="utf-8", newline="") as source:
+            shutil.copyfileobj(source, file)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[TextIO]:
+    """A file that takes its place when it is finished, and leaves nothing behind when it fails.
+
+    What is at its place and was not written by this program is kept under another name.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        written = Written.read(path.parent)
+        written.make_room(path)
+        unfinished.replace(path)
+        written.add(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""The predictor that stands in for the model when its time is up: how it is found, built and asked.
+
+What its constructor asks for comes from the model: freq and horizon, the number of samples of the job, and whatever
+else it needs and the model was made with.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gluonts.model.predictor import Predictor
+
+from gluonts_shell.errors import ConfigurationError, ForecasterError
+from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.forecaster.arguments import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.forecaster.values import Unfit, fit
+from gluonts_shell.forecasting.service.allowed import build
+from gluonts_shell.forecasting.service.service import Model
+from gluonts_shell.messages import Call, Configuration, Prediction
+
+VARIABLE = "GLUONTS_BATCH_FALLBACK_PREDICTOR"
+
+
+def fallback(
+    name: str, configuration: Configuration, contract: Contract | None
+) -> tuple[Callable[[Sequence[Call]], list[list[Prediction]]], str]:
+    """What predicts in the model's place, and its class path. contract: of the trained model, if there is one.
+
+    Raises ConfigurationError where the class cannot be found or built.
+    """
+    try:
+        kind = resolve(name)
+    except ForecasterError as error:
+        raise ConfigurationError(f"{VARIABLE}: {error}") from error
+    if not issubclass(kind, Predictor) or inspect.isabstract(kind):
+        raise ConfigurationError(f"{VARIABLE} is {name!r}, expected a Predictor, which needs no training")
+    try:
+        predictor = construct(kind, _arguments(kind, _known(configuration, contract)))
+    except (ForecasterError, ConfigurationError) as error:
+        raise ConfigurationError(f"{VARIABLE} is {name!r}: {error}") from error
+    model = Model.of(predictor, configuration.freq, Features())
+
+    def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
+        return [model.predict([_filled(entry) for entry in call.entries], call.configuration) for call in calls]
+
+    return predict, class_path(kind)
+
+
+def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:
+    """What is known of the forecaster that may be late."""
+    if configuration.forecaster is not None or contract is None:
+        known = json.loads(configuration.parameters or "{}")
+        known["prediction_length"] = build(configuration, None).prediction_length
+    else:
+        known = {**contract.arguments, "prediction_length": contract.prediction_length}
+    return {**known, "freq": configuration.freq, "num_samples": configuration.num_samples}
+
+
+def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
+    """The same horizon and samples, always; the other arguments of the model only where there is no default."""
+    parameters, _ = constructor_parameters(kind)
+    wanted = {"freq", "prediction_length", "num_samples", *required_parameters(kind)}
+    arguments = {}
+    for name in parameters:
+        if name in wanted and known.get(name) is not None:
+            try:
+                arguments[name] = fit(known[name], parameters[name])
+            except Unfit as unfit:
+                raise ConfigurationError(f"its {name} would be {known[name]!r:.100}, expected {unfit}") from None
+    if missing := [name for name in required_parameters(kind) if name not in arguments]:
+        raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
+    return arguments
+
+
+def _filled(entry: dict[str, Any]) -> dict[str, Any]:
+    """A cold start as one missing value just before it: simple predictors index into the target."""
+    if len(entry["target"]):
+        return entry
+    return {**entry, "start": entry["start"] - 1, "target": np.full(1, np.nan, dtype=np.float32)}

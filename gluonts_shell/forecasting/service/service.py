@@ -1,0 +1,228 @@
+"""What the server needs of a model: instances + configuration -> data entries -> predictor -> predictions.
+
+It implements `messages.Service` for a trained model and for predictors that requests name. It knows nothing of HTTP,
+and nothing here is cached under a key that a client can grow without bound.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gluonts.exceptions import GluonTSDataError
+from gluonts.model.predictor import Predictor
+
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.forecasting import memory, shortcuts
+from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
+from gluonts_shell.forecasting.data.instances import Reader
+from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.service import configuration as configurations
+from gluonts_shell.forecasting.service.allowed import Recent, Rule, build
+from gluonts_shell.forecasting.service.outputs import prediction
+from gluonts_shell.messages import Call, Configuration, Prediction
+
+# Numbers that a request may make us draw for a series and in all, and answer: 10 million are about 100 MB of JSON.
+MAX_DRAWN_AT_ONCE = 4_000_000
+MAX_DRAWN = 1_000_000_000
+MAX_ANSWERED = 10_000_000
+CONFIGURATIONS = 256
+LIBRARIES = ("gluonts_shell", "gluonts", "torch", "numpy", "pandas")
+# what a model asks its entries for, as requests call it
+FEATURES = {
+    "feat_static_cat": "cat (or feat_static_cat)",
+    "feat_static_real": "feat_static_real",
+    "feat_dynamic_real": "dynamic_feat (or feat_dynamic_real)",
+    "past_feat_dynamic_real": "past_feat_dynamic_real",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor with what the server must know of it. freq is None where only a request can tell it.
+
+    draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
+    """
+
+    predictor: Predictor
+    freq: str | None
+    reader: Reader
+    draws: bool
+    batches: bool
+    mode: Callable[[], AbstractContextManager[object]]
+
+    @classmethod
+    def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
+        batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
+        reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
+        draws = "num_samples" in inspect.signature(predictor.predict).parameters
+        return cls(predictor, freq and period_alias(freq), reader, draws, batches, forward_only(predictor))
+
+    def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
+        options = {"num_samples": configuration.num_samples} if self.draws else {}
+        predictions: list[Prediction] = []
+        try:
+            with self.mode():
+                for forecast in self.predictor.predict(entries, **options):
+                    predictions.append(prediction(forecast, configuration))
+        except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
+            which = "a series" if self.batches else f"instance {len(predictions)}"
+            raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
+        except KeyError as error:
+            if error.args[0] not in FEATURES:
+                raise
+            # only a model without a contract gets here: with one, the field would have been asked for before
+            name = FEATURES[error.args[0]]
+            raise RequestError(f"an instance has no {name}: the model was trained with it") from error
+        if len(predictions) != len(entries):
+            raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
+        return predictions
+
+
+def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
+    """What lets torch leave out what only gradients need, which is a tenth of the time of one series.
+
+    Only for GluonTS's own networks, and not for the one of them that takes gradients in its forward pass: GluonTS's
+    no_grad() lets a network switch them on again, and this does not.
+    """
+    home = type(getattr(predictor, "prediction_net", None)).__module__
+    if not home.startswith("gluonts.torch.model.") or "mqf2" in home:
+        return nullcontext
+    import torch
+
+    return torch.inference_mode  # type: ignore[no-any-return]
+
+
+class Forecasting:
+    """The service: a trained model, requests that name a predictor, or both.
+
+    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model.
+    """
+
+    def __init__(self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: str | None = None) -> None:
+        self.contract = trained[1] if trained else None
+        self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
+        self._rule = rule
+        self._default = default
+        self._named = Recent(self._build)
+        self._configurations: dict[str, Configuration] = {}
+
+    @property
+    def description(self) -> str:
+        """For the log: what is served."""
+        loaded = [(name, sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules]
+        running = ", ".join(f"{name} {version}" for name, version in loaded)
+        if self.contract is None:
+            return f"requests for {self._default or 'the forecasters that they name'}, with {running}"
+        freq, length = self.contract.freq or "unknown (requests must tell it)", self.contract.prediction_length
+        return f"{self.contract.forecaster} (freq {freq}, prediction_length {length}), with {running}"
+
+    @property
+    def joins(self) -> bool:
+        return self._trained is not None and self._trained.batches
+
+    def configure(self, configuration: Mapping[str, Any]) -> Configuration:
+        """Check a request's configuration; the same one is checked once. Raises RequestError."""
+        text = repr(configuration)
+        found = self._configurations.get(text)
+        if found is None:
+            found = self._checked(configuration)
+            if len(self._configurations) >= CONFIGURATIONS:
+                self._configurations.clear()
+            if len(text) <= 4096:
+                self._configurations[text] = found
+        return found
+
+    def _checked(self, configuration: Mapping[str, Any]) -> Configuration:
+        found = configurations.parse(configuration, self._default)
+        if found.forecaster is not None:
+            if found.freq is None:
+                raise RequestError("configuration.freq is missing: a forecaster named in the request needs it")
+            self._model(found)
+            return found
+        if self._trained is None:
+            raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
+        known = self._trained.freq
+        if known is None and found.freq is None:
+            raise RequestError(
+                "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+            )
+        if known is not None and found.freq is not None and not equivalent(known, found.freq):
+            raise RequestError(f"configuration.freq is {found.freq!r}, but the model was trained with {known!r}")
+        # one spelling, so that calls with and without it can join
+        return replace(found, freq=known or found.freq)
+
+    def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
+        """Check instances and make them ready; nothing is predicted. Raises RequestError."""
+        model = self._model(configuration)
+        _bounded(len(instances), model, configuration)
+        entries, lengths = model.reader.read(instances, configuration.freq or "")
+        return Call(configuration, entries, lengths)
+
+    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+        """Calls of one configuration -> their predictions. Called by one thread at a time."""
+        configuration = calls[0].configuration
+        entries = [entry for call in calls for entry in call.entries]
+        predictions = iter(self._model(configuration).predict(entries, configuration) if entries else ())
+        return [[next(predictions) for _ in call.entries] for call in calls]
+
+    def _model(self, configuration: Configuration) -> Model:
+        if configuration.forecaster is not None:
+            return self._named(replace(configuration, output_types=(), quantiles=()))
+        assert self._trained is not None, "configure() lets no other configuration pass"
+        return self._trained
+
+    def _build(self, configuration: Configuration) -> Model:
+        rule = None if configuration.forecaster == self._default else self._rule
+        return Model.of(build(configuration, rule), configuration.freq, Features())
+
+
+def default_forecaster(name: str) -> str:
+    """The name of a class that predicts without training. Raises ConfigurationError for an Estimator."""
+    kind = resolve(name)
+    if not issubclass(kind, Predictor):
+        raise ConfigurationError(
+            f"forecaster {name!r} is an Estimator, which needs training, and there is no model; "
+            "put the trained model into the model folder, or name a Predictor"
+        )
+    return class_path(kind)
+
+
+def _bounded(instances: int, model: Model, configuration: Configuration) -> None:
+    """Raises RequestError where the answer, or the samples behind it, would not fit into memory."""
+    wanted, steps = configuration.output_types, model.reader.prediction_length
+    rows = ("mean" in wanted) + len(configuration.quantiles) * ("quantiles" in wanted)
+    rows += configuration.num_samples * ("samples" in wanted)
+    drawn = configuration.num_samples * (model.draws or configuration.forecaster is not None)
+    for series, count, limit, what in (
+        (instances, rows, MAX_ANSWERED, "values in the answer"),
+        (1, drawn, MAX_DRAWN_AT_ONCE, "values to be drawn for a series"),
+        (instances, drawn, MAX_DRAWN, "values to be drawn"),
+    ):
+        if (found := series * steps * count) > limit:
+            raise RequestError(
+                f"the request asks for {found} {what} ({series} instances x {steps} steps x {count}), "
+                f"expected at most {limit}; send fewer instances a request, or ask for less"
+            )
+
+
+def start_worker(threads: int) -> None:
+    """Called in each worker after the fork: its memory, torch's own threads, and random numbers of its own."""
+    memory.keep_freed()
+    shortcuts.take()
+    seed = int.from_bytes(os.urandom(4), "little")
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)

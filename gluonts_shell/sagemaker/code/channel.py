@@ -1,0 +1,188 @@
+"""Installs the code channel and starts this program again with it on the path. Standard library only.
+
+It runs before anything heavy is imported, so that the code may bring its own GluonTS. First iteration: the channel is
+installed aside and swapped in, a trial child shows that Python still starts, and the process replaces itself (its pid
+stays). Second iteration: the guard in the environment names this pid and is taken out at once, so that no grandchild
+inherits it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gluonts_shell.errors import CodeChannelError
+from gluonts_shell.sagemaker.code import contents, installation
+from gluonts_shell.sagemaker.code.archives import Budget
+from gluonts_shell.sagemaker.code.installation import modules, shadows
+from gluonts_shell.sagemaker.code.pip import Installed
+from gluonts_shell.settings import Settings
+from gluonts_shell.written import Written
+
+log = logging.getLogger(__name__)
+
+GUARD = "GLUONTS_SHELL_CODE"
+RECORD = "code-installed.json"
+
+
+def activate(
+    channel: Path,
+    target: Path,
+    settings: Settings,
+    environ: MutableMapping[str, str],
+    *,
+    copy_to: Path | None = None,
+    command: Sequence[str] | None = None,
+    execve: Callable[[str, list[str], dict[str, str]], Any] = os.execve,
+) -> Path | None:
+    """Install the channel and re-execute the process; afterwards, say where the code was installed.
+
+    channel: folder of the code; one that is missing or empty means that there is no code, and None is returned.
+    target: where to install; where that cannot be written a temporary folder takes its place.
+    copy_to: training only: the folder that keeps the channel's contents, with code-installed.json beside it.
+    command: the interpreter's arguments for the second iteration; those of this process unless given.
+
+    Returns the folder that is first on PYTHONPATH in the second iteration, and does not return in the first.
+    Raises CodeChannelError with a sentence if the code cannot be installed, or Python cannot start with it.
+    """
+    pid, _, place = environ.pop(GUARD, "").partition(":")
+    if pid == str(os.getpid()):
+        log.info("from the code channel in %s: %s", place, ", ".join(sorted(modules(Path(place)))))
+        return Path(place)
+    if not channel.is_dir() or not contents.visible(channel):
+        return None
+    folder = install(channel.resolve(), target.absolute(), settings, environ, copy_to)
+    path = [str(folder), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
+    new = {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+    _try(folder, new)
+    log.info("starting again with %s first on PYTHONPATH", folder)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = sys.orig_argv[1:] if command is None else command
+    execve(sys.executable, [sys.executable, *arguments], {**new, GUARD: f"{os.getpid()}:{folder}"})
+    return folder
+
+
+def install(
+    channel: Path, target: Path, settings: Settings, environ: MutableMapping[str, str], copy_to: Path | None = None
+) -> Path:
+    """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written."""
+    workspace = _workspace(target)
+    try:
+        code = workspace / "code"
+        code.mkdir()
+        plan = contents.plan(channel, workspace / "unpacked", Budget(settings.max_unpacked_bytes))
+        if copy_to:
+            _check_replaceable(copy_to)
+        installed = installation.install(plan, code, workspace, settings.offline, dict(environ))
+        for name in sorted(shadows(code)):
+            kind = "this image's" if name in installation.OURS else "the standard library's"
+            log.warning("the code channel brings a module %r, which is imported instead of %s", name, kind)
+        if not any(code.iterdir()):
+            log.warning("the code channel holds no project, wheel, requirements, package or module: nothing to install")
+        if copy_to:
+            _keep(channel, copy_to, workspace, installed)
+        return _swap(code, target)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _workspace(target: Path) -> Path:
+    """A folder on the file system of `target`, so that swapping is renaming."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".code-", dir=target.parent))
+    except OSError as error:  # serverless hosting mounts a read-only root
+        log.warning("%s cannot be written: %s", target.parent, error)
+        return Path(tempfile.mkdtemp(prefix="gluonts-shell-"))
+
+
+def _swap(code: Path, target: Path) -> Path:
+    """Put `code` in the place of `target`: a container may start twice in one tree.
+
+    What this program did not install there stays, be it a user's folder or a link, and the code goes elsewhere.
+    """
+    code.chmod(0o755)
+    Written(code, {}).add(code)
+    foreign = _foreign(target)
+    if foreign:
+        log.warning("%s was not installed by this program, and %s stays as it is", foreign, target)
+    elif code.parent.parent == target.parent:
+        try:
+            if os.path.lexists(target):
+                target.rename(code.parent / "old")
+            return code.rename(target)
+        except OSError as error:  # a mount point, for one, does not move
+            log.warning("%s cannot be replaced: %s", target, error)
+    place = Path(shutil.move(code, tempfile.mkdtemp(prefix="gluonts-shell-code-")))
+    log.warning("the code channel is installed in %s", place)
+    return place
+
+
+def _keep(channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed]) -> None:
+    """The model carries the code that it was trained with, and a record of what pip made of it."""
+    kept = workspace / "kept"
+    installation.copy(channel, kept, hidden=True)
+    Written(kept, {}).add(kept)
+    if copy_to.exists():  # and nothing but what an earlier run wrote is in it
+        shutil.rmtree(copy_to)
+    copy_to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(kept, copy_to)
+    record = {"python": platform.python_version(), "installed": [asdict(one) for one in installed]}
+    (copy_to.parent / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _foreign(folder: Path) -> Path | None:
+    """What is not ours in a folder that is to be replaced; a link or a file in its place is not ours either."""
+    if folder.is_symlink() or not folder.is_dir():
+        return folder if os.path.lexists(folder) else None
+    return Written.read(folder).foreign(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Before anything is installed: a job that is to replace what somebody else put into the model does not start."""
+    foreign = _foreign(folder) or _not_a_record(folder.parent / RECORD)
+    if foreign:
+        raise CodeChannelError(
+            f"{str(foreign)!r} was not written by this program, or was changed since, and keeping the code channel "
+            f"with the model would replace it; move it away first"
+        )
+
+
+def _not_a_record(path: Path) -> Path | None:
+    """The record of an installation lies beside the code; it is known by what it holds."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return path
+    return None if isinstance(value, dict) and set(value) == {"python", "installed"} else path
+
+
+def _try(folder: Path, environ: dict[str, str]) -> None:
+    """Start Python with the new path and import what this process has imported of our own.
+
+    After the re-exec nobody would be left to write output/failure if, for one, the code's json.py broke our imports.
+    """
+    names = sorted(name for name in sys.modules if name.partition(".")[0] == "gluonts_shell")
+    trial = [sys.executable, "-c", f"import {', '.join(names)}"]
+    done = subprocess.run(trial, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode == 0:
+        return
+    output = (done.stderr + done.stdout).decode(errors="replace").strip()
+    log.error("Python cannot start with the code channel:\n%s", output)
+    last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
+    rivals = ", ".join(repr(name) for name in sorted(shadows(folder)))
+    advice = f"; rename {rivals}, which the code channel brings instead of modules of the same name" if rivals else ""
+    raise CodeChannelError(f"this program cannot start with the modules of the code channel: {last}{advice}")

@@ -1,0 +1,226 @@
+"""Batch transform's policy: one line in, one line out, nothing lost.
+
+It turns a body into output lines, for the server and for the `transform` command alike. It knows the configuration
+of the job, errors and forwarded fields; it does not know HTTP, files, processes or what predicts.
+
+Source: AWS, "Use Batch Transform", "Associate Prediction Results with Input Records" (the join needs one output line
+for each input line, each valid JSON) and "DeepAR Inference Formats".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import reprlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from gluonts_shell.errors import ConfigurationError, ShellError, UserError
+from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
+from gluonts_shell.serving.batch import verbatim
+from gluonts_shell.serving.batch.outcomes import Outcome, sentence
+from gluonts_shell.serving.batch.records import Record, records
+from gluonts_shell.serving.endpoint import codec
+
+log = logging.getLogger(__name__)
+
+Forecast = Callable[[Call, Callable[[], bool]], list[Outcome]]
+
+SLICE = 256
+"""Lines that are predicted and encoded at a time: it bounds the memory that a large body takes."""
+RESERVED = frozenset({*OUTPUT_TYPES, "error", "fallback", "debug"})
+VARIABLE = "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG)"
+
+
+def configure(service: Service, text: str | None) -> Configuration:
+    """The job's configuration; keys that it lacks have their defaults. Raises ConfigurationError naming the key."""
+    try:
+        given = json.loads(text) if text and text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{VARIABLE} is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{VARIABLE} is {text!r:.100}, expected a JSON object")
+    debug = given.pop("DEBUG", False)
+    if not isinstance(debug, bool):
+        raise ConfigurationError(f"{VARIABLE}: DEBUG is {debug!r:.100}, expected true or false")
+    try:
+        configuration = replace(service.configure(given), debug=debug)
+        service.prepare([], configuration)  # a forecaster that the configuration names is built now, or refused
+    except UserError as error:
+        raise ConfigurationError(f"{VARIABLE}: {error}") from error
+    return configuration
+
+
+def forwarded(names: Sequence[str]) -> tuple[str, ...]:
+    """Fields to copy from input to output, each once. Raises ConfigurationError where one would hide a forecast."""
+    for name in names:
+        if name in RESERVED:
+            taken = ", ".join(sorted(RESERVED))
+            raise ConfigurationError(
+                f"GLUONTS_FORWARD_FIELDS names {name!r}, which the output has a meaning for; "
+                f"rename the field in the input ({taken} are taken)"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+class Batch:
+    """Bytes to bytes.
+
+    forecast: predicts one call and never raises for its entries; it may be called from many threads. Its second
+    argument tells whether somebody still waits for the answer.
+    forward: fields to copy; suppress_errors: a bad line is a line of output instead of the request's failure.
+    whole: predict all lines of a body in one call, because they share a time limit.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Sequence[Any], Configuration], Call],
+        forecast: Forecast,
+        configuration: Configuration,
+        *,
+        forward: Sequence[str] = (),
+        suppress_errors: bool = False,
+        whole: bool = False,
+    ) -> None:
+        self._prepare = prepare
+        self._forecast = forecast
+        self._configuration = configuration
+        self._forward = forwarded(forward)
+        self._suppress = suppress_errors
+        self._whole = whole
+        self.tally = Tally()
+
+    def answer(self, body: bytes, first_line: int = 1, wanted: Callable[[], bool] = lambda: True) -> bytes:
+        """One JSON line for each instance of the body, in order, without a line end after the last.
+
+        first_line: the number of the body's first line, for messages. Raises the first bad line's error, with its
+        line and item_id in the sentence, unless errors are suppressed.
+        """
+        found = records(body, first_line)
+        calls = [self._checked(record) for record in found]
+        size = max(1, len(found)) if self._whole else SLICE
+        lines: list[bytes] = []
+        for start in range(0, len(found), size):
+            lines += self._predicted(found[start : start + size], calls[start : start + size], wanted)
+        return b"\n".join(lines)
+
+    def _checked(self, record: Record) -> Call:
+        """Ready to predict; without entries if it cannot be."""
+        try:
+            if record.error is not None:
+                raise record.error
+            call = self._prepare([record.instance], self._configuration)
+            if self._forward:
+                record.locate()
+            return call
+        except Exception as error:
+            record.error = sentence(error)
+            if not self._suppress:
+                raise _placed(record, record.error) from None
+            return Call(self._configuration)
+
+    def _predicted(self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]) -> Iterator[bytes]:
+        started = time.perf_counter()
+        entries = [entry for call in calls for entry in call.entries]
+        outcomes = iter(self._forecast(Call(self._configuration, entries), wanted) if entries else ())
+        finished = [Outcome(error=record.error) if record.error else next(outcomes) for record in found]
+        if not self._suppress:
+            for record, outcome in zip(found, finished, strict=True):
+                if outcome.error is not None:
+                    raise _placed(record, outcome.error)
+        self.tally.add(finished, time.perf_counter() - started)
+        return map(self._line, found, finished)
+
+    def _line(self, record: Record, outcome: Outcome) -> bytes:
+        if outcome.prediction is None:
+            return self._error_line(record, outcome.error)
+        more: dict[str, Any] = {}
+        if outcome.fallback is not None:
+            more["fallback"] = outcome.fallback
+        if self._configuration.debug:
+            more["debug"] = {"timing": round(outcome.seconds, 6)}
+        line = codec.encode_prediction(outcome.prediction, more)
+        return _with_fields(line, record, self._forward) if self._forward else line
+
+    def _error_line(self, record: Record, error: ShellError | None) -> bytes:
+        # what SageMaker joins is found by its place, so the sentence needs no line number: the same line gives the
+        # same output wherever a request or a file began
+        line = b'{"error":' + codec.dumps(_reason(record, str(error))) + b"}"
+        with suppress(UserError):  # a line that cannot be read has no fields
+            record.locate()
+        return _with_fields(line, record, dict.fromkeys(("item_id", *self._forward)))
+
+
+def _with_fields(line: bytes, record: Record, names: Iterable[str]) -> bytes:
+    """Add the fields' text as it stands in the input, null for those that are not there."""
+    places, document = record.places, record.document
+    texts = {name: verbatim.value(document, places[name]) if name in places else "null" for name in names}
+    members = b"".join(b"," + codec.dumps(name) + b":" + text.encode() for name, text in texts.items())
+    return line[:-1] + members + b"}"
+
+
+# how the service begins a sentence about the only instance that it was given; item_id is a Python literal
+_PLACE = re.compile(
+    r"""instance 0( \(item_id ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"()]*)\))?: """,
+)
+
+
+def _reason(record: Record, text: str) -> str:
+    """The sentence without the place in front of it."""
+    if text.startswith(record.where):
+        return "the line" + text[len(record.where) :]
+    found = _PLACE.match(text)
+    return text[found.end() :] if found else text
+
+
+def _placed(record: Record, error: ShellError) -> ShellError:
+    """The same error with the line and the item_id in front of its sentence."""
+    text = str(error)
+    if text.startswith(record.where):
+        return error
+    found = _PLACE.match(text)
+    item = found[1] or "" if found else _item(record.instance)
+    return type(error)(f"{record.where}{item}: {_reason(record, text)}")
+
+
+def _item(instance: Any) -> str:
+    item = instance.get("item_id") if isinstance(instance, dict) else None
+    return "" if item is None else f" (item_id {reprlib.repr(item)})"
+
+
+class Tally:
+    """Counts lines, and logs a sentence a minute while there are some."""
+
+    INTERVAL = 60.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since = time.monotonic()
+        self._lines = self._errors = self._fallbacks = 0
+        self._seconds = 0.0
+
+    def add(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        with self._lock:
+            self._lines += len(outcomes)
+            self._errors += sum(outcome.error is not None for outcome in outcomes)
+            self._fallbacks += sum(outcome.fallback is not None for outcome in outcomes)
+            self._seconds += seconds
+            if time.monotonic() - self._since >= self.INTERVAL:
+                self._report()
+
+    def _report(self) -> None:
+        log.info(
+            "batch: %d lines scored, %.4f seconds a line, %d errors, %d by the fallback",
+            self._lines,
+            self._seconds / max(1, self._lines),
+            self._errors,
+            self._fallbacks,
+        )
+        self._since = time.monotonic()
+        self._lines = self._errors = self._fallbacks = 0
+        self._seconds = 0.0

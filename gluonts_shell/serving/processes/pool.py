@@ -1,0 +1,156 @@
+"""Forked workers that answer tasks side by side; their answers come back in the order of the tasks.
+
+It knows processes and order; it does not know what a task is. The process that has a crew starts no thread and does
+none of the work, so it can fork a new worker for one that died. It never holds more than a few tasks and answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gluonts_shell.errors import ModelError
+from gluonts_shell.serving.batch.outcomes import sentence
+from gluonts_shell.serving.processes.child import Channel, ending, fork
+
+Task = TypeVar("Task")
+
+AHEAD = 4
+"""Tasks in hand for each worker: enough that a slow one does not leave the others idle."""
+TICK = 1.0
+
+
+@dataclass(eq=False)
+class _Place(Generic[Task]):
+    """A task's place in the order; the answer is there once it is done."""
+
+    task: Task
+    done: bool = False
+    answer: Any = None
+
+
+@dataclass(eq=False)
+class _Worker:
+    pid: int
+    channel: Channel
+    place: _Place[Any] | None = None
+
+    def fileno(self) -> int:
+        return self.channel.fileno()
+
+
+class Crew:
+    """A context manager; on leaving it all workers are killed.
+
+    make: called in each worker after the fork; returns what is called with the message of each task.
+    """
+
+    def __init__(self, size: int, make: Callable[[], Callable[..., Any]]) -> None:
+        self._size = size
+        self._make = make
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        while self._workers:
+            self._reap(self._workers[-1])
+
+    def answers(
+        self, tasks: Iterable[Task], message: Callable[[Task], tuple[Any, ...]], tick: Callable[[], None]
+    ) -> Iterator[tuple[Task, Any]]:
+        """Each task with what the worker returned for it, or with the ShellError that it ended with.
+
+        tasks are taken from the iterator as workers become free; tick is called at least once a second.
+        """
+        waiting = iter(tasks)
+        window: deque[_Place[Task]] = deque()
+        while True:
+            while len(window) < AHEAD * self._size and (worker := self._free()):
+                if (task := next(waiting, None)) is None:
+                    break
+                worker.place = _Place(task)
+                window.append(worker.place)
+                self._send(worker, message(task))
+            if not window:
+                return
+            if window[0].done:
+                place = window.popleft()
+                yield place.task, place.answer
+            else:
+                self._wait()
+            tick()
+
+    def _free(self) -> _Worker | None:
+        for worker in self._workers:
+            if worker.place is None:
+                return worker
+        return self._start() if len(self._workers) < self._size else None
+
+    def _start(self) -> _Worker:
+        ours, theirs = Channel.pair()
+
+        def run() -> None:
+            for channel in (ours, *(worker.channel for worker in self._workers)):
+                channel.close()  # or a worker would not see that the parent is gone
+            _work(self._make, theirs)
+
+        worker = _Worker(fork(run), ours)
+        theirs.close()
+        self._workers.append(worker)
+        return worker
+
+    def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        try:
+            worker.channel.send(message)
+        except EOFError:
+            self._bury(worker)
+
+    def _wait(self) -> None:
+        busy = [worker for worker in self._workers if worker.place]
+        for worker in select.select(busy, [], [], TICK)[0]:
+            try:
+                answer = worker.channel.receive()
+            except EOFError:
+                self._bury(worker)
+                continue
+            assert worker.place
+            worker.place.done, worker.place.answer, worker.place = True, answer, None
+
+    def _bury(self, worker: _Worker) -> None:
+        place = worker.place
+        how = ending(self._reap(worker))
+        assert place
+        place.done, place.answer = True, ModelError(f"the process that predicted it {how}")
+
+    def _reap(self, worker: _Worker) -> int:
+        worker.channel.close()
+        self._workers.remove(worker)
+        return os.waitpid(worker.pid, 0)[1]
+
+
+def _work(make: Callable[[], Callable[..., Any]], channel: Channel) -> None:
+    """A worker's life, until the parent is gone. One that cannot begin its work answers with the reason."""
+    failure, answer = None, None
+    try:
+        answer = make()
+    except Exception as error:
+        failure = sentence(error)
+    with contextlib.suppress(EOFError):
+        while True:
+            message = channel.receive()
+            try:
+                result = answer(*message) if answer else failure
+            except (Exception, SystemExit) as error:
+                result = sentence(error)
+            channel.send(result)

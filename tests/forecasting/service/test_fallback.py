@@ -1,0 +1,79 @@
+"""The predictor that stands in for the model: how it is found, built and asked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.forecasting.artifact import Contract
+from gluonts_shell.forecasting.service.fallback import fallback
+from gluonts_shell.messages import Call, Configuration
+
+CONTRACT = Contract("h", 5, "x", arguments={"season_length": 3, "context_length": 1})
+MEAN = "gluonts.model.trivial.mean.MeanPredictor"
+SEASONAL = "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
+
+
+def forecast(
+    name: str, target: list[float], configuration: Configuration, contract: Contract | None = CONTRACT
+) -> list:
+    predict, _ = fallback(name, configuration, contract)
+    entry = {"start": pd.Period("2024-01-01", "h"), "target": np.array(target, dtype=np.float32)}
+    ((prediction,),) = predict([Call(configuration, [entry])])
+    return [prediction.mean, prediction.samples]
+
+
+def test_the_horizon_and_the_samples_are_the_jobs() -> None:
+    configuration = Configuration(freq="h", num_samples=7, output_types=("mean", "samples"))
+    mean, samples = forecast(MEAN, [3.0] * 20, configuration)
+    assert mean == [3.0] * 5 and len(samples) == 7
+
+
+def test_what_the_constructor_needs_comes_from_the_model() -> None:
+    assert forecast(SEASONAL, [1, 2, 3, 4, 5, 6], Configuration(freq="h"))[0] == [4, 5, 6, 4, 5]
+
+
+def test_what_it_has_a_default_for_does_not() -> None:
+    configuration = Configuration(freq="h", num_samples=2, output_types=("mean",))
+    mean, _ = forecast(MEAN, [0.0, 1000.0], configuration)
+    assert mean != [1000.0] * 5, "the model's context_length of 1 is not the fallback's"
+
+
+def test_a_forecaster_named_in_the_configuration_gives_its_horizon() -> None:
+    named = Configuration(
+        freq="h",
+        forecaster="gluonts.model.trivial.constant.ConstantValuePredictor",
+        parameters='{"prediction_length": "4", "value": 1}',
+        output_types=("mean",),
+    )
+    assert len(forecast(MEAN, [1.0], named, None)[0]) == 4
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_series_without_history_is_forecast_too() -> None:
+    assert all(map(math.isnan, forecast(MEAN, [], Configuration(freq="h", output_types=("mean",)))[0]))
+    assert len(forecast(SEASONAL, [], Configuration(freq="h", output_types=("mean",)))[0]) == 5
+
+
+@pytest.mark.parametrize(("short", "label"), [("MeanPredictor", MEAN), (SEASONAL, SEASONAL)])
+def test_the_label_is_the_class_path(short: str, label: str) -> None:
+    assert fallback(short, Configuration(freq="h"), CONTRACT)[1] == label
+
+
+@pytest.mark.parametrize(
+    ("name", "contract", "sentence"),
+    [
+        ("my.Predictor", CONTRACT, "GLUONTS_BATCH_FALLBACK_PREDICTOR: there is no forecaster 'my.Predictor'"),
+        ("MeanEstimator", CONTRACT, "is 'MeanEstimator', expected a Predictor, which needs no training"),
+        (SEASONAL, Contract("h", 5, "x"), "it needs 'season_length', which the model was not made with"),
+        (SEASONAL, Contract("h", 5, "x", {"season_length": "x"}), "its season_length would be 'x', expected"),
+    ],
+)
+def test_a_broken_fallback_is_a_sentence(name: str, contract: Contract, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        fallback(name, Configuration(freq="h"), contract)
+    assert sentence in str(caught.value)

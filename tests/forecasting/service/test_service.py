@@ -1,0 +1,322 @@
+"""The service: a trained model, predictors that requests name, or both; joined calls get what each gets alone."""
+
+import json
+import random
+
+import gluonts
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.npts import NPTSPredictor
+from gluonts.model.predictor import Predictor
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+from gluonts.model.trivial.mean import MeanPredictor
+
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.service.allowed import Rule
+from gluonts_shell.forecasting.service.service import Forecasting, default_forecaster, forward_only, start_worker
+from gluonts_shell.messages import Service
+
+CONSTANT = {
+    "forecaster_name": "gluonts.model.trivial.constant.ConstantValuePredictor",
+    "freq": "D",
+    "prediction_length": 2,
+    "value": 3.0,
+}
+START = "2020-01-01 00:00:00"
+
+
+def contract(freq="h", length=3, features=None):
+    return Contract(freq, length, "some.Forecaster", features=features or Features((), 0, 0, 0))
+
+
+def service(predictor=None, freq="h", features=None, **options):
+    predictor = predictor or SeasonalNaivePredictor(prediction_length=3, season_length=3)
+    return Forecasting((predictor, contract(freq, 3, features)), options.pop("rule", Rule()), **options)
+
+
+def ask(service, *instances, **configuration):
+    found = service.configure(configuration)
+    (predictions,) = service.predict([service.prepare(list(instances), found)])
+    return predictions
+
+
+def refused(service, *instances, **configuration):
+    with pytest.raises(RequestError) as caught:
+        ask(service, *instances, **configuration)
+    return str(caught.value)
+
+
+def test_a_trained_model_needs_no_configuration():
+    found: Service = service()
+    assert found.joins is False
+    (prediction,) = ask(found, {"start": START, "target": [9, 1, 2, 3]})
+    assert prediction.mean == [1, 2, 3]
+    assert prediction.quantiles == {f"0.{n}": [1, 2, 3] for n in range(1, 10)}
+    assert prediction.samples is None
+
+
+def test_predictions_come_in_the_order_of_the_instances():
+    predictions = ask(service(), *({"start": START, "target": [n] * 3} for n in range(5)), output_types=["mean"])
+    assert [prediction.mean[0] for prediction in predictions] == list(range(5))
+    assert ask(service()) == []
+
+
+@pytest.mark.parametrize("freq", ["H", "h", "1h", "1H", "60min"])
+def test_a_frequency_that_means_the_same_is_no_contradiction(freq):
+    assert ask(service(), {"start": START, "target": [1]}, freq=freq)[0].mean == [1, 1, 1]
+
+
+@pytest.mark.parametrize("freq", ["D", "2h", "30min"])
+def test_a_frequency_that_contradicts_the_model_is_refused(freq):
+    assert refused(service(), freq=freq) == f"configuration.freq is {freq!r}, but the model was trained with 'h'"
+
+
+def test_where_the_model_does_not_tell_its_frequency_the_request_must():
+    found = service(freq=None)
+    assert (
+        refused(found) == "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+    )
+    assert ask(found, {"start": START, "target": [1]}, freq="D")[0].mean == [1, 1, 1]
+
+
+def test_keys_for_training_are_ignored_by_a_trained_model():
+    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="D", cardinality="auto")
+
+
+def test_a_predictor_named_in_the_request_beside_a_model_and_without_one():
+    for found in (service(), Forecasting(None, Rule())):
+        (prediction,) = ask(found, {"start": "2020-01-01", "target": []}, **CONSTANT)
+        assert prediction.mean == [3, 3]
+        assert ask(found, {"start": "2020-01-01", "target": [1]}, **{**CONSTANT, "value": 4})[0].mean == [4, 4]
+
+
+def test_without_a_model_a_request_must_name_a_predictor():
+    found = Forecasting(None, Rule())
+    assert refused(found) == "configuration.forecaster_name is missing: this server has no trained model"
+    without_freq = {name: value for name, value in CONSTANT.items() if name != "freq"}
+    assert refused(found, **without_freq) == "configuration.freq is missing: a forecaster named in the request needs it"
+
+
+def test_the_operators_forecaster_needs_no_name_in_the_request():
+    default = default_forecaster("ConstantValuePredictor")
+    assert default == CONSTANT["forecaster_name"]
+    found = Forecasting(None, Rule(prefixes=()), default)
+    given = {name: value for name, value in CONSTANT.items() if name != "forecaster_name"}
+    assert ask(found, {"start": "2020-01-01", "target": []}, **given)[0].mean == [3, 3]
+    assert refused(found) == "configuration.freq is missing: a forecaster named in the request needs it"
+    with pytest.raises(
+        ConfigurationError, match=r"^forecaster 'MeanEstimator' is an Estimator, which needs training, and"
+    ):
+        default_forecaster("MeanEstimator")
+
+
+def test_the_same_predictor_is_built_once(monkeypatch):
+    from gluonts_shell.forecasting.service import service as prediction
+
+    built = []
+    monkeypatch.setattr(prediction, "build", lambda *given, real=prediction.build: built.append(given) or real(*given))
+    found = Forecasting(None, Rule())
+    for quantiles in (["0.1"], ["0.2"], ["0.1"]):
+        ask(found, {"start": START, "target": [1]}, quantiles=quantiles, **CONSTANT)
+    ask(found, {"start": START, "target": [1]}, **{**CONSTANT, "prediction_length": 3})
+    assert len(built) == 2
+
+
+@pytest.mark.parametrize("target", [[], [None], [None] * 5])
+def test_series_without_values_are_answered(target):
+    for predictor, expected in (
+        (SeasonalNaivePredictor(prediction_length=3, season_length=3), [0.0] * 3),
+        (MeanPredictor(prediction_length=3), [np.nan] * 3),
+    ):
+        (prediction,) = ask(service(predictor), {"start": START, "target": target}, output_types=["mean"])
+        np.testing.assert_array_equal(prediction.mean, expected)
+
+
+class Remembering(Predictor):
+    """Forecasts nothing but what it is told to; keeps what it was asked."""
+
+    def __init__(self, count=None):
+        super().__init__(prediction_length=3)
+        self.count = count
+        self.asked = []
+
+    def predict(self, dataset, num_samples=100):
+        from gluonts.model.forecast import SampleForecast
+
+        self.asked.append((len(dataset), num_samples))
+        for entry in dataset[: self.count]:
+            value = entry["target"][-1]
+            yield SampleForecast(np.full((num_samples, 3), value), start_date=entry["start"] + len(entry["target"]))
+
+
+def test_joined_calls_are_one_predict_and_get_their_own_predictions():
+    predictor = Remembering()
+    found = service(predictor)
+    configuration = found.configure({"num_samples": 4, "output_types": ["samples"]})
+    calls = [
+        found.prepare([{"start": START, "target": [n]} for n in numbers], configuration)
+        for numbers in ([1, 2], [], [3], [4, 5, 6])
+    ]
+    assert [call.lengths for call in calls] == [[1, 1], [], [1], [1, 1, 1]]
+    answers = found.predict(calls)
+    assert [[prediction.samples[0][0] for prediction in answer] for answer in answers] == [[1, 2], [], [3], [4, 5, 6]]
+    assert np.shape(answers[0][0].samples) == (4, 3)
+    assert predictor.asked == [(6, 4)]
+
+
+def test_a_model_that_forecasts_too_few_series_is_the_models_fault():
+    with pytest.raises(ModelError, match=r"^the model gave 1 forecasts for 2 instances$"):
+        ask(service(Remembering(1)), *[{"start": START, "target": [1]}] * 2)
+
+
+def test_the_number_of_samples_reaches_predictors_that_draw():
+    found = service(NPTSPredictor(prediction_length=3))
+    target = [float(n) for n in range(50)]
+    (prediction,) = ask(found, {"start": START, "target": target}, num_samples=7, output_types=["samples"])
+    assert np.shape(prediction.samples) == (7, 3)
+
+
+def test_what_a_request_may_ask_for_has_an_end():
+    found = service()
+    everything = {"output_types": ["samples"], "num_samples": 10_000}
+    sentence = refused(found, *[{"start": START, "target": []}] * 400, **everything)
+    assert sentence == (
+        "the request asks for 12000000 values in the answer (400 instances x 3 steps x 10000), "
+        "expected at most 10000000; send fewer instances a request, or ask for less"
+    )
+
+
+def test_what_a_forecaster_named_in_the_request_may_draw_has_an_end():
+    given = {**CONSTANT, "prediction_length": 10_000, "num_samples": 10_000, "output_types": ["mean"]}
+    assert refused(service(), {"start": START, "target": [1]}, **given).startswith(
+        "the request asks for 100000000 values to be drawn for a series (1 instances x 10000 steps x 10000), "
+    )
+
+
+def test_a_series_that_the_model_refuses_is_the_clients_to_mend():
+    good = {"start": START, "target": [1.0, 2.0, 3.0]}
+    sentence = refused(service(NPTSPredictor(prediction_length=3)), good, {"start": START, "target": [None] * 3})
+    assert sentence.startswith("instance 1: the model cannot forecast it: The last 1100 positions of the target")
+
+
+def test_the_start_of_a_series_is_where_its_period_begins():
+    entry = service().prepare([{"start": START, "target": [1]}], service().configure({})).entries[0]
+    assert entry["start"] == pd.Period(START, "h")
+
+
+def test_configurations_of_clients_do_not_pile_up():
+    found = service()
+    for number in range(1, 1000):
+        found.configure({"num_samples": number})
+    assert len(found._configurations) <= 256
+    assert found.configure({"num_samples": 3}) is found.configure({"num_samples": 3})
+    assert found.configure({"num_samples": 1, "x": "y" * 5000}).num_samples == 1
+
+
+def test_the_description_is_for_the_log():
+    described = service().description
+    assert described.startswith("some.Forecaster (freq h, prediction_length 3), with gluonts_shell ")
+    assert f", gluonts {gluonts.__version__}, " in described
+    assert service(freq=None).description.startswith("some.Forecaster (freq unknown (requests must tell it), ")
+    assert Forecasting(None, Rule()).description.startswith("requests for the forecasters that they name, with ")
+
+
+def test_workers_draw_different_numbers():
+    drawn = set()
+    for _ in range(3):
+        random.seed(1)
+        np.random.seed(1)
+        start_worker(1)
+        drawn.add((random.random(), np.random.rand()))
+    assert len(drawn) == 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small DeepAR with two categories and one dynamic feature, trained for a moment."""
+    pytest.importorskip("torch")
+    from gluonts.torch.model.deepar import DeepAREstimator
+
+    entries = [
+        {
+            "start": pd.Period(START, "h"),
+            "target": np.sin(np.arange(60.0) + n).astype(np.float32) + 5,
+            "feat_static_cat": np.array([n % 2, n % 3]),
+            "feat_dynamic_real": np.arange(60.0, dtype=np.float32)[None] / 60,
+        }
+        for n in range(6)
+    ]
+    estimator = DeepAREstimator(
+        freq="h", prediction_length=3, context_length=6, num_layers=1, hidden_size=8, lags_seq=[1, 2],
+        num_feat_static_cat=2, cardinality=[2, 3], num_feat_dynamic_real=1, num_batches_per_epoch=2, batch_size=4,
+        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False,
+                        "default_root_dir": str(tmp_path_factory.mktemp("lightning"))},
+    )  # fmt: skip
+    return estimator.train(entries)
+
+
+@pytest.mark.torch
+def test_gradients_are_left_out_for_the_networks_that_take_none(trained):
+    import torch
+    from gluonts.torch.model import mqf2
+
+    class Takes:
+        prediction_net = torch.nn.Linear(1, 1)
+
+    class TakesToo:
+        prediction_net = type("Net", (), {"__module__": mqf2.__name__ + ".lightning_module"})()
+
+    modes = {}
+    for name, predictor in {"own": trained, "foreign": Takes, "mqf2": TakesToo, "none": object()}.items():
+        with forward_only(predictor)():
+            modes[name] = torch.is_inference_mode_enabled()
+    assert modes == {"own": True, "foreign": False, "mqf2": False, "none": False}
+
+
+@pytest.mark.torch
+def test_deepar_with_categories_and_dynamic_features(trained):
+    found = service(trained, features=Features((2, 3), 0, 1, 0))
+    assert found.joins is True
+    instance = {"start": START, "target": [5.0, None, 5.5, 6.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 7]}
+    cold = {"start": START, "target": [], "cat": [0, 0], "dynamic_feat": [[0.5] * 3]}
+    configuration = {"num_samples": 20, "output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.1", "0.9"]}
+    predictions = ask(found, instance, cold, {**instance, "target": [None] * 4}, **configuration)
+    for prediction in predictions:
+        drawn = np.array(prediction.samples)
+        assert drawn.shape == (20, 3)
+        assert np.isfinite(drawn).all()
+        np.testing.assert_allclose(prediction.mean, drawn.mean(axis=0), rtol=1e-5)
+        np.testing.assert_array_equal(prediction.quantiles["0.9"], np.sort(drawn, axis=0)[17])
+    assert refused(found, {**instance, "cat": [1, 3]}) == (
+        "instance 0: cat[1] is 3, expected a whole number from 0 to 2"
+    )
+    assert refused(found, {**instance, "item_id": 4, "dynamic_feat": [[0.5] * 4]}) == (
+        "instance 0 (item_id 4): dynamic_feat[0] has 4 values, expected 7 = len(target) 4 + prediction_length 3"
+    )
+
+
+@pytest.mark.torch
+def test_deepar_without_a_contract_still_says_which_feature_it_misses(trained):
+    found = service(trained, features=Features())
+    instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
+    assert len(ask(found, instance)) == 1
+    del instance["dynamic_feat"]
+    assert (
+        refused(found, instance)
+        == "an instance has no dynamic_feat (or feat_dynamic_real): the model was trained with it"
+    )
+    del instance["cat"]
+    assert refused(found, instance) == "an instance has no cat (or feat_static_cat): the model was trained with it"
+
+
+@pytest.mark.torch
+def test_joined_deepar_calls_with_and_without_item_ids(trained):
+    found = service(trained, features=Features((2, 3), 0, 1, 0))
+    configuration = found.configure({"num_samples": 5, "output_types": ["samples"]})
+    instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
+    calls = [found.prepare([{**instance, **more}], configuration) for more in ({}, {"item_id": 3}, {"item_id": "x"})]
+    answers = found.predict(calls * 20)
+    assert [np.shape(answer[0].samples) for answer in answers] == [(5, 3)] * 60
+    assert json.dumps(answers[0][0].samples) != json.dumps(answers[1][0].samples)

@@ -1,0 +1,186 @@
+"""What the walk over a code channel finds in it. Nothing is installed here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gluonts_shell.errors import CodeChannelError
+from gluonts_shell.sagemaker.code import contents
+from gluonts_shell.sagemaker.code.archives import SUFFIXES, Budget
+from gluonts_shell.sagemaker.code.contents import Plan
+from tests.local_wheels import pack, project, wheel, write
+
+PACKAGE = {"mypkg/__init__.py": "", "mypkg/deep/model.py": "", "mypkg/table.csv": "1"}
+
+
+def look(channel: Path) -> Plan:
+    return contents.plan(channel, channel.parent / "work", Budget(1024 * 1024))
+
+
+def copied(plan: Plan) -> dict[str, str]:
+    return {source.label: source.name for source in plan.copies}
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    return folder
+
+
+def test_a_folder_with_init_is_a_package_and_is_not_searched(channel: Path) -> None:
+    write(channel / "deep", PACKAGE)
+    assert copied(look(channel)) == {"deep/mypkg": "mypkg"}
+
+
+def test_loose_modules_are_copied_flat_with_the_data_beside_them(channel: Path) -> None:
+    write(channel, {"model.py": "", "table.csv": "", "holidays/de.csv": "", "sub/other.py": "", "sub/other.json": ""})
+    assert copied(look(channel)) == {
+        "holidays": "holidays",  # a folder without code beside modules is their data
+        "model.py": "model.py",
+        "sub/other.json": "other.json",
+        "sub/other.py": "other.py",
+        "table.csv": "table.csv",
+    }
+
+
+def test_data_without_modules_beside_it_is_left(channel: Path) -> None:
+    write(channel, {"README.md": "", "train.sh": "", "src/model.py": ""})
+    assert copied(look(channel)) == {"src/model.py": "model.py"}
+
+
+def test_an_archive_of_data_beside_modules_is_data(channel: Path, tmp_path: Path) -> None:
+    write(channel, {"model.py": ""})
+    pack(write(tmp_path / "data", {"x.csv": ""}), channel / "data.zip")
+    assert copied(look(channel)) == {"data.zip": "data.zip", "model.py": "model.py"}
+
+
+def test_caches_repositories_hidden_files_and_links_in_circles_are_skipped(channel: Path) -> None:
+    write(
+        channel,
+        {
+            "model.py": "",
+            "__pycache__/model.pyc": "",
+            ".git/hook.py": "",
+            ".hidden.py": "",
+            ".secret/x.py": "",
+            "sub/a.py": "",
+        },
+    )
+    os.symlink(channel, channel / "sub" / "again")
+    os.symlink(channel / "nothing.py", channel / "dangling.py")
+    assert copied(look(channel)) == {"model.py": "model.py", "sub/a.py": "a.py"}
+
+
+@pytest.mark.parametrize("form", ["setup.py", "pyproject", "src"])
+@pytest.mark.parametrize("where", ["", "below/it"])
+def test_a_project_is_for_pip_and_nothing_in_it_is_copied(channel: Path, form: str, where: str) -> None:
+    project(channel / where, "mypkg", form=form)
+    write(channel / where, {"__init__.py": "", "loose.py": "", "requirements.txt": "x"})
+    plan = look(channel)
+    assert [source.label for source in plan.projects] == [where or "the code channel"]
+    assert plan.copies == []
+    assert plan.requirements == []
+
+
+def test_a_pyproject_for_a_linter_makes_no_project(channel: Path) -> None:
+    write(channel, {"pyproject.toml": "[tool.ruff]\nline-length = 120\n", "model.py": ""})
+    plan = look(channel)
+    assert plan.projects == []
+    assert "model.py" in copied(plan)
+    write(channel, {"setup.cfg": "[metadata]\nname = x\n"})
+    assert len(look(channel).projects) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_archives_are_unpacked_and_treated_likewise(channel: Path, tmp_path: Path, suffix: str) -> None:
+    inner = write(tmp_path / "inner", {**PACKAGE, "requirements-all.txt": "a"})
+    pack(inner, tmp_path / "outer" / f"inner{suffix}")
+    pack(tmp_path / "outer", channel / f"outer{suffix}")
+    plan = look(channel)
+    assert copied(plan) == {f"outer{suffix}/inner{suffix}/mypkg": "mypkg"}
+    assert [source.label for source in plan.requirements] == [f"outer{suffix}/inner{suffix}/requirements-all.txt"]
+
+
+def test_init_at_an_archives_root_makes_a_package_of_the_archives_name(channel: Path, tmp_path: Path) -> None:
+    pack(write(tmp_path / "x", {"__init__.py": "", "model.py": ""}), channel / "mypkg.tar.gz")
+    assert copied(look(channel)) == {"mypkg.tar.gz": "mypkg"}
+
+
+def test_a_package_whose_name_cannot_be_imported_is_refused(channel: Path, tmp_path: Path) -> None:
+    pack(write(tmp_path / "x", {"__init__.py": ""}), channel / "mypkg-1.0.zip")
+    with pytest.raises(CodeChannelError, match=r"'mypkg-1.0.zip'.*'mypkg-1.0', which cannot be imported; name the"):
+        look(channel)
+
+
+def test_init_at_the_channels_root_is_refused_with_what_to_do(channel: Path) -> None:
+    write(channel, {"__init__.py": "", "model.py": ""})
+    with pytest.raises(CodeChannelError, match=r"'__init__.py' at its root .* put it into a folder that is named"):
+        look(channel)
+
+
+def test_wheels_and_requirements_are_found_anywhere(channel: Path) -> None:
+    wheel(channel / "a" / "b", "mypkg")
+    write(channel, {"a/requirements.txt": "x", "requirements-2.txt": "y", "notes.txt": ""})
+    plan = look(channel)
+    assert [one.label for one in plan.wheels] == ["a/b/mypkg-1.0-py3-none-any.whl"]
+    assert [source.label for source in plan.requirements] == ["requirements-2.txt", "a/requirements.txt"]
+
+
+def test_a_file_that_only_ends_like_a_wheel_is_refused(channel: Path) -> None:
+    write(channel, {"mypkg.whl": ""})
+    with pytest.raises(CodeChannelError, match=r"'mypkg.whl' in the code channel is not named as a wheel is"):
+        look(channel)
+
+
+def test_wheels_in_a_project_are_for_pip_to_choose_from_but_not_what_it_built_itself(channel: Path) -> None:
+    project(channel, "mypkg")
+    wheel(channel / "wheels", "needed")
+    wheel(channel / "dist", "mypkg")
+    plan = look(channel)
+    assert [one.label for one in plan.supply] == ["wheels/needed-1.0-py3-none-any.whl"]
+    assert plan.wheels == []
+
+
+def sdist(folder: Path, at: Path) -> None:
+    project(folder / "mypkg-1.0", "mypkg", form="setup.py")
+    write(folder / "mypkg-1.0", {"PKG-INFO": "Metadata-Version: 2.1\nName: mypkg\nVersion: 1.0\n"})
+    pack(folder, at / "mypkg-1.0.tar.gz")
+
+
+def test_a_source_distribution_alone_is_a_project(channel: Path, tmp_path: Path) -> None:
+    sdist(tmp_path / "sdist", channel)
+    plan = look(channel)
+    assert [source.label for source in plan.projects] == ["mypkg-1.0.tar.gz"]
+    assert plan.supply == []
+
+
+@pytest.mark.parametrize("beside", ["requirements.txt", "other/setup.py"])
+def test_a_source_distribution_beside_requirements_or_a_project_is_supply(
+    channel: Path, tmp_path: Path, beside: str
+) -> None:
+    sdist(tmp_path / "sdist", channel)
+    write(channel, {beside: ""})
+    plan = look(channel)
+    assert [one.name for one in plan.supply] == ["mypkg"]
+    assert "mypkg-1.0.tar.gz" not in [source.label for source in plan.projects]
+
+
+def test_archives_that_hold_themselves_are_refused(channel: Path, tmp_path: Path) -> None:
+    nested = write(tmp_path / "0", {"model.py": ""})
+    for i in range(1, 12):
+        pack(nested, tmp_path / str(i) / "again.zip")
+        nested = tmp_path / str(i)
+    pack(nested, channel / "again.zip")
+    with pytest.raises(CodeChannelError, match=r"nested more than 8 deep"):
+        look(channel)
+
+
+def test_one_budget_is_for_all_archives(channel: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        pack(write(tmp_path / str(i), {f"m{i}.py": "#" * 400}), channel / f"{i}.zip")
+    with pytest.raises(CodeChannelError, match=r"'2.zip' is refused: .*MAX_UNPACKED_BYTES"):
+        contents.plan(channel, tmp_path / "work", Budget(1000))

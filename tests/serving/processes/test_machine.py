@@ -1,0 +1,75 @@
+"""How many processors a container has, from readings of the kernel's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gluonts_shell.serving.processes.machine import available, processors
+
+V1 = "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"
+
+
+def v2(group: str, **texts: str) -> Callable[[str], str]:
+    named = {f"/sys/fs/cgroup{folder}/cpu.max": text for folder, text in texts.items()}
+    named["/proc/self/cgroup"] = f"0::{group}\n"
+    return lambda path: named[path] if path in named else _missing(path)
+
+
+def _missing(path: str) -> str:
+    raise FileNotFoundError(path)
+
+
+def v1(*, folder: str, quota: str, period: str = "100000\n") -> Callable[[str], str]:
+    named = {
+        "/proc/self/cgroup": V1,
+        f"/sys/fs/cgroup/{folder}/cpu.cfs_quota_us": quota,
+        f"/sys/fs/cgroup/{folder}/cpu.cfs_period_us": period,
+    }
+    return lambda path: named[path] if path in named else _missing(path)
+
+
+def test_without_control_groups_the_affinity_counts() -> None:
+    assert processors(6, _missing) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max 100000\n", 8),
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),
+        ("140000 100000\n", 1),
+        ("20000 100000\n", 1),
+        ("1600000 100000\n", 8),
+        ("", 8),
+        ("nonsense\n", 8),
+        ("100000 0\n", 8),
+    ],
+)
+def test_a_quota_of_version_2(text: str, expected: int) -> None:
+    assert processors(8, v2("/", **{"": text})) == expected
+
+
+def test_the_tightest_group_on_the_way_up_counts() -> None:
+    readings = {"": "max 100000", "/pod": "300000 100000", "/pod/job": "500000 100000"}
+    assert processors(8, v2("/pod/job", **readings)) == 3
+
+
+def test_a_container_that_sees_only_its_own_root() -> None:
+    assert processors(8, v2("/system.slice/docker-abc.scope", **{"": "200000 100000"})) == 2
+
+
+@pytest.mark.parametrize("folder", ["cpu", "cpu,cpuacct", "cpu/docker/abc", "cpu,cpuacct/docker/abc"])
+def test_a_quota_of_version_1_wherever_it_is_mounted(folder: str) -> None:
+    assert processors(8, v1(folder=folder, quota="250000\n")) == 3
+
+
+def test_no_quota_of_version_1_is_minus_1() -> None:
+    assert processors(8, v1(folder="cpu", quota="-1\n")) == 8
+
+
+def test_there_is_always_one() -> None:
+    assert processors(0, _missing) == 1
+    assert available() >= 1

@@ -1,0 +1,138 @@
+"""Workers that answer side by side, and answers in order; real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gluonts_shell.errors import ConfigurationError, DataError, ModelError
+from gluonts_shell.serving.processes.pool import AHEAD, Crew
+
+
+def quiet() -> None:
+    """No tick."""
+
+
+def answers(crew: Crew, tasks: Any, tick: Callable[[], None] = quiet) -> list[tuple[Any, Any]]:
+    return list(crew.answers(tasks, lambda task: (task,), tick))
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_answers_come_in_the_order_of_the_tasks(size: int) -> None:
+    def slow(task: int) -> int:
+        time.sleep(random.random() / 200)
+        return task * task
+
+    with Crew(size, lambda: slow) as crew:
+        assert answers(crew, range(1, 60)) == [(n, n * n) for n in range(1, 60)]
+
+
+def test_no_task_no_process() -> None:
+    with Crew(2, lambda: pytest.fail) as crew:
+        assert answers(crew, []) == []
+
+
+def test_only_a_few_tasks_are_taken_ahead() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Any:
+        for number in range(1, 100):
+            taken.append(number)
+            yield number
+
+    with Crew(2, lambda: lambda task: task) as crew:
+        for number, _ in crew.answers(tasks(), lambda task: (task,), quiet):
+            assert len(taken) <= number + AHEAD * 2
+
+
+def test_large_tasks_and_answers_pass() -> None:
+    with Crew(2, lambda: lambda body: body * 3) as crew:
+        bodies = [bytes([n]) * 3_000_000 for n in range(1, 5)]
+        assert [answer == body * 3 for body, answer in answers(crew, bodies)] == [True] * 4
+
+
+def test_an_error_is_the_answer_of_its_task_only() -> None:
+    def work(task: int) -> int:
+        if task == 2:
+            raise DataError("line 2 is bad")
+        if task == 3:
+            raise ZeroDivisionError("secret")
+        if task == 4:
+            raise SystemExit(5)
+        return task
+
+    with Crew(2, lambda: work) as crew:
+        found = [answer for _, answer in answers(crew, range(1, 6))]
+    assert found[0] == 1 and found[4] == 5
+    assert isinstance(found[1], DataError) and str(found[1]) == "line 2 is bad"
+    assert isinstance(found[2], ModelError) and "secret" not in str(found[2])
+    assert isinstance(found[3], ModelError)
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        (lambda: os._exit(3), "ended with exit status 3"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9, perhaps it was out of memory"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_task_and_is_replaced(end: Callable[[], None], how: str) -> None:
+    def work(task: int) -> int:
+        if task == 3:
+            end()
+        return task
+
+    with Crew(2, lambda: work) as crew:
+        found = [answer for _, answer in answers(crew, range(1, 9))]
+    assert str(found.pop(2)) == f"the process that predicted it {how}"
+    assert found == [1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_worker_that_cannot_begin_says_why() -> None:
+    def make() -> Any:
+        raise ConfigurationError("the model cannot be loaded")
+
+    with Crew(2, make) as crew:
+        assert [str(answer) for _, answer in answers(crew, [1, 2])] == ["the model cannot be loaded"] * 2
+
+
+def test_no_worker_is_left_even_when_it_is_busy() -> None:
+    def work(task: int) -> int:
+        if task > 1:
+            time.sleep(600)
+        return os.getpid()
+
+    with Crew(1, lambda: work) as crew:
+        (_, pid), *_ = [next(crew.answers([1, 2], lambda task: (task,), quiet))]
+    assert gone(pid)
+
+
+def test_the_tick_comes_while_a_task_takes_long() -> None:
+    ticks: list[float] = []
+    with Crew(1, lambda: lambda task: time.sleep(2.5)) as crew:
+        answers(crew, [1], lambda: ticks.append(time.monotonic()))
+    assert len(ticks) >= 3
+
+
+def test_workers_ignore_what_a_terminal_sends_to_everybody() -> None:
+    def work(task: int) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        return task
+
+    with Crew(1, lambda: work) as crew:
+        assert answers(crew, [1]) == [(1, 1)]

@@ -1,0 +1,366 @@
+"""The supervisor with real processes: `toy.py` in a child, its workers killed, stopped and drained."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from toy import Service, ask, children, cpu_seconds, eventually, state
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.serving.http import listener
+
+
+class Load:
+    """Closed-loop clients that count answers and failures until told to end."""
+
+    def __init__(self, port: int, clients: int, document: dict) -> None:
+        self.answers, self.failures, self.ended = 0, 0, False
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._client, args=(port, document)) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _client(self, port: int, document: dict) -> None:
+        while not self.ended:
+            try:
+                status = ask(port, "/invocations", document)[0]
+            except (OSError, http.client.HTTPException):
+                status = 0
+            with self.lock:
+                self.answers += status == 200
+                self.failures += status != 200
+
+    def end(self) -> None:
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+
+
+def zombies(pid: int) -> list[int]:
+    return [child for child in children(pid) if state(child) == "Z"]
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
+
+
+# --- start
+
+
+def test_all_workers_answer_and_a_signal_ends_it_with_status_0() -> None:
+    with Service(workers=2) as service:
+        seen = {ask(service.port, "/execution-parameters")[1]["pid"] for _ in range(60)}
+        assert seen <= set(service.workers())
+        assert len(service.workers()) == 2
+        assert ask(service.port) == (200, None)
+        assert service.end() == 0
+        assert port_is_free(service.port)
+
+
+def test_a_port_that_is_taken_is_one_sentence_before_the_model_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"cannot serve on 127\.0\.0\.1:{port}: Address already in use"):
+            listener.bind("127.0.0.1", port)
+
+
+def test_of_two_servers_that_load_at_once_one_is_told() -> None:
+    with listener.bind("127.0.0.1", 0) as quicker:
+        port = quicker.getsockname()[1]
+        with listener.bind("127.0.0.1", port) as slower:
+            listener.listen(quicker)
+            with pytest.raises(ConfigurationError, match="Address already in use"):
+                listener.listen(slower)
+
+
+def test_an_address_that_is_not_ours_is_one_sentence() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot serve on 192\.0\.2\.1:8080: Cannot assign requested address"):
+        listener.bind("192.0.2.1", 8080)
+
+
+def test_nothing_is_accepted_while_the_model_loads_and_a_signal_then_ends_it_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Service(wait=False, port=port, load_seconds=60) as service:
+        eventually(lambda: service.said("loading"))
+        with pytest.raises(ConnectionRefusedError):
+            ask(port)
+        began = time.monotonic()
+        assert service.end() == 0
+        assert time.monotonic() - began < 10
+
+
+def test_workers_that_die_at_start_end_it_with_status_1() -> None:
+    with Service(wait=False, die_at_start=9) as service:
+        assert service.process.wait(30) == 1
+        eventually(lambda: service.said("giving up"))
+        assert service.said("ended before it was ready (exit status 9)")
+
+
+def test_a_model_that_cannot_be_loaded_by_a_worker_is_not_tried_again() -> None:
+    with Service(workers=1, wait=False, preload=0, fail_at_load=1) as service:
+        assert service.process.wait(30) == 1
+        eventually(lambda: service.said("giving up"))
+        assert sum("loading" in line for line in service.output) == 1
+        assert service.said("the model is broken")
+
+
+def test_without_preload_one_worker_loads_and_serves() -> None:
+    with Service(workers=4, preload=0) as service:
+        assert len(service.workers()) == 1
+        assert ask(service.port)[0] == 200
+        assert service.end() == 0
+
+
+# --- workers that die or hang
+
+
+def test_killed_workers_cost_no_more_than_the_requests_in_flight_and_are_replaced() -> None:
+    with Service(workers=2) as service:
+        load = Load(service.port, clients=8, document={"sleep": 0.01})
+        kills = 6
+        for _ in range(kills):
+            time.sleep(0.3)
+            before = set(eventually(lambda: len(service.workers()) == 2 and service.workers()))
+            victim = before.pop()
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda gone=victim: gone not in service.workers() and len(service.workers()) == 2, seconds=5)
+        time.sleep(0.3)
+        load.end()
+        assert load.answers > 100
+        assert load.failures <= kills * 8
+        assert zombies(service.process.pid) == []
+        assert service.said("signal 9, perhaps out of memory")
+        assert service.end() == 0
+
+
+def test_an_application_that_ends_the_process_is_replaced() -> None:
+    with Service(workers=1) as service:
+        (first,) = service.workers()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            ask(service.port, "/invocations", {"exit": 7})
+        assert ask(service.port)[0] == 200  # waited in the backlog for the new worker
+        assert service.workers() != [first]
+        assert service.said("(exit status 7); starting another")
+
+
+def test_a_stopped_worker_does_not_keep_ping_waiting_and_is_killed_in_the_end() -> None:
+    with Service(workers=2, drain_seconds=1.0) as service:
+        stopped = service.workers()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        eventually(lambda: state(stopped) == "T")
+        for _ in range(100):
+            began = time.monotonic()
+            assert ask(service.port)[0] == 200
+            assert time.monotonic() - began < 5
+        began = time.monotonic()
+        assert service.end() == 0
+        assert time.monotonic() - began < 10
+        assert state(stopped) == ""
+
+
+def test_a_worker_that_holds_the_interpreter_does_not_keep_ping_waiting() -> None:
+    with Service(workers=2) as service:
+        wedge = threading.Thread(target=ask, args=(service.port, "/invocations", {"hold": 3.0}))
+        wedge.start()
+        time.sleep(0.2)
+        for _ in range(50):
+            assert ask(service.port, timeout=2.5)[0] == 200
+        wedge.join()
+
+
+# --- the end
+
+
+def test_a_signal_lets_requests_in_flight_end() -> None:
+    with Service(workers=2) as service:
+        port, found = service.port, []
+
+        def client() -> None:
+            found.append(ask(port, "/invocations", {"sleep": 1.5})[0])
+
+        clients = [threading.Thread(target=client) for _ in range(12)]
+        for thread in clients:
+            thread.start()
+        time.sleep(0.7)
+        assert service.end() == 0
+        for thread in clients:
+            thread.join()
+        assert found == [200] * 12
+
+
+def test_connections_in_the_backlog_are_answered_too() -> None:
+    with Service(workers=1) as service:
+        os.kill(service.workers()[0], signal.SIGSTOP)
+        queued = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(5)]
+        for client in queued:
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        os.kill(service.workers()[0], signal.SIGCONT)
+        for client in queued:
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            client.close()
+        assert service.process.wait(20) == 0
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with Service(workers=2) as service:
+        threading.Thread(target=swallow, args=(service.port, {"sleep": 20})).start()
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        eventually(lambda: service.said("stopping"))
+        began = time.monotonic()
+        assert service.end(signal.SIGINT) == 128 + signal.SIGINT
+        assert time.monotonic() - began < 5
+        assert port_is_free(service.port)
+
+
+def swallow(port: int, document: dict) -> None:
+    try:
+        ask(port, "/invocations", document)
+    except (OSError, http.client.HTTPException):
+        pass
+
+
+def test_requests_that_outlast_the_drain_are_cut_off() -> None:
+    with Service(workers=2, drain_seconds=0.5) as service:
+        threading.Thread(target=swallow, args=(service.port, {"sleep": 20})).start()
+        time.sleep(0.3)
+        assert service.end() == 0
+        assert service.said("1 connections were cut off after 0.5 s")
+
+
+def test_workers_go_with_a_parent_that_was_killed_and_the_port_is_free() -> None:
+    with Service(workers=2) as service:
+        workers = service.workers()
+        service.process.kill()
+        service.process.wait()
+        eventually(lambda: not any(state(pid) in ("R", "S", "D") for pid in workers), seconds=10)
+        eventually(lambda: port_is_free(service.port), seconds=10)
+
+
+# --- a poor environment
+
+
+@pytest.mark.parametrize("how", ["closed", "full", "broken"])
+def test_a_log_that_nobody_reads_stops_nothing(how: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reader, writer = os.pipe()
+    if how == "full":
+        os.set_blocking(writer, False)
+        try:
+            while True:
+                os.write(writer, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(writer, True)
+    if how == "broken":
+        os.close(reader)
+    streams = {"stdout": writer, "stderr": writer}
+    if how == "closed":
+        streams = {"stdout": None, "stderr": None, "preexec_fn": lambda: (os.close(1), os.close(2))}
+    with Service(workers=2, wait=False, port=port, popen=streams, quiet=1) as service:
+        eventually(lambda: answers_ping(port))
+        for _ in range(300):
+            assert ask(port, "/invocations", {"log": "x" * 500})[0] == 200
+        os.kill(service.workers()[0], signal.SIGKILL)
+        eventually(lambda: len(service.workers()) == 2)
+        assert ask(port, "/invocations", {"raise": "with a traceback"})[0] == 500
+        assert service.end(seconds=40) == 0
+    os.close(writer)
+    if how != "broken":
+        os.close(reader)
+
+
+def answers_ping(port: int) -> bool:
+    try:
+        return ask(port)[0] == 200
+    except OSError:
+        return False
+
+
+def test_few_descriptors_neither_stop_ping_nor_burn_the_processor() -> None:
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))}
+    with Service(workers=1, popen=limited) as service:
+        (worker,) = service.workers()
+        held = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(300)]
+        for _ in range(20):
+            assert ask(service.port)[0] == 200
+        before = cpu_seconds(worker)
+        time.sleep(1.0)
+        assert cpu_seconds(worker) - before < 0.5
+        for client in held:
+            client.close()
+        assert ask(service.port)[0] == 200
+
+
+def test_no_descriptors_at_all_is_waited_out() -> None:
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))}
+    with Service(workers=1, popen=limited) as service:
+        (worker,) = service.workers()
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+            post(client, {"open": 1000})
+            taken = json.loads(client.recv(65536).split(b"\r\n\r\n", 1)[1])
+            assert len(taken) > 10
+            before = cpu_seconds(worker)
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as waiting:
+                waiting.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+                # the silent connection made room for the one that waited
+                assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
+                time.sleep(0.5)
+                assert cpu_seconds(worker) - before < 0.4
+                post(waiting, {"close": taken})
+                assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(5):
+            assert ask(service.port)[0] == 200
+        assert service.said("cannot take more than")
+
+
+def post(client: socket.socket, document: dict) -> None:
+    body = json.dumps(document).encode()
+    client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def test_as_process_1_it_reaps_the_orphans() -> None:
+    # a child subreaper is to its orphans what process 1 is to all
+    script = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+if os.fork() == 0:
+    if os.fork() == 0:
+        import time; time.sleep(1.0); os._exit(0)
+    os._exit(0)
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import toy
+sys.exit(toy.main(["0", "1"]))
+"""
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        assert any("ready" in line for line in process.stdout)
+        eventually(lambda: len(children(process.pid)) == 1, seconds=10)
+        assert zombies(process.pid) == []
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+        process.stdout.close()
