@@ -15,6 +15,7 @@ from gluonts_shell.errors import ConfigurationError
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off", ""})
 MEBIBYTE = 1024 * 1024
+LONGEST_REQUEST = 3600.0  # seconds; of a batch transform job and of an asynchronous endpoint
 
 
 def boolean(text: str) -> bool:
@@ -83,6 +84,8 @@ class Settings:
     address: str = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
     workers: int | None = None
     timeout: float = 60.0
+    max_predict_seconds: float | None = None
+    max_worker_bytes: int | None = None
     max_content_length: int | None = None
     force_static: bool = False
     allowed_forecasters: tuple[str, ...] | None = None
@@ -123,6 +126,19 @@ class Settings:
         # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
         return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
 
+    @property
+    def predict_limit(self) -> float:
+        """Seconds after which a predict counts as one that never returns; 0 for never.
+
+        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform job after an hour
+        at most (CreateTransformJob, InvocationsTimeoutInSeconds).
+        """
+        if self.max_predict_seconds is not None:
+            return self.max_predict_seconds
+        if self.batch or not self.timeout:
+            return LONGEST_REQUEST
+        return 2 * self.timeout
+
 
 # (variable, field of Settings, converter). Of several variables for one field the first that is set wins.
 VARIABLES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
@@ -146,6 +162,10 @@ VARIABLES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("SAGEMAKER_MODEL_SERVER_WORKERS", "workers", whole(1, 1024)),
     # a request that waited longer is not computed any more: SageMaker gave up on it (60 s)
     ("SAGEMAKER_SERVER_TIMEOUT", "timeout", seconds),
+    # a predict that takes longer is taken for one that never returns: its worker is replaced; 0 for never
+    ("GLUONTS_SHELL_MAX_PREDICT_SECONDS", "max_predict_seconds", seconds),
+    # a worker that has grown beyond it is replaced between two requests
+    ("GLUONTS_SHELL_MAX_WORKER_BYTES", "max_worker_bytes", whole(1)),
     # asynchronous endpoints take up to 1 GB; the real-time limit is 6 MiB
     ("MAX_CONTENT_LENGTH", "max_content_length", whole(1)),
     # requests may not name a forecaster

@@ -11,8 +11,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
@@ -20,6 +19,7 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _stop)
+    # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
+    stop_at(signal.SIGTERM, signal.SIGINT)
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     try:
@@ -51,22 +51,6 @@ def run(settings: Settings) -> int:
         return failure.report(error, paths.failure)
     failure.clear(paths.failure)
     return 0
-
-
-class Stopped(SystemExit):
-    """By a signal, in contrast to a sys.exit() in somebody's code."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)
-        self.signal = signal.Signals(signum)
-
-
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success.
-
-    Nothing is logged here: the signal may have come while a line was being written.
-    """
-    raise Stopped(signum)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:

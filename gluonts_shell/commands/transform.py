@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from gluonts_shell import log as logs
 from gluonts_shell.commands import serve
@@ -27,12 +26,13 @@ from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.batch import inputs
 from gluonts_shell.serving.batch.progress import Progress
-from gluonts_shell.serving.processes import native
-from gluonts_shell.serving.processes.pool import Crew
+from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.pool import ProcessPool
+from gluonts_shell.serving.processes.signals import stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.serving.batch.job import Batch
+    from gluonts_shell.commands.batch import Worker
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Task(NamedTuple):
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Returns 0 if every file has its output now, 1 if some have not. Raises ShellError if nothing can be done."""
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_at(signal.SIGTERM)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
     found = inputs.find(options.input, options.output)
@@ -64,10 +64,6 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     with _model(options.model, settings) as (model, code):
         return _transform(todo, model, code, replace(settings, batch=True, workers=options.workers or settings.workers))
-
-
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
 
 
 @contextmanager
@@ -102,11 +98,11 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
 
 
 def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings: Settings) -> int:
-    machine = serve.Machine.of(settings)
-    native.limit_threads(machine.threads, os.environ)
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
     from gluonts_shell.commands import batch
 
-    def load() -> tuple[Callable[[], Batch], bool]:
+    def load() -> tuple[Callable[[], Worker], bool]:
         service = serve.served(settings, model, code)
         return batch.prepare(service, settings, machine.threads), service.joins
 
@@ -117,7 +113,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
     else:
 
-        def make() -> Batch:
+        def make() -> Worker:
             return load()[0]()
 
     # a time limit is for a request, and with single records that would be a line
@@ -128,15 +124,15 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
             return inputs.chunks(file.source, TOGETHER)
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
-    with Crew(machine.workers, lambda: make().answer) as crew:
-        failed = _forecast(todo, crew, chunks)
+    with ProcessPool(machine.workers, lambda: make().answer) as pool:
+        failed = _forecast(todo, pool, chunks)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))
     return 1 if failed else 0
 
 
 def _forecast(
-    todo: list[inputs.File], crew: Crew, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
+    todo: list[inputs.File], pool: ProcessPool, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
 ) -> list[str]:
     """Write the output of every file; returns the names of those that failed, which have none."""
     failed: list[str] = []
@@ -160,7 +156,7 @@ def _forecast(
 
     before, output = 0, None
     try:
-        for task, answer in crew.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
+        for task, answer in pool.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
             if isinstance(answer, ShellError):
                 fail(task.file, answer)
             elif task.file.name not in failed:

@@ -21,14 +21,14 @@ from gluonts_shell.forecasting.forecaster.names import class_path, resolve
 from gluonts_shell.forecasting.forecaster.values import Unfit, fit
 from gluonts_shell.forecasting.service.allowed import build
 from gluonts_shell.forecasting.service.service import Model
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 VARIABLE = "GLUONTS_BATCH_FALLBACK_PREDICTOR"
 
 
 def fallback(
     name: str, configuration: Configuration, contract: Contract | None
-) -> tuple[Callable[[Sequence[Call]], list[list[Prediction]]], str]:
+) -> tuple[Callable[[Sequence[Call], Callable[[], bool]], list[list[Prediction]]], str]:
     """What predicts in the model's place, and its class path. contract: of the trained model, if there is one.
 
     Raises ConfigurationError where the class cannot be found or built.
@@ -45,8 +45,12 @@ def fallback(
         raise ConfigurationError(f"{VARIABLE} is {name!r}: {error}") from error
     model = Model.of(predictor, configuration.freq, Features())
 
-    def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [model.predict([_filled(entry) for entry in call.entries], call.configuration) for call in calls]
+    def predict(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
+        found = []
+        for call in calls:
+            entries = [_filled(entry) for entry in call.entries]
+            found.append(model.predict(entries, call.configuration, wanted))
+        return found
 
     return predict, class_path(kind)
 

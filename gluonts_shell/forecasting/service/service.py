@@ -19,7 +19,7 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.artifact import Contract, Features
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
@@ -28,11 +28,11 @@ from gluonts_shell.forecasting.forecaster.names import class_path, resolve
 from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Recent, Rule, build
 from gluonts_shell.forecasting.service.outputs import prediction
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
-# Numbers that a request may make us draw for a series and in all, and answer: 10 million are about 100 MB of JSON.
+# Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
+# draw in all is bounded by its time: predicting stops when that is over.
 MAX_DRAWN_AT_ONCE = 4_000_000
-MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
 LIBRARIES = ("gluonts_shell", "gluonts", "torch", "numpy", "pandas")
@@ -66,12 +66,16 @@ class Model:
         draws = "num_samples" in inspect.signature(predictor.predict).parameters
         return cls(predictor, freq and period_alias(freq), reader, draws, batches, forward_only(predictor))
 
-    def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
+    def predict(
+        self, entries: list[dict[str, Any]], configuration: Configuration, wanted: Callable[[], bool]
+    ) -> list[Prediction]:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         predictions: list[Prediction] = []
         try:
             with self.mode():
                 for forecast in self.predictor.predict(entries, **options):
+                    if not wanted():
+                        raise Cancelled(f"it was stopped after {len(predictions)} of {len(entries)} series")
                     predictions.append(prediction(forecast, configuration))
         except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
             which = "a series" if self.batches else f"instance {len(predictions)}"
@@ -167,11 +171,13 @@ class Forecasting:
         entries, lengths = model.reader.read(instances, configuration.freq or "")
         return Call(configuration, entries, lengths)
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
         """Calls of one configuration -> their predictions. Called by one thread at a time."""
         configuration = calls[0].configuration
         entries = [entry for call in calls for entry in call.entries]
-        predictions = iter(self._model(configuration).predict(entries, configuration) if entries else ())
+        if not entries:
+            return [[] for _ in calls]
+        predictions = iter(self._model(configuration).predict(entries, configuration, wanted))
         return [[next(predictions) for _ in call.entries] for call in calls]
 
     def _model(self, configuration: Configuration) -> Model:
@@ -205,7 +211,6 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
     for series, count, limit, what in (
         (instances, rows, MAX_ANSWERED, "values in the answer"),
         (1, drawn, MAX_DRAWN_AT_ONCE, "values to be drawn for a series"),
-        (instances, drawn, MAX_DRAWN, "values to be drawn"),
     ):
         if (found := series * steps * count) > limit:
             raise RequestError(

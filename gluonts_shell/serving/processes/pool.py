@@ -1,6 +1,6 @@
 """Forked workers that answer tasks side by side; their answers come back in the order of the tasks.
 
-It knows processes and order; it does not know what a task is. The process that has a crew starts no thread and does
+It knows processes and order; it does not know what a task is. The process that has a pool starts no thread and does
 none of the work, so it can fork a new worker for one that died. It never holds more than a few tasks and answers.
 """
 
@@ -45,7 +45,7 @@ class _Worker:
         return self.channel.fileno()
 
 
-class Crew:
+class ProcessPool:
     """A context manager; on leaving it all workers are killed.
 
     make: called in each worker after the fork; returns what is called with the message of each task.
@@ -56,7 +56,7 @@ class Crew:
         self._make = make
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ class Crew:
         try:
             worker.channel.send(message)
         except EOFError:
-            self._bury(worker)
+            self._lost(worker)
 
     def _wait(self) -> None:
         busy = [worker for worker in self._workers if worker.place]
@@ -122,12 +122,12 @@ class Crew:
             try:
                 answer = worker.channel.receive()
             except EOFError:
-                self._bury(worker)
+                self._lost(worker)
                 continue
             assert worker.place
             worker.place.done, worker.place.answer, worker.place = True, answer, None
 
-    def _bury(self, worker: _Worker) -> None:
+    def _lost(self, worker: _Worker) -> None:
         place = worker.place
         how = ending(self._reap(worker))
         assert place
@@ -144,13 +144,13 @@ def _work(make: Callable[[], Callable[..., Any]], channel: Channel) -> None:
     failure, answer = None, None
     try:
         answer = make()
-    except Exception as error:
+    except BaseException as error:  # no signal comes here: whatever it is, a model raised it
         failure = sentence(error)
     with contextlib.suppress(EOFError):
         while True:
             message = channel.receive()
             try:
                 result = answer(*message) if answer else failure
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 result = sentence(error)
             channel.send(result)

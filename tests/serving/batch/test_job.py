@@ -42,7 +42,7 @@ class LastValue:
                 raise RequestError(f"instance {index}{item}: target is missing")
         return Call(configuration, list(instances))
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: object = None) -> list[list[Prediction]]:
         self.predicted.append(sum(len(call.entries) for call in calls))
         return [[self._one(entry["target"]) for entry in call.entries] for call in calls]
 

@@ -24,7 +24,7 @@ class Model:
         if not blocks:
             self.opened.set()
 
-    def __call__(self, calls):
+    def __call__(self, calls, wanted=None):
         self.inside += 1
         assert self.inside == 1, "two predicts at a time"
         try:
@@ -109,7 +109,7 @@ def test_a_poisoned_call_hurts_only_itself():
 
 def test_a_batch_that_needs_too_much_memory_is_halved():
     class Small(Model):
-        def __call__(self, calls):
+        def __call__(self, calls, wanted=None):
             results = super().__call__(calls)
             if sum(len(each.entries) for each in calls) > 2:
                 raise MemoryError
@@ -231,6 +231,6 @@ def test_a_crowd_is_whoever_was_predicted_or_left_waiting_and_has_a_moment_to_co
     futures = behind_a_leader(model, batcher, [call(1), call(2, num_samples=7)])
     assert [future.result()[0] for future in futures] == [[2], [4]]
     assert batcher._crowd == 1, "the last predict was of one call, and nobody waited"
-    batcher._predict = lambda calls: [time.sleep(0.01) or [0] for _ in calls]
+    batcher._predict = lambda calls, wanted: [time.sleep(0.01) or [0] for _ in calls]
     batcher.submit(call(0))
     assert batcher._expected <= time.monotonic() + 0.02, "at most that, however long the predict took"

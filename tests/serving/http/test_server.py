@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from toy import Toy, ask, eventually, serving
 
-from gluonts_shell.serving.http.server import Request, Response
+from gluonts_shell.serving.http.exchange import Request, Response
 
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 
