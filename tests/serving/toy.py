@@ -267,6 +267,7 @@ def main(arguments: list[str]) -> int:
     numbers = {name: float(text) if "." in text else int(text) for name, text in options.items()}
     load_seconds = numbers.pop("load_seconds", 0)
     die_at_start = numbers.pop("die_at_start", 0)
+    slow_restart = numbers.pop("slow_restart", 0)
     fail_at_load = numbers.pop("fail_at_load", 0)
     quiet = bool(numbers.pop("quiet", 0))
     preload = bool(numbers.pop("preload", 1))
@@ -274,6 +275,8 @@ def main(arguments: list[str]) -> int:
     silent_seconds = float(numbers.pop("silent_seconds", 120.0))
     max_bytes = float(numbers.pop("max_bytes", math.inf))
     overdue_seconds = float(numbers.pop("overdue_seconds", math.inf))
+
+    slow_from = [math.inf]  # of time.monotonic(), set once all workers of the first start are there
 
     def load() -> Loaded:
         if not quiet:
@@ -286,9 +289,12 @@ def main(arguments: list[str]) -> int:
     def start() -> Toy:
         if die_at_start:
             os._exit(die_at_start)
+        if slow_restart and time.monotonic() > slow_from[0]:
+            time.sleep(slow_restart)
         return Toy(overdue_seconds)
 
     def announce(port: int, what: str) -> None:
+        slow_from[0] = 0.0
         if not quiet:
             print(f"ready {port}", flush=True)
 

@@ -134,7 +134,7 @@ class Supervisor:
         self.free = [shares.of(slot) for slot in range(2 * size)]
         self.standby = Standby(listener, limits.connections)
         self.standing_in = False
-        self.present = -inf  # when a worker was last known to take connections
+        self.heard = -inf  # when a worker last gave a sign that it takes connections
         self.announced = False
         self.failures = 0
         self.next_start = -inf
@@ -194,6 +194,8 @@ class Supervisor:
             child.ready, child.heard, child.silent = True, now, 0
             if LEAVING in words:
                 child.leaving, child.ends = True, now + self.terms.drain_seconds + KILL_MARGIN
+            if child.serves:
+                self.heard = now
 
     def _stand_in(self) -> None:
         """Take new connections while no worker does; give them away once one does."""
@@ -202,10 +204,9 @@ class Supervisor:
         serving, now = self._serving(), time.monotonic()
         present = [child for child in serving if now - child.heard < ABSENT_SECONDS]
         if present:
-            self.present = now
             least = min(present, key=lambda child: child.share.count)
             self.standby.hand_over(least.link.hand)
-        self.standing_in = now - self.present >= ABSENT_SECONDS
+        self.standing_in = now - self.heard >= ABSENT_SECONDS
         if self.standing_in:
             # where no descriptor is free, the listener's readiness would only wake us for nothing
             self.standing_in = self.standby.accept()

@@ -61,6 +61,14 @@ def size() -> float:
     return float(resident_bytes())
 
 
+hoard: list[bytes] = []
+
+
+def grow() -> float:
+    hoard.append(os.urandom(1 << 20) * 200)
+    return float(os.getpid())
+
+
 def draw() -> float:
     return random.random()
 
@@ -233,12 +241,6 @@ def test_it_stops_and_the_child_is_gone_once_nobody_waits(timed: Callable[..., T
 
 
 def test_a_child_that_has_grown_is_replaced_between_two_requests() -> None:
-    hoard: list[bytes] = []
-
-    def grow() -> float:
-        hoard.append(os.urandom(1 << 20) * 200)
-        return float(os.getpid())
-
     with closing(Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)) as other:
         (before,) = run(other, size)
     most = before + (100 << 20)
