@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import platform
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from gluonts.model.predictor import Predictor
 
 import gluonts_shell
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+from gluonts_shell.written import Written
 
 CONTRACT = "gluonts_shell.json"
 NOT_SERIALIZABLE = (
@@ -96,6 +96,9 @@ def now() -> str:
 def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
     """Write model and contract, whole or not at all, and prove that they load again.
 
+    Of what is in the folder, what an earlier save wrote is replaced, or removed if this model has no such file: the
+    weights or scores of another model are not this one's. All else stays, under another name where it is in the way.
+
     Raises ForecasterError if the class cannot be serialized or read back, with the method that it lacks.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,12 +118,21 @@ def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
             raise ForecasterError(
                 f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
             ) from error
-        # the contract goes last: a folder that has it is complete
-        for file in sorted(staged.iterdir(), key=lambda file: file.name == CONTRACT):
-            target = folder / file.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            file.replace(target)
+        _put(staged, folder)
+
+
+def _put(staged: Path, folder: Path) -> None:
+    written = Written.read(folder)
+    for name in written.files:
+        if not (staged / name).exists():
+            written.remove(name)
+    # the contract goes last: a folder that has it is complete
+    files = sorted(staged.iterdir(), key=lambda file: file.name == CONTRACT)
+    targets = [folder / file.name for file in files]
+    for file, target in zip(files, targets, strict=True):
+        written.make_room(target)
+        file.replace(target)
+    Written(folder, {}).add(*targets)
 
 
 def present(folder: Path) -> bool:
