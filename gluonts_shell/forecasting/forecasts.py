@@ -79,12 +79,12 @@ class View:
                 self._inverts = False
         if self.samples is None:
             return None
-        return nearest_rank(self.samples, [level])[0]
+        return np.asarray(nearest_rank(self.samples, [level])[0])
 
     def _stored_quantile(self, level: float) -> Array | None:
         assert self.stored is not None
         if level in self.stored:
-            return self.stored[level]
+            return np.asarray(self.stored[level])
         if len(self.stored) < 2:  # nothing to interpolate between, where GluonTS answers NaN
             return None
         return np.asarray(self.forecast.quantile(level))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from gluonts.model.forecast import Forecast, SampleForecast
 
-from gluonts_shell.errors import RequestError
+from gluonts_shell.errors import ModelError, RequestError
 from gluonts_shell.forecasting.forecasts import View
 from gluonts_shell.messages import Configuration, Prediction
 
@@ -24,14 +24,16 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
     Raises RequestError where this kind of forecast does not have it.
     """
     if isinstance(forecast, SampleForecast):
-        return _of_samples(_flat(forecast.samples, 2), configuration)
-    view, wanted, found = View(forecast, configuration.num_samples), configuration.output_types, Prediction()
+        return _of_samples(_samples(forecast.samples, forecast), configuration)
+    view = View(forecast, configuration.num_samples)
+    wanted = configuration.output_types
+    found = Prediction()
     if "mean" in wanted:
-        found.mean = _rows(view.mean)
+        found.mean = _row(view.mean, forecast)
     if "quantiles" in wanted:
         found.quantiles = _quantiles(view, configuration, hint)
     if "samples" in wanted and view.samples is not None:
-        found.samples = _oriented(_flat(view.samples, 2)).tolist()
+        found.samples = _samples(view.samples, forecast).tolist()
     if found.mean is None and found.quantiles is None and found.samples is None:
         raise RequestError(_nothing(view, wanted, hint))
     return found
@@ -50,7 +52,7 @@ def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
 
 def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
-    found = {text: _rows(view.quantile(level)) for text, level in configuration.quantiles}
+    found = {text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles}
     lacking = [text for text, row in found.items() if row is None]
     if lacking and configuration.quantiles_given:
         raise RequestError(
@@ -65,17 +67,17 @@ def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction
     """All quantiles from one sort; a forecaster that draws a single path has the same value everywhere."""
     wanted, count = configuration.output_types, len(samples)
     found = Prediction()
-    only = _oriented(samples)[0].tolist() if count == 1 else None
+    only = samples[0].tolist() if count == 1 else None
     if "mean" in wanted:
-        found.mean = only or _oriented(samples.mean(axis=0)).tolist()
+        found.mean = only or samples.mean(axis=0).tolist()
     if "quantiles" in wanted:
         if only is not None:
             found.quantiles = {text: only for text, _ in configuration.quantiles}
         else:
-            rows = _oriented(np.sort(samples, axis=0)[_ranks(configuration.quantiles, count)]).tolist()
+            rows = np.sort(samples, axis=0)[_ranks(configuration.quantiles, count)].tolist()
             found.quantiles = {text: row for (text, _), row in zip(configuration.quantiles, rows, strict=True)}
     if "samples" in wanted:
-        found.samples = _oriented(samples).tolist()
+        found.samples = samples.tolist()
     return found
 
 
@@ -83,3 +85,31 @@ def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction
 def _ranks(quantiles: Sequence[tuple[str, float]], count: int) -> list[int]:
     """Which of the sorted samples is a quantile, as `SampleForecast.quantile` has it."""
     return [int(np.round((count - 1) * level)) for _, level in quantiles]
+
+
+def _samples(samples: np.ndarray, forecast: Forecast) -> np.ndarray:
+    """(samples, prediction_length) floats; of several dimensions (samples, dimensions, prediction_length)."""
+    if samples.ndim == 3:
+        samples = samples[:, :, 0] if samples.shape[2] == 1 else samples.swapaxes(1, 2)
+    if samples.ndim in (2, 3):
+        return samples if samples.dtype.kind == "f" else samples.astype(float)
+    raise _unreadable(forecast, samples)
+
+
+def _row(values: np.ndarray | None, forecast: Forecast) -> list[Any] | None:
+    """prediction_length floats; of several dimensions a list of them for each, as targets have it."""
+    if values is None:
+        return None
+    array = np.asarray(values, dtype=float)
+    if array.ndim == 2:
+        array = array[:, 0] if array.shape[1] == 1 else array.T
+    if not 1 <= array.ndim <= 2:
+        raise _unreadable(forecast, array)
+    return array.tolist()  # type: ignore[no-any-return]
+
+
+def _unreadable(forecast: Forecast, values: np.ndarray) -> ModelError:
+    return ModelError(
+        f"this model's forecasts ({type(forecast).__name__}) are arrays of shape {values.shape}, expected "
+        "prediction_length values, or prediction_length x dimensions"
+    )
