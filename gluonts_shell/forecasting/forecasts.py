@@ -54,15 +54,17 @@ class View:
 
     @cached_property
     def mean(self) -> Array | None:
-        if (found := self._own_mean()) is not None:
-            return found
+        if self.own_mean is not None:
+            return self.own_mean
         if self.samples is not None:
             return np.asarray(self.samples.mean(axis=0))
         return self.quantile(0.5)
 
-    def _own_mean(self) -> Array | None:
+    @cached_property
+    def own_mean(self) -> Array | None:
+        """As the forecast has it; of stored quantiles the median stands for it, as in GluonTS."""
         if self.stored is not None and "mean" not in self.forecast.forecast_keys:
-            return None  # GluonTS would give the median, or NaN where there is none
+            return self.quantile(0.5)  # where that is not stored either, GluonTS would give NaN
         try:
             found = self.forecast.mean
         except (NotImplementedError, AttributeError):  # AttributeError: a class of one's own that defines none
