@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gluonts_shell
+from gluonts_shell import log
 from gluonts_shell.errors import ShellError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
@@ -51,12 +52,14 @@ def parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
+    command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
     command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status; 2 where the command line is wrong, as argparse has it."""
+    log.fill_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments)
     try:
@@ -105,6 +108,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "ping":
+        from gluonts_shell.commands import ping
+
+        return ping.run(settings)
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 
