@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,7 +125,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
             return inputs.chunks(file.source, TOGETHER)
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
-    with ProcessPool(machine.workers, lambda: make().answer) as pool:
+    with ProcessPool(machine.workers, lambda: make().answer, settings.max_worker_bytes or inf) as pool:
         failed = _forecast(todo, pool, chunks)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))

@@ -36,7 +36,9 @@ HOST = re.compile(
     r"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
     r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
 )
-ABSOLUTE = re.compile(r"https?://([^/?#]+)(/[^?#]*)?(?:\?[^#]*)?", re.IGNORECASE)
+LIST_COMMA = re.compile(r"[ \t]*,[ \t]*")
+DIGITS = re.compile("[0-9]+")
+ABSOLUTE = re.compile(r"https?://(?!:)([^/?#]+)(/[^?#]*)?(?:\?[^#]*)?", re.IGNORECASE)
 ORIGIN = re.compile(r"(/[^?#]*)(?:\?[^#]*)?")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 UNRESERVED = re.compile("[A-Za-z0-9._~-]")
@@ -120,10 +122,15 @@ def _keep_alive(headers: Mapping[str, str], minor: int) -> bool:
     field = headers.get("connection")
     if field is None:
         return minor == 1
-    options = [option.strip(" \t") for option in field.lower().split(",")]
+    options = _listed(field)
     if "close" in options:
         return False
     return minor == 1 or "keep-alive" in options
+
+
+def _listed(field: str) -> list[str]:
+    """The members of a list (RFC 9110 section 5.6.1) in lower case; empty ones among them."""
+    return LIST_COMMA.split(field.strip(" \t").lower())
 
 
 def _first_bad_field(block: str) -> str:
@@ -153,7 +160,7 @@ def _path(method: str, target: str) -> str:
 
 def _path_of_url(method: str, target: str) -> str:
     match = ABSOLUTE.fullmatch(target)
-    if match is None or HOST.fullmatch(match[1]) is None or match[1].startswith(":"):
+    if match is None or HOST.fullmatch(match[1]) is None:
         raise RequestError(f"request target {target[:100]!r} is neither a path nor an http URL")
     if match[2]:
         return match[2]
@@ -179,18 +186,17 @@ def _length(headers: Mapping[str, str], minor: int) -> int:
         return CHUNKED
     if text is None:
         return 0
-    if not (text.isascii() and text.isdigit()):
+    if DIGITS.fullmatch(text) is None:
         raise RequestError(f"Content-Length {text[:100]!r} is not one whole number")
-    digits = text.lstrip("0") or "0"
-    if len(digits) > 18:
+    significant = text.lstrip("0")
+    if len(significant) > 18:
         raise TooLarge("Content-Length is beyond every limit")
-    return int(digits)
+    return int("0" + significant)
 
 
 def _check_coding(coding: str) -> None:
     """Only chunked alone is taken."""
-    names = [name.strip(" \t") for name in coding.lower().split(",")]
-    codings = list(filter(None, names))
+    codings = list(filter(None, _listed(coding)))
     if codings == ["chunked"]:
         return
     if "chunked" in codings[:-1]:

@@ -7,17 +7,22 @@ none of the work, so it can fork a new worker for one that died. It never holds 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from gluonts_shell.errors import ModelError
 from gluonts_shell.serving.batch.outcomes import sentence
 from gluonts_shell.serving.processes.child import Channel, ending, fork
+from gluonts_shell.serving.processes.machine import resident_bytes
+
+log = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 
@@ -49,9 +54,11 @@ class ProcessPool:
     """A context manager; on leaving it all workers are killed.
 
     make: called in each worker after the fork; returns what is called with the message of each task.
+    most_bytes: of memory, beyond which a worker is replaced between two tasks.
     """
 
-    def __init__(self, size: int, make: Callable[[], Callable[..., Any]]) -> None:
+    def __init__(self, size: int, make: Callable[[], Callable[..., Any]], most_bytes: float = inf) -> None:
+        self._most_bytes = most_bytes
         self._size = size
         self._make = make
         self._workers: list[_Worker] = []
@@ -61,8 +68,7 @@ class ProcessPool:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
+            _kill(worker)
         while self._workers:
             self._reap(self._workers[-1])
 
@@ -126,6 +132,17 @@ class ProcessPool:
                 continue
             assert worker.place
             worker.place.done, worker.place.answer, worker.place = True, answer, None
+            self._replace_if_grown(worker)
+
+    def _replace_if_grown(self, worker: _Worker) -> None:
+        if self._most_bytes == inf:
+            return
+        now = resident_bytes(worker.pid)
+        if now <= self._most_bytes:
+            return
+        log.warning("worker %d has %d bytes, and may have %g: another one starts", worker.pid, now, self._most_bytes)
+        _kill(worker)
+        self._reap(worker)
 
     def _lost(self, worker: _Worker) -> None:
         place = worker.place
@@ -137,6 +154,11 @@ class ProcessPool:
         worker.channel.close()
         self._workers.remove(worker)
         return os.waitpid(worker.pid, 0)[1]
+
+
+def _kill(worker: _Worker) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
 
 
 def _work(make: Callable[[], Callable[..., Any]], channel: Channel) -> None:

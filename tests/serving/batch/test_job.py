@@ -47,6 +47,8 @@ class LastValue:
         return [[self._one(entry["target"]) for entry in call.entries] for call in calls]
 
     def _one(self, target: list[Any]) -> Prediction:
+        if "interrupt" in target:
+            raise KeyboardInterrupt
         if "poison" in target:
             raise ZeroDivisionError("secret detail")
         return Prediction(mean=[float(target[-1]) if target else math.nan] * 2)
@@ -268,3 +270,12 @@ def test_a_body_gives_what_its_lines_give_one_by_one(lines: list[bytes]) -> None
     ours = batch(suppress=True, forward=["tag"])
     single = [ours.answer(text) for text in lines]
     assert ours.answer(b"\n".join(lines)) == b"\n".join(text for text in single if text)
+
+
+def test_what_is_no_exception_is_its_lines_error_alone() -> None:
+    body = b"\n".join([line([1]), line(["interrupt"]), line([3])])
+    first, second, third = map(json.loads, batch(suppress=True).answer(body).split(b"\n"))
+    assert (first["mean"], third["mean"]) == ([1.0, 1.0], [3.0, 3.0])
+    assert second["error"].startswith("the model failed on this series: KeyboardInterrupt")
+    with pytest.raises(ModelError, match="line 2: the model failed on this series: KeyboardInterrupt"):
+        batch().answer(body)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError
+from gluonts_shell.serving.processes.machine import resident_bytes
 from gluonts_shell.serving.processes.pool import AHEAD, ProcessPool
 
 
@@ -73,11 +74,14 @@ def test_an_error_is_the_answer_of_its_task_only() -> None:
             raise ZeroDivisionError("secret")
         if task == 4:
             raise SystemExit(5)
+        if task == 6:
+            raise KeyboardInterrupt
         return task
 
     with ProcessPool(2, lambda: work) as pool:
-        found = [answer for _, answer in answers(pool, range(1, 6))]
-    assert found[0] == 1 and found[4] == 5
+        found = [answer for _, answer in answers(pool, range(1, 8))]
+    assert found[0] == 1 and found[4] == 5 and found[6] == 7
+    assert isinstance(found[5], ModelError)
     assert isinstance(found[1], DataError) and str(found[1]) == "line 2 is bad"
     assert isinstance(found[2], ModelError) and "secret" not in str(found[2])
     assert isinstance(found[3], ModelError)
@@ -100,6 +104,21 @@ def test_a_worker_that_dies_costs_its_task_and_is_replaced(end: Callable[[], Non
         found = [answer for _, answer in answers(pool, range(1, 9))]
     assert str(found.pop(2)) == f"the process that predicted it {how}"
     assert found == [1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_worker_that_has_grown_is_replaced_between_two_tasks() -> None:
+    hoard: list[bytes] = []
+
+    def work(task: int) -> tuple[int, int]:
+        if task == 3:
+            hoard.append(os.urandom(1 << 20) * 200)
+        return os.getpid(), resident_bytes()
+
+    with ProcessPool(1, lambda: work) as pool:
+        before = answers(pool, [1])[0][1][1]
+    with ProcessPool(1, lambda: work, before + (100 << 20)) as pool:
+        pids = [answer[0] for _, answer in answers(pool, range(1, 6))]
+    assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4]
 
 
 def test_a_worker_that_cannot_begin_says_why() -> None:
