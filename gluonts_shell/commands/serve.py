@@ -46,11 +46,15 @@ def run(settings: Settings) -> int:
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level)
-    paths = Paths(Path(settings.data_path))
     try:
-        code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
+        return _serve(settings)
     except Stopped:
         return 0
+
+
+def _serve(settings: Settings) -> int:
+    paths = Paths(Path(settings.data_path))
+    code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
     return supervisor.run(

@@ -1,5 +1,6 @@
 """What a signal does. In a loop that polls, it is data: the handler records, the loop acts. In a command that works
-without a loop it is the exception Stopped. Nothing else in the package installs a handler.
+without a loop it is the exception Stopped. Nothing else in the package installs a handler; child
+processes only let go of those of their parents.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
 from gluonts_shell.messages import Call, Configuration, Prediction
 from gluonts_shell.serving.batch import job
 from gluonts_shell.serving.batch.job import Batch
@@ -279,3 +279,12 @@ def test_what_is_no_exception_is_its_lines_error_alone() -> None:
     assert second["error"].startswith("the model failed on this series: KeyboardInterrupt")
     with pytest.raises(ModelError, match="line 2: the model failed on this series: KeyboardInterrupt"):
         batch().answer(body)
+
+
+def test_a_request_that_nobody_waits_for_is_no_error_of_its_lines() -> None:
+    class Leaving(LastValue):
+        def predict(self, calls: Sequence[Call], wanted: object = None) -> list[list[Prediction]]:
+            raise Cancelled("it was stopped after 0 of 2 series")
+
+    with pytest.raises(Cancelled, match="stopped after 0 of 2 series"):
+        batch(Leaving(), suppress=True).answer(b"\n".join([line([1]), line([3])]))
