@@ -37,7 +37,10 @@ class Features:
     """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
 
     static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
-    or None where the data had the indices themselves.
+    or None where the data had the indices themselves. dynamic_cat, past_dynamic_cat: cardinalities of categories that
+    change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
+    lists. lead_time: steps between the last value and the first that is forecast; dynamic features cover them too.
+    own: fields that we do not know are passed on, because the class is the user's and may want them.
     """
 
     static_cat: tuple[int, ...] | None = None
@@ -45,6 +48,11 @@ class Features:
     dynamic_real: int | None = None
     past_dynamic_real: int | None = None
     labels: tuple[tuple[str, ...] | None, ...] = ()
+    dynamic_cat: tuple[int, ...] | None = None
+    past_dynamic_cat: tuple[int, ...] | None = None
+    dimensions: int = 1
+    lead_time: int = 0
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Contract:
         try:
             value = json.loads(text)
             features = dict(value["features"])
-            for name in ("static_cat", "labels"):
+            for name in ("static_cat", "dynamic_cat", "past_dynamic_cat", "labels"):
                 if features.get(name) is not None:
                     features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
