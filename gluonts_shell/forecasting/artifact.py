@@ -7,6 +7,7 @@ load too; then what the files do not tell is None.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import platform
@@ -39,7 +40,7 @@ class Features:
     static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
     or None where the data had the indices themselves. dynamic_cat, past_dynamic_cat: cardinalities of categories that
     change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
-    lists. lead_time: steps between the last value and the first that is forecast; dynamic features cover them too.
+    lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast; dynamic features cover them too.
     own: fields that we do not know are passed on, because the class is the user's and may want them.
     """
 
@@ -53,6 +54,13 @@ class Features:
     dimensions: int = 1
     lead_time: int = 0
     own: bool = False
+
+    @functools.cached_property
+    def positions(self) -> tuple[dict[str, int] | None, ...]:
+        """For each categorical feature its labels with their indices; made once, there may be many thousands."""
+        return tuple(
+            None if labels is None else {label: index for index, label in enumerate(labels)} for labels in self.labels
+        )
 
 
 @dataclass(frozen=True)
