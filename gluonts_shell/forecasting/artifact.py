@@ -40,8 +40,8 @@ class Features:
     static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
     or None where the data had the indices themselves. dynamic_cat, past_dynamic_cat: cardinalities of categories that
     change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
-    lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast; dynamic features cover them too.
-    own: fields that we do not know are passed on, because the class is the user's and may want them.
+    lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast, which
+    dynamic features cover too. own: fields that we do not know are passed on, as the user's own class may want them.
     """
 
     static_cat: tuple[int, ...] | None = None

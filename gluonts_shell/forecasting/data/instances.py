@@ -102,8 +102,9 @@ def padded(entry: dict[str, Any]) -> dict[str, Any]:
     longer = {**entry, "start": entry["start"] - 1, "target": missing}
     for name in OVER_TIME:
         if name in entry:
-            mode = "edge" if entry[name].size else "constant"
-            longer[name] = np.pad(entry[name], ((0, 0), (1, 0)), mode=mode)
+            features = entry[name]
+            before = features[:, :1] if features.size else np.zeros((len(features), 1), dtype=features.dtype)
+            longer[name] = np.concatenate([before, features], axis=1)
     return longer
 
 

@@ -310,7 +310,10 @@ def test_a_cold_start_of_several_dimensions_is_a_missing_value_in_each():
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [
-        ([1, 2], "target is one list of numbers, expected a list of 2 lists of numbers: the model forecasts 2 dimensions"),
+        (
+            [1, 2],
+            "target is one list of numbers, expected a list of 2 lists of numbers: the model forecasts 2 dimensions",
+        ),
         ([[1, 2]], "target is a list of 1 list, expected a list of 2 lists of numbers"),
         ([[1], [2], [3]], "target is a list of 3 lists, expected a list of 2 lists of numbers"),
         ([[1, 2], [3]], "target[1] has 1 values, target[0] has 2; expected as many in each dimension"),
