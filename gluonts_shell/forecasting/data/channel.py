@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gluonts_shell.errors import DataError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.covariates import NAMES
 from gluonts_shell.forecasting.data.fields import FieldError, quoted
 from gluonts_shell.forecasting.data.files import data_files, partition, rows, short

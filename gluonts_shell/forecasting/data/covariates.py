@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
 from gluonts_shell.forecasting.data.labels import Numbering
 
