@@ -131,6 +131,8 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
     else:
         handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
+    if settings.canary:
+        rehearse(service, Path(settings.data_path))
     parameters = execution_parameters(
         workers=machine.workers,
         joins=service.joins,
@@ -139,6 +141,14 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         most=settings.max_concurrent_transforms,
     )
     return App(handler, parameters, local_endpoints=settings.local_endpoints)
+
+
+def rehearse(service: Forecasting, data_path: Path) -> None:
+    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+    from gluonts_shell.forecasting.service import canary
+
+    if service.trained is not None:
+        canary.replay(service.trained, service.trained.freq, Paths(data_path).model, canary.ELSEWHERE)
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:

@@ -163,7 +163,7 @@ class TestASuccess:
         logged = dict(
             line.split("#test_score (local, ")[1].split("): ") for line in log.splitlines() if "#test_score" in line
         )
-        assert list(written) == list(logged) == list(expected)
+        assert list(written) == list(logged) == [*expected, "calibration_error"]
         for name, value in expected.items():
             found = [float("nan") if written[name] is None else written[name], float(logged[name])]
             assert found == pytest.approx([value, value], rel=1e-6, nan_ok=True), name
