@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from gluonts_shell.written import RECORD
 from tests.image_journey import ask, free_port
 from tests.local_wheels import pack, project, wheel, write
 
@@ -208,7 +209,7 @@ def test_as_the_sagemaker_sdk_v3_starts_it(tmp_path: Path) -> None:
     done = subprocess.run(["bash", str(script)], env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     model = tmp_path / "ml" / "model"
-    assert sorted(path.name for path in (model / "code").iterdir()) == ["mymodel.py", "train.sh"]
+    assert sorted(path.name for path in (model / "code").iterdir()) == [RECORD, "mymodel.py", "train.sh"]
     assert (model / "gluonts_shell.json").exists()
 
 

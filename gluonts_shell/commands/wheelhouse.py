@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from gluonts_shell import log
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.sagemaker.code import requirements
 from gluonts_shell.sagemaker.code.pip import Pip
+from gluonts_shell.written import Written
 
 # PEP 600: what runs with an older glibc runs with a newer one; pip takes the tags that it is given and no others
 MANYLINUX = re.compile(r"manylinux_2_(\d+)_(\w+)")
@@ -27,14 +29,16 @@ def run(file: Path, output: Path, python_version: str | None, platforms: list[st
     log.configure()
     if not file.is_file():
         raise ConfigurationError(f"there is no requirements file {str(file)!r}")
+    copies = _copies(file, output)
+    _check_replaceable(copies, output)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-") as work:
         Pip(Path(work), os.environ).download(file.resolve(), output.resolve(), python_version, expanded(platforms))
-    # the code channel looks for requirements*.txt
-    name = file.name if file.match("requirements*.txt") else f"requirements-{file.stem}.txt"
-    if (output / name).resolve() != file.resolve():
-        shutil.copyfile(file, output / name)
-    _copy_included(file, output)
+    for target, source in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    if copies:
+        Written.read(output).add(*copies)
     print(f"{output} can be handed over as the code channel")  # noqa: T201
     return 0
 
@@ -54,15 +58,38 @@ def expanded(platforms: list[str]) -> list[str]:
     return list(found)
 
 
-def _copy_included(file: Path, output: Path) -> None:
+def _copies(file: Path, output: Path) -> dict[Path, Path]:
+    """target -> source of the requirements file and all that it includes, without those that are there as they are."""
+    # the code channel looks for requirements*.txt
+    name = file.name if file.match("requirements*.txt") else f"requirements-{file.stem}.txt"
+    found = {output / name: file}
+    _add_included(file, output, found)
+    return {target: source for target, source in found.items() if not _same(source, target)}
+
+
+def _add_included(file: Path, output: Path, found: dict[Path, Path]) -> None:
     """What it names with -r or -c lies beside it, else it would not be read in the container."""
     for name in requirements.included(file):
         source, target = file.parent / name, output / name
         inside = target.resolve().is_relative_to(output.resolve())
-        if not source.is_file() or not inside or target.resolve() == source.resolve():
+        if not source.is_file() or not inside or target in found:
             continue
-        if target.exists() and target.read_bytes() == source.read_bytes():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        _copy_included(source, output)
+        found[target] = source
+        _add_included(source, output, found)
+
+
+def _same(source: Path, target: Path) -> bool:
+    if not target.is_file():
+        return False
+    return target.resolve() == source.resolve() or target.read_bytes() == source.read_bytes()
+
+
+def _check_replaceable(targets: Iterable[Path], output: Path) -> None:
+    written = Written.read(output)
+    for target in targets:
+        foreign = written.foreign(target)
+        if foreign:
+            raise ConfigurationError(
+                f"{str(foreign)!r} is another file than the requirements that belong there, and this program did not "
+                "write it; give another folder with --output, or move it away"
+            )

@@ -2,6 +2,7 @@ import json
 import os
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.errors import ForecasterError, ModelError
 from gluonts_shell.forecasting import artifact
-from gluonts_shell.forecasting.artifact import CONTRACT, Contract, Features
+from gluonts_shell.forecasting.contract import CONTRACT, Contract, Features
+from gluonts_shell.written import RECORD
 
 CONTRACT_OF_A_MODEL = Contract(
     freq="M",
@@ -35,7 +37,7 @@ def test_a_model_and_its_contract_come_back(tmp_path):
     predictor, contract = artifact.load(tmp_path / "model")
     assert predictor == naive()
     assert contract == CONTRACT_OF_A_MODEL
-    assert [p.name for p in (tmp_path / "model").iterdir() if p.name.startswith(".")] == []
+    assert [p.name for p in (tmp_path / "model").iterdir() if p.name.startswith(".")] == [RECORD]
 
 
 def test_the_contract_is_json_that_a_person_can_read(tmp_path):
@@ -74,14 +76,59 @@ def test_a_model_of_gluonts_shell_without_a_contract_loads_too(tmp_path):
     assert contract == Contract(None, 12, "gluonts.model.seasonal_naive._predictor.SeasonalNaivePredictor")
 
 
-def test_what_an_earlier_run_left_is_replaced_and_what_is_not_ours_stays(tmp_path):
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_an_earlier_run_wrote_is_replaced(tmp_path):
+    artifact.save(naive(), replace(CONTRACT_OF_A_MODEL, freq="D"), tmp_path)
+    before = names(tmp_path)
+    artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
+    assert artifact.load(tmp_path)[1] == CONTRACT_OF_A_MODEL
+    assert names(tmp_path) == before
+
+
+def test_what_is_not_ours_stays_under_another_name_where_it_is_in_the_way(tmp_path, caplog):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "mine.py").write_text("")
     (tmp_path / "predictor.json").mkdir()
-    (tmp_path / CONTRACT).write_text("old")
+    (tmp_path / "predictor.json" / "mine.txt").write_text("")
+    (tmp_path / CONTRACT).write_text("mine")
+    (tmp_path / "gluonts-config.json").symlink_to("code/mine.py")
     artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
     assert artifact.load(tmp_path)[1] == CONTRACT_OF_A_MODEL
-    assert (tmp_path / "code" / "mine.py").exists()
+    assert (tmp_path / "code" / "mine.py").read_text() == ""
+    assert (tmp_path / "predictor.json.kept-1" / "mine.txt").exists()
+    assert (tmp_path / f"{CONTRACT}.kept-1").read_text() == "mine"
+    assert (tmp_path / "gluonts-config.json.kept-1").is_symlink()
+    assert "was not written by this program, or was changed since: it is kept as predictor.json.kept-1" in caplog.text
+
+
+def test_a_file_of_the_model_that_somebody_changed_is_kept(tmp_path):
+    artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
+    (tmp_path / CONTRACT).write_text("changed")
+    artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
+    assert (tmp_path / f"{CONTRACT}.kept-1").read_text() == "changed"
+
+
+def test_files_that_only_the_model_before_had_go_and_others_in_their_folder_stay(tmp_path, users):
+    class Deep(users.Own):
+        def serialize(self, path):
+            super().serialize(path)
+            (path / "nets").mkdir()
+            (path / "nets" / "weights").write_text("1")
+
+    users.Deep, Deep.__module__, Deep.__qualname__ = Deep, "users_module", "Deep"
+    artifact.save(Deep(prediction_length=3), CONTRACT_OF_A_MODEL, tmp_path / "model")
+    artifact.save(users.Own(prediction_length=3), CONTRACT_OF_A_MODEL, tmp_path / "model")
+    assert not (tmp_path / "model" / "nets").exists()
+    artifact.save(Deep(prediction_length=3), CONTRACT_OF_A_MODEL, tmp_path / "model")
+    (tmp_path / "model" / "nets" / "mine").write_text("")
+    artifact.save(users.Own(prediction_length=3), CONTRACT_OF_A_MODEL, tmp_path / "model")
+    assert [path.name for path in (tmp_path / "model" / "nets").iterdir()] == ["mine"]
+    artifact.save(Deep(prediction_length=3), CONTRACT_OF_A_MODEL, tmp_path / "model")
+    assert names(tmp_path / "model" / "nets.kept-1") == ["mine"]
+    assert names(tmp_path / "model" / "nets") == ["weights"]
 
 
 @pytest.mark.parametrize("content", [{}, {"something.else": "x"}])
@@ -223,6 +270,19 @@ class TestAccelerators:
         assert {str(value.device) for value in loaded.prediction_net.state_dict().values()} == {"cpu"}
         entry = {"start": pd.Period("2020-01-01", "D"), "target": np.arange(9, dtype=np.float32)}
         assert next(iter(loaded.predict([entry]))).mean.shape == (2,)
+
+    def test_weights_are_loaded_as_weights_and_run_nothing(self, predictor, tmp_path):
+        import torch
+
+        class Bomb:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "owned"),)
+
+        predictor.serialize(tmp_path)
+        torch.save({"weight": Bomb()}, tmp_path / "prediction-net-state.pt")
+        with pytest.raises(ModelError, match=r"cannot be loaded: Weights only load failed"):
+            artifact.load(tmp_path)
+        assert not (tmp_path / "owned").exists()
 
     def test_a_model_is_saved_from_the_cpu_and_goes_back_to_where_it_was(self, predictor, tmp_path, monkeypatch):
         seen = []

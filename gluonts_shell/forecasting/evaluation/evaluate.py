@@ -24,6 +24,7 @@ from gluonts_shell.errors import DataError, ModelError, ShellError
 from gluonts_shell.forecasting import shortcuts
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.evaluation.scores import DataEntry, Histories, Scores
+from gluonts_shell.written import Written
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -135,11 +136,17 @@ def write(evaluation: Evaluation, folder: Path, *copies: Path) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[TextIO]:
-    """A file that takes its place when it is finished, and leaves nothing behind when it fails."""
+    """A file that takes its place when it is finished, and leaves nothing behind when it fails.
+
+    What is at its place and was not written by this program is kept under another name.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file:
             yield file
+        written = Written.read(path.parent)
+        written.make_room(path)
         unfinished.replace(path)
+        written.add(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from gluonts_shell.sagemaker.code.archives import Budget
 from gluonts_shell.sagemaker.code.installation import modules, shadows
 from gluonts_shell.sagemaker.code.pip import Installed
 from gluonts_shell.settings import Settings
+from gluonts_shell.written import Written
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ def install(
         code = workspace / "code"
         code.mkdir()
         plan = contents.plan(channel, workspace / "unpacked", Budget(settings.max_unpacked_bytes))
+        if copy_to:
+            _check_replaceable(copy_to)
         installed = installation.install(plan, code, workspace, settings.offline, dict(environ))
         for name in sorted(shadows(code)):
             kind = "this image's" if name in installation.OURS else "the standard library's"
@@ -105,9 +108,16 @@ def _workspace(target: Path) -> Path:
 
 
 def _swap(code: Path, target: Path) -> Path:
-    """Put `code` in the place of `target`, whatever is there: a container may start twice in one tree."""
+    """Put `code` in the place of `target`: a container may start twice in one tree.
+
+    What this program did not install there stays, be it a user's folder or a link, and the code goes elsewhere.
+    """
     code.chmod(0o755)
-    if code.parent.parent == target.parent:
+    Written(code, {}).add(code)
+    foreign = _foreign(target)
+    if foreign:
+        log.warning("%s was not installed by this program, and %s stays as it is", foreign, target)
+    elif code.parent.parent == target.parent:
         try:
             if os.path.lexists(target):
                 target.rename(code.parent / "old")
@@ -121,13 +131,43 @@ def _swap(code: Path, target: Path) -> Path:
 
 def _keep(channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed]) -> None:
     """The model carries the code that it was trained with, and a record of what pip made of it."""
-    installation.copy(channel, workspace / "kept", hidden=True)
-    if copy_to.exists():
+    kept = workspace / "kept"
+    installation.copy(channel, kept, hidden=True)
+    Written(kept, {}).add(kept)
+    if copy_to.exists():  # and nothing but what an earlier run wrote is in it
         shutil.rmtree(copy_to)
     copy_to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(workspace / "kept", copy_to)
+    shutil.move(kept, copy_to)
     record = {"python": platform.python_version(), "installed": [asdict(one) for one in installed]}
     (copy_to.parent / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _foreign(folder: Path) -> Path | None:
+    """What is not ours in a folder that is to be replaced; a link or a file in its place is not ours either."""
+    if folder.is_symlink() or not folder.is_dir():
+        return folder if os.path.lexists(folder) else None
+    return Written.read(folder).foreign(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Before anything is installed: a job that is to replace what somebody else put into the model does not start."""
+    foreign = _foreign(folder) or _not_a_record(folder.parent / RECORD)
+    if foreign:
+        raise CodeChannelError(
+            f"{str(foreign)!r} was not written by this program, or was changed since, and keeping the code channel "
+            f"with the model would replace it; move it away first"
+        )
+
+
+def _not_a_record(path: Path) -> Path | None:
+    """The record of an installation lies beside the code; it is known by what it holds."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return path
+    return None if isinstance(value, dict) and set(value) == {"python", "installed"} else path
 
 
 def _try(folder: Path, environ: dict[str, str]) -> None:

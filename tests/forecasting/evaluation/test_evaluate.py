@@ -22,6 +22,7 @@ import gluonts_shell
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError
 from gluonts_shell.forecasting.evaluation import scores
 from gluonts_shell.forecasting.evaluation.evaluate import DECILES, Evaluation, evaluate, log_lines, write
+from gluonts_shell.written import RECORD
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly" / "test" / "data.json"
 
@@ -483,7 +484,16 @@ def test_the_files_are_valid_and_whole(tmp_path):
     ).read_bytes() == b'item_id,forecast_start,MSE\n"a,""b""",2020-01,0.1\n,2020-01,\n'
     for path in folder.iterdir():
         assert (copy / path.name).read_bytes() == path.read_bytes()
-    assert sorted(path.name for path in folder.iterdir()) == ["agg_metrics.json", "item_metrics.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "agg_metrics.json", "item_metrics.csv"]
+
+
+def test_scores_of_an_earlier_run_are_replaced_and_a_file_of_the_users_is_kept(tmp_path):
+    (tmp_path / "agg_metrics.json").write_text("mine")
+    write(SMALL, tmp_path)
+    write(Evaluation({"RMSE": 2.0}, SMALL.items, 0), tmp_path)
+    assert json.loads((tmp_path / "agg_metrics.json").read_text()) == {"RMSE": 2.0}
+    assert (tmp_path / "agg_metrics.json.kept-1").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
@@ -493,7 +503,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     with pytest.raises(TypeError):
         write(broken, tmp_path)
     assert (tmp_path / "agg_metrics.json").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agg_metrics.json", "item_metrics.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, "agg_metrics.json", "item_metrics.csv"]
 
 
 @pytest.mark.torch

@@ -17,6 +17,7 @@ import pytest
 
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.settings import Settings
+from gluonts_shell.written import RECORD
 from tests.local_wheels import pack, project, wheel, write
 
 ROOT = Path(__file__).parents[3]
@@ -147,7 +148,9 @@ def test_every_form_is_installed_at_training_and_again_from_the_model(form: Any,
     assert Path(file).is_relative_to(tree.base / "code")
     assert first.result["code"] == str(tree.base / "code")
     assert everything(tree.channel) == before
-    assert everything(tree.base / "model" / "code") == before
+    kept = everything(tree.base / "model" / "code")
+    del kept[RECORD]
+    assert kept == before
     record = json.loads((tree.base / "model" / "code-installed.json").read_text())
     assert [(one["name"], one["version"]) for one in record["installed"]] == (
         [("mypkg", "1.0")] if form in FORMS[4:] else []
@@ -211,12 +214,51 @@ def test_a_channel_that_holds_no_code_is_kept_and_warned_of(tree: Tree) -> None:
 
 def test_a_rerun_replaces_what_an_earlier_one_installed(tree: Tree) -> None:
     package(tree.channel)
-    write(tree.base / "code", {"stale.py": "", "mypkg/__init__.py": "VALUE = 'stale'\n"})
-    write(tree.base / "model" / "code", {"stale.py": ""})
+    write(tree.channel, {"src/stale.py": ""})
     assert tree.values("train", "mypkg") == ["1.0"]
-    assert tree.values("train", "mypkg") == ["1.0"]
+    assert (tree.base / "code" / "stale.py").exists()
+    shutil.rmtree(tree.channel / "src")
+    write(tree.channel, {"mypkg/deep/model.py": "VALUE = '2.0'\n"})
+    assert tree.values("train", "mypkg") == ["2.0"]
     assert not (tree.base / "code" / "stale.py").exists()
-    assert not (tree.base / "model" / "code" / "stale.py").exists()
+    assert not (tree.base / "model" / "code" / "src").exists()
+
+
+@pytest.mark.parametrize("earlier", [True, False], ids=["beside ours", "alone"])
+def test_a_users_file_where_the_code_is_installed_stays_and_the_code_goes_elsewhere(tree: Tree, earlier: bool) -> None:
+    package(tree.channel)
+    if earlier:
+        assert tree.values("train", "mypkg") == ["1.0"]
+    write(tree.base / "code", {"mine.py": "# mine\n"})
+    outcome = tree.run("train", "mypkg")
+    assert outcome.result["found"]["mypkg"][0] == "1.0"
+    assert outcome.result["code"] != str(tree.base / "code")
+    assert f"{tree.base / 'code' / 'mine.py'} was not installed by this program" in outcome.log
+    assert (tree.base / "code" / "mine.py").read_text() == "# mine\n"
+    shutil.rmtree(Path(outcome.result["code"]).parent)
+
+
+@pytest.mark.parametrize("mine", ["code/mine.py", "code/mypkg/__init__.py", "code-installed.json"])
+def test_a_users_file_where_the_model_keeps_its_code_stops_the_job(tree: Tree, mine: str) -> None:
+    package(tree.channel)
+    if mine != "code/mine.py":  # changed after an earlier run
+        assert tree.values("train", "mypkg") == ["1.0"]
+    write(tree.base / "model", {mine: "# mine\n"})
+    assert tree.fails("mypkg") == (
+        f"'{tree.base / 'model' / mine}' was not written by this program, or was changed since, and keeping the code "
+        "channel with the model would replace it; move it away first"
+    )
+    assert (tree.base / "model" / mine).read_text() == "# mine\n"
+
+
+def test_a_link_where_the_model_keeps_its_code_stops_the_job(tree: Tree, tmp_path: Path) -> None:
+    package(tree.channel)
+    write(tmp_path / "elsewhere", {"mine.py": ""})
+    (tree.base / "model").mkdir()
+    (tree.base / "model" / "code").symlink_to(tmp_path / "elsewhere")
+    assert tree.fails("mypkg").startswith(f"'{tree.base / 'model' / 'code'}' was not written by this program")
+    assert (tree.base / "model" / "code").is_symlink()
+    assert (tmp_path / "elsewhere" / "mine.py").exists()
 
 
 @pytest.mark.parametrize("existing", ["file", "link"])
@@ -226,7 +268,11 @@ def test_whatever_lies_where_the_code_goes_is_no_obstacle(tree: Tree, existing: 
         (tree.base / "code").write_text("")
     else:
         (tree.base / "code").symlink_to(tree.base / "nowhere")
-    assert tree.values("train", "mypkg") == ["1.0"]
+    outcome = tree.run("train", "mypkg")
+    assert outcome.result["found"]["mypkg"][0] == "1.0"
+    assert (tree.base / "code").is_symlink() == (existing == "link")
+    assert not (tree.base / "code").is_dir()
+    shutil.rmtree(Path(outcome.result["code"]).parent)
 
 
 def test_an_earlier_installation_on_the_path_is_not_the_one_that_counts(tree: Tree) -> None:
