@@ -49,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     wheelhouse.add_argument("--python-version", metavar="X.Y", help="of the container (default: this one's)")
     wheelhouse.add_argument("--platform", metavar="TAG", action="append", help="of the container; may be repeated")
 
+    inspect = command("inspect", "tell what a model is, what it needs, and a request that it answers; runs none of it")
+    inspect.add_argument("model", metavar="MODEL", type=Path, help="model.tar.gz or its folder")
+    inspect.add_argument("--json", action="store_true", help="for machines")
+
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
     command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
@@ -105,6 +109,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "inspect":
+        from gluonts_shell.commands import inspect
+
+        return inspect.run(options.model, settings, options.json)
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 
