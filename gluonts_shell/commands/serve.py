@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.errors import ConfigurationError, ModelError
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
@@ -93,7 +93,10 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
 
     rule = nameable(settings, code)
     if artifact.present(model):
-        return Forecasting(artifact.load(model), rule)
+        predictor, contract = artifact.load(model)
+        for difference in artifact.differences(contract):
+            log.warning("%s", difference)
+        return Forecasting((predictor, contract), rule)
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
@@ -147,8 +150,15 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
     """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
     from gluonts_shell.forecasting.service import canary
 
-    if service.trained is not None:
-        canary.replay(service.trained, service.trained.freq, Paths(data_path).model, canary.ELSEWHERE)
+    model = service.trained
+    if model is None:
+        return
+    try:
+        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+    except ModelError as error:
+        told = "the model does not forecast here what it did when it was trained"
+        advice = "GLUONTS_SHELL_CANARY=false serves it all the same"
+        raise ModelError(f"{told}: {error}; {advice}") from error
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:

@@ -134,16 +134,19 @@ def _keep(
 
     contract = plan.contract(predictor, data, settings)
     staged = artifact.write(predictor, contract, paths.model)
-    if rehearsal is not None and _write_canary(predictor, contract, data, staged):
-        rehearsal.begin(staged)
     ended: BaseException | None = None
     try:
+        if rehearsal is not None and _write_canary(predictor, contract, data, staged):
+            rehearsal.begin(staged)
         if data.test is not None:
             _evaluate(predictor, plan, data.test, paths, staged)
     except BaseException as error:
         ended = error
-    if rehearsal is not None and not isinstance(ended, Stopped):
-        rehearsal.check(predictor)
+    try:
+        if rehearsal is not None and not isinstance(ended, Stopped):
+            rehearsal.check(predictor)
+    except Stopped as stopped:
+        ended = stopped
     artifact.publish(paths.model)
     log.info("model written to %s", paths.model)
     if ended is not None:

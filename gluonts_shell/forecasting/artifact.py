@@ -41,6 +41,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+def differences(contract: Contract) -> Iterator[str]:
+    """A sentence for each library that a model may depend on whose minor version is another than in training."""
+    here = versions()
+    for name in ("gluonts", "torch"):
+        trained, running = contract.versions.get(name), here.get(name, "none")
+        if trained is not None and _minor(trained) != _minor(running):
+            yield f"the model was trained with {name} {trained}, and here is {running}"
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
 def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 

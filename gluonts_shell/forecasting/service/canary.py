@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -27,7 +28,11 @@ from gluonts_shell.messages import Configuration, Prediction
 NAME = "canary.jsonl"
 SERIES, LOOKED_AT = 3, 50
 STEPS = 1000  # of each series, its last ones, which keeps the file small
-COPIES = 4
+SLOW = 1.0  # seconds for the series, once
+# how often what is drawn is drawn again, and how many standard deviations between those apart it may be later: by
+# Student's distribution it is more once in 300,000 (of a slow model, 20,000) times
+COPIES, DEVIATIONS = 8, 12
+COPIES_SLOW, DEVIATIONS_SLOW = 2, 200
 SEED = 20
 CONFIGURATION = Configuration(quantiles=(("0.1", 0.1), ("0.5", 0.5), ("0.9", 0.9)))
 # relative to the largest value: float32 in one image, and between processors and libraries
@@ -66,31 +71,34 @@ def write(model: Model, entries: list[Entry], folder: Path) -> None:
 
     What it draws is drawn again a few times, to know by how much drawing makes forecasts differ.
     """
+    began = time.monotonic()
     first = _forecasts(model, entries, SEED)
-    copies = [_forecasts(model, entries * COPIES, SEED + 1)[n :: len(entries)] for n in range(len(entries))]
+    slow = time.monotonic() - began > SLOW
+    copies, deviations = (COPIES_SLOW, DEVIATIONS_SLOW) if slow else (COPIES, DEVIATIONS)
+    again = _forecasts(model, entries * copies, SEED + 1)
     lines = []
-    for entry, rows, others in zip(entries, first, copies, strict=True):
-        kept = {"entry": _plain(entry), "forecast": _plain(rows), "tolerance": _tolerance(rows, others)}
+    for number, (entry, rows) in enumerate(zip(entries, first, strict=True)):
+        tolerance = _tolerance(rows, again[number :: len(entries)], deviations)
+        kept = {"entry": _plain(entry), "forecast": _plain(rows), "tolerance": tolerance}
         lines.append(json.dumps(kept) + "\n")
     (folder / NAME).write_text("".join(lines), encoding="utf-8")
 
 
-def _tolerance(rows: dict[str, np.ndarray], others: list[dict[str, np.ndarray]]) -> float:
+def _tolerance(rows: dict[str, np.ndarray], others: list[dict[str, np.ndarray]], deviations: int) -> float:
     """0 where every forecast of the series is the same; else so much that drawing cannot exceed it, but by a miracle.
 
-    That is ten standard deviations between the forecasts, and the width of their middle 80 %.
+    That is so many standard deviations between the forecasts, and the width of their middle 80 %.
     """
     noise = 0.0
     for name, row in rows.items():
         drawn = np.stack([row, *(other[name] for other in others)])
-        deviations = np.std(drawn, axis=0, ddof=1)
-        noise = max(noise, float(np.nanmax(deviations, initial=0.0)))
+        noise = max(noise, float(np.nanmax(np.std(drawn, axis=0, ddof=1), initial=0.0)))
     if noise <= SAME * _size(rows):
         return 0.0
     width = 0.0
     if {"0.1", "0.9"} <= set(rows):
         width = float(np.nanmax(rows["0.9"] - rows["0.1"], initial=0.0))
-    return 10 * noise + width
+    return deviations * noise + width
 
 
 def replay(model: Model, freq: str | None, folder: Path, relative: float) -> int:
@@ -144,9 +152,8 @@ def _forecasts(model: Model, entries: list[Entry], seed: int) -> list[dict[str, 
 
 
 def _rows(prediction: Prediction) -> dict[str, np.ndarray]:
-    rows = dict(prediction.quantiles or {})
-    if prediction.mean is not None:
-        rows["mean"] = prediction.mean
+    mean = {} if prediction.mean is None else {"mean": prediction.mean}
+    rows = {**mean, **(prediction.quantiles or {})}
     return {name: np.asarray(row, dtype=float) for name, row in rows.items()}
 
 

@@ -266,7 +266,8 @@ class Forecasting:
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:
     """Raises RequestError where the answer, or the samples behind it, would not fit into memory."""
-    wanted, steps = configuration.output_types, model.reader.prediction_length
+    wanted = configuration.output_types
+    steps = model.reader.prediction_length * max(1, model.reader.features.dimensions)
     rows = ("mean" in wanted) + len(configuration.quantiles) * ("quantiles" in wanted)
     rows += configuration.num_samples * ("samples" in wanted)
     drawn = configuration.num_samples * (model.draws or configuration.forecaster is not None)
