@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
     train = command("train", "run the training job that lies under the data path")
     serve = command("serve", "answer /ping and /invocations, for an endpoint or a batch transform job")
-    for job in (train, serve):
+    check = command("check", "read a training job and its data, and tell what would fail and what it will be like")
+    check.add_argument("--json", action="store_true", help="for machines")
+    for job in (train, serve, check):
         job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
         job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
     serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
@@ -113,6 +115,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "check":
+        from gluonts_shell.commands import check
+
+        return check.run(settings, options.json)
     if options.command == "inspect":
         from gluonts_shell.commands import inspect
 
