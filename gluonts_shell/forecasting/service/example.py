@@ -28,8 +28,8 @@ def example_request(contract: Contract) -> dict[str, Any]:
 def example_instance(contract: Contract) -> dict[str, Any]:
     features = contract.features
     length = _history(contract)
-    steps = contract.prediction_length + int(getattr(features, "lead_time", 0))
-    instance: dict[str, Any] = {"start": START, "target": _target(length, int(getattr(features, "dimensions", 1)))}
+    steps = contract.prediction_length + features.lead_time
+    instance: dict[str, Any] = {"start": START, "target": _target(length, features.dimensions)}
     if features.static_cat:
         instance["cat"] = _categories(features)
     if features.static_real:
@@ -37,8 +37,8 @@ def example_instance(contract: Contract) -> dict[str, Any]:
     over_time = {
         "dynamic_feat": (features.dynamic_real, length + steps),
         "past_feat_dynamic_real": (features.past_dynamic_real, length),
-        "feat_dynamic_cat": (len(getattr(features, "dynamic_cat", None) or ()), length + steps),
-        "past_feat_dynamic_cat": (len(getattr(features, "past_dynamic_cat", None) or ()), length),
+        "feat_dynamic_cat": (len(features.dynamic_cat or ()), length + steps),
+        "past_feat_dynamic_cat": (len(features.past_dynamic_cat or ()), length),
     }
     for name, (count, values) in over_time.items():
         if count:
@@ -51,11 +51,11 @@ def needs(contract: Contract) -> list[str]:
     features = contract.features
     found = [f"cat[{position}]: {_choice(features, position)}" for position in range(len(features.static_cat or ()))]
     beyond = f"len(target) + {contract.prediction_length}"
-    lead = int(getattr(features, "lead_time", 0))
+    lead = features.lead_time
     if lead:
         beyond += f" + {lead} (lead time)"
-    dimensions = int(getattr(features, "dimensions", 1))
-    if dimensions != 1:
+    dimensions = features.dimensions
+    if dimensions > 1:
         found.append(f"target: {dimensions} lists of one length")
     if features.static_real:
         found.append(f"feat_static_real: numbers, {features.static_real} of them")
@@ -63,10 +63,10 @@ def needs(contract: Contract) -> list[str]:
         found.append(f"dynamic_feat: {_lists(features.dynamic_real)} of {beyond} numbers")
     if features.past_dynamic_real:
         found.append(f"past_feat_dynamic_real: {_lists(features.past_dynamic_real)} of len(target) numbers")
-    changing = getattr(features, "dynamic_cat", None)
+    changing = features.dynamic_cat
     if changing:
         found.append(f"feat_dynamic_cat: {_lists(len(changing))} of {beyond} whole numbers")
-    past = getattr(features, "past_dynamic_cat", None)
+    past = features.past_dynamic_cat
     if past:
         found.append(f"past_feat_dynamic_cat: {_lists(len(past))} of len(target) whole numbers")
     return found
@@ -89,7 +89,7 @@ def _history(contract: Contract) -> int:
 
 def _target(length: int, dimensions: int) -> list[Any]:
     values = [10 + position % 7 for position in range(length)]
-    return values if dimensions == 1 else [values] * dimensions
+    return values if dimensions <= 1 else [values] * dimensions
 
 
 def _categories(features: Features) -> list[Any]:

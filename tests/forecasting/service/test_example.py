@@ -22,6 +22,8 @@ from gluonts_shell.forecasting.service.service import Forecasting
         Features((), 0, 3, 0),
         Features((), 0, 0, 2),
         Features((2,), 1, 1, 1, labels=(("a", "b"),)),
+        Features((), 0, 1, 1, dynamic_cat=(2, 3), past_dynamic_cat=(4,)),
+        Features((), 0, 1, 0, lead_time=2),
     ],
 )
 @pytest.mark.parametrize("freq", ["h", "W", None])
