@@ -23,7 +23,7 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.plan import Plan
+    from gluonts_shell.forecasting.plan import Datasets, Plan
 
 log = logging.getLogger(__name__)
 
@@ -70,35 +70,40 @@ def _stop(signum: int, _: FrameType | None) -> NoReturn:
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import artifact, training
+    from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job, settings)
+    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
     if plan.options.seed is not None:
         training.seed_everything(plan.options.seed)
-    data = plan.read()
-    forecaster = plan.construct(data)
-    predictor = forecaster
-    if plan.trains:
-        watch = training.Watch(
-            host=job.host,
-            progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
-            early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-        )
-        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-            previous = _previous_model(job, Path(folder), settings)
-            predictor = training.fit(
-                forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
-            )
-    artifact.save(predictor, plan.contract(predictor, data, settings), paths.model)
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous = _previous_model(job, Path(folder), settings)
+        data = plan.read(previous[1] if previous else None)
+        predictor = plan.construct(data)
+        if plan.trains:
+            predictor = _fitted(predictor, plan, data, previous[0] if previous else None, job.host, settings)
+    artifact.save(predictor, plan.contract(predictor, data, settings.training_job_name), paths.model)
     log.info("model written to %s", paths.model)
     if data.test is not None:
         _evaluate(predictor, plan, data.test, job.host, paths)
 
 
-def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
-    """The predictor in the `model` channel, unpacked aside because the channel may be read-only; None without one."""
+def _fitted(estimator: Any, plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
+    from gluonts_shell.forecasting import training
+
+    watch = training.Watch(
+        host=host,
+        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+    )
+    return training.fit(
+        estimator, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
+    )
+
+
+def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
+    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
     if "model" not in job.channels:
         return None
     from gluonts_shell.forecasting import artifact
@@ -107,9 +112,9 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return artifact.load(channel)[0]
+            return artifact.load(channel)
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return artifact.load(folder)[0]
+        return artifact.load(folder)
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
