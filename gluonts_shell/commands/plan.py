@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gluonts.model.estimator import Estimator
@@ -14,9 +15,11 @@ from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.forecasting.forecaster import arguments as routing
-from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
+from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names, savable
+from gluonts_shell.forecasting.forecaster.hyperparameters import arguments as routing
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.sagemaker.job import TrainingJob
+from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,7 @@ class Datasets:
 class Plan:
     kind: names.Forecaster
     arguments: dict[str, Any]
-    options: routing.Options
+    options: Options
     freq: str
     job: TrainingJob
     dialect: deepar.Translation | None = None
@@ -53,7 +56,9 @@ class Plan:
                 "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
                 f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
             )
-        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
+        code = Paths(Path(settings.data_path)).code
+        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name), code)
+        savable.check_savable(kind)
         hyperparameters, dialect = job.hyperparameters, None
         if catalog.class_path(kind) == deepar.ESTIMATOR:
             hyperparameters = {n: v for n, v in job.hyperparameters.items() if n != "forecaster_name"}
@@ -64,7 +69,7 @@ class Plan:
         routed = routing.route(kind, hyperparameters)
         parameters, _ = constructors.constructor_parameters(kind)
         freq = _freq(routed.options.freq, job)
-        arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        arguments = constructors.with_frequency(kind, routed.arguments, freq)
         if not features.overrides_derivation(kind):
             constructors.check_complete(kind, arguments)
         length = arguments.get("prediction_length")
@@ -105,7 +110,7 @@ class Plan:
         """The estimator, or the predictor itself."""
         shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
         log.info("Final configuration: %s(%s)", catalog.class_path(self.kind), shown)
-        return constructors.construct(self.kind, data.arguments)
+        return constructors.construct(self.kind, data.arguments, data.train)
 
     def contract(self, predictor: Any, data: Datasets, settings: Settings) -> Contract:
         return Contract(

@@ -118,7 +118,9 @@ def strict(text):
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"a bare {name}"))
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if not row.here and row.needs != "torch"], ids=lambda row: row.path)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if not row.here and row.needs != "torch"], ids=lambda row: row.path
+)
 def test_a_job_without_the_package_ends_with_what_to_install(row, journey):
     tree, _, run = journey(row)
     status, output = run(command=["train", "--data-path", str(tree.paths.base)])
@@ -144,7 +146,7 @@ RUN = [
 
 @pytest.mark.parametrize("row", RUN)
 def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
-    tree, series, run = journey(row)
+    tree, _, run = journey(row)
     base = tree.paths.base
     status, output = run(command=["train", "--data-path", str(base)], environment={"TRAINING_JOB_NAME": "job-1"})
     assert (status, tree.reason) == (0, None), output
