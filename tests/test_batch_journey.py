@@ -258,7 +258,7 @@ def test_a_time_out_leaves_the_rest_to_the_fallback_and_says_so(model: Path) -> 
         assert "fallback" not in answer[2]
         assert time.monotonic() - started < 1.5 * 2, "errors do not wait for the time to be up"
         processes = descendants(server.process.pid)
-        assert len(processes) == 3, "worker, nursery and the predictor that is kept"
+        assert len(processes) == 3, "worker, keeper and the predictor that is kept"
         log = server.stop()
         assert server.process.returncode == 0, log
         give_up = time.monotonic() + 30

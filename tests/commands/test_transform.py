@@ -259,11 +259,11 @@ def test_nobody_is_left_when_the_parent_is_killed(ml: Path, tmp_path: Path) -> N
         stdout=subprocess.DEVNULL,
     )
     workers = wait_for(lambda: len(found := children(process.pid)) == 2 and found)
-    nurseries = [wait_for(lambda worker=worker: children(worker)) for worker in workers]
-    predictors = [wait_for(lambda nursery=nursery: children(nursery)) for (nursery,) in nurseries]
+    keepers = [wait_for(lambda worker=worker: children(worker)) for worker in workers]
+    predictors = [wait_for(lambda keeper=keeper: children(keeper)) for (keeper,) in keepers]
     process.kill()
     process.wait(60)
-    everybody = [*workers, *(pid for group in (*nurseries, *predictors) for pid in group)]
+    everybody = [*workers, *(pid for group in (*keepers, *predictors) for pid in group)]
     wait_for(lambda: not any(alive(pid) for pid in everybody))
 
 
