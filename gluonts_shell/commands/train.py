@@ -80,16 +80,15 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
         previous = _previous_model(job, Path(folder), settings)
         data = plan.read(previous[1] if previous else None)
-        predictor = plan.construct(data)
-        if plan.trains:
-            predictor = _fitted(predictor, plan, data, previous[0] if previous else None, job.host, settings)
+        start_from = previous[0] if previous else None
+        predictor = _fitted(plan, data, start_from, job.host, settings) if plan.trains else plan.construct(data)
     artifact.save(predictor, plan.contract(predictor, data, settings.training_job_name), paths.model)
     log.info("model written to %s", paths.model)
     if data.test is not None:
         _evaluate(predictor, plan, data.test, job.host, paths)
 
 
-def _fitted(estimator: Any, plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
+def _fitted(plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
     from gluonts_shell.forecasting import training
 
     watch = training.Watch(
@@ -97,6 +96,7 @@ def _fitted(estimator: Any, plan: Plan, data: Datasets, start_from: Any, host: s
         progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
         early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
     )
+    estimator = plan.construct(data)
     return training.fit(
         estimator, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
     )

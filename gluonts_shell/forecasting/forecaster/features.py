@@ -65,6 +65,8 @@ UNDECLARED = {
     "TreePredictor": tuple(kind.wanted for kind in KINDS),
     "ThirdPartyEstimator": tuple(kind.wanted for kind in KINDS),
 }
+# Its network has room for one number only, whatever num_feat_static_real says (GluonTS 0.17).
+ROOM = {("DeepNPTSEstimator", "static_real"): 1}
 AUTO, IGNORE = "auto", "ignore"
 
 
@@ -128,6 +130,11 @@ class Use:
             if self._turned_off(kind.wanted, given):
                 continue
             carried = _carried(kind, data.statistics, known, given)
+            room = ROOM.get((self.kind.__name__, kind.wanted))
+            if room is not None and _count(carried) > room:
+                log.warning("%s can use %d %s, but the series have %d; they are not used",
+                            self.kind.__name__, room, kind.name, carried)  # fmt: skip
+                continue
             for name in self.declared[kind.wanted] if carried else ():
                 arguments[name] = PARAMETERS[name][1](carried)
         return {name: value for name, value in arguments.items() if given.get(name) is None}

@@ -308,7 +308,9 @@ class TestDerivation:
         assert self.derive(data, TIDE, rows=({}, {})) == {}
 
     def test_uneven_series_are_named(self, data):
-        with pytest.raises(DataError, match=r"line 2: it has 0 feat_dynamic_real \(or dynamic_feat\), the series before"):
+        with pytest.raises(
+            DataError, match=r"line 2: it has 0 feat_dynamic_real \(or dynamic_feat\), the series before"
+        ):
             self.derive(data, TFT, rows=({"dynamic_feat": [[1, 2]]}, {}))
 
     def test_a_model_that_is_trained_further_keeps_its_cardinalities(self, data):
