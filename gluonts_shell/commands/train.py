@@ -10,11 +10,15 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
+from gluonts_shell import staging
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
@@ -23,6 +27,8 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
+    from gluonts_shell.commands.rehearsal import Rehearsal
+    from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.plan import Datasets, Plan
 
 log = logging.getLogger(__name__)
@@ -37,7 +43,7 @@ def run(settings: Settings) -> int:
     try:
         job = TrainingJob.read(paths)
         if job.host == job.hosts[0]:
-            channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
+            _activate(paths, settings)
             _train(job, paths, settings)
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
@@ -49,8 +55,24 @@ def run(settings: Settings) -> int:
         return failure.report(ended.with_traceback(error.__traceback__), paths.failure)
     except Exception as error:
         return failure.report(error, paths.failure)
+    finally:
+        staging.clear(paths.model)
     failure.clear(paths.failure)
     return 0
+
+
+def _activate(paths: Paths, settings: Settings) -> None:
+    """The code channel; its copy is published with the model, so that no model ever lies beside another's code."""
+    if not channel.started_again(os.environ):
+        staging.clear(paths.model)  # of a run that was killed
+    channel.activate(
+        paths.data / "code",
+        paths.code,
+        settings,
+        os.environ,
+        copy_to=paths.model / staging.NAME / "code",
+        replaces=paths.model / "code",
+    )
 
 
 class Stopped(SystemExit):
@@ -70,56 +92,125 @@ def _stop(signum: int, _: FrameType | None) -> NoReturn:
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    from gluonts_shell.forecasting import artifact, training
+    from gluonts_shell.commands.rehearsal import Rehearsal
+    from gluonts_shell.forecasting import training
     from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
     plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
-    if plan.options.seed is not None:
-        training.seed_everything(plan.options.seed)
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        previous = _previous_model(job, Path(folder), settings)
-        data = plan.read(previous[1] if previous else None)
-        start_from = previous[0] if previous else None
-        predictor = _fitted(plan, data, start_from, job.host, settings) if plan.trains else plan.construct(data)
-    artifact.save(predictor, plan.contract(predictor, data, settings.training_job_name), paths.model)
-    log.info("model written to %s", paths.model)
-    if data.test is not None:
-        _evaluate(predictor, plan, data.test, job.host, paths)
+    with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
+        if plan.options.seed is not None:
+            training.seed_everything(plan.options.seed)
+        with previous_model(job, settings) as previous:
+            data = plan.read(previous.contract if previous else None)
+            predictor = _fitted(plan, data, previous, job.host, settings)
+        _keep(predictor, plan, data, rehearsal=rehearsal, host=job.host, paths=paths, settings=settings)
 
 
-def _fitted(plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
+def _fitted(plan: Plan, data: Datasets, previous: Previous | None, host: str, settings: Settings) -> Any:
+    """The predictor: what the estimator trained, or the forecaster itself."""
     from gluonts_shell.forecasting import training
 
+    forecaster = plan.construct(data)
+    if not plan.trains:
+        return forecaster
     watch = training.Watch(
         host=host,
         progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
         early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
     )
-    estimator = plan.construct(data)
-    return training.fit(
-        estimator, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
-    )
+    options, start_from = plan.options, previous.predictor if previous else None
+    return training.fit(forecaster, data.train, data.validation, options=options, watch=watch, start_from=start_from)
 
 
-def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
-    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
-    if "model" not in job.channels:
-        return None
+def _keep(
+    predictor: Any,
+    plan: Plan,
+    data: Datasets,
+    *,
+    rehearsal: Rehearsal | None,
+    host: str,
+    paths: Paths,
+    settings: Settings,
+) -> None:
+    """Write the model, score it and try what was written, at the same time; then publish it with all that is its own.
+
+    Scores that fail do not lose a model, and neither does a stop while they are computed.
+    """
     from gluonts_shell.forecasting import artifact
 
-    channel = job.channels["model"].path
+    contract = plan.contract(predictor, data, settings.training_job_name)
+    staged = artifact.write(predictor, contract, paths.model)
+    ended: BaseException | None = None
+    try:
+        if rehearsal is not None and _write_canary(predictor, contract, data, staged):
+            rehearsal.begin(staged)
+        if data.test is not None:
+            _evaluate(predictor, plan, data.test, host=host, paths=paths, staged=staged)
+    except BaseException as error:
+        ended = error
+    try:
+        if rehearsal is not None and not isinstance(ended, Stopped):
+            rehearsal.check(predictor)
+    except Stopped as stopped:
+        ended = stopped
+    artifact.publish(paths.model)
+    log.info("model written to %s", paths.model)
+    if ended is not None:
+        raise ended
+
+
+def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Path) -> bool:
+    """Whether there is one: a model that cannot forecast in this process either is what its scores will tell."""
+    from gluonts_shell.forecasting.service import canary
+    from gluonts_shell.forecasting.service.service import Model
+
+    dataset = data.train if data.test is None else data.test
+    window = contract.prediction_length + getattr(predictor, "lead_time", 0)
+    series = canary.choose(dataset or (), window)
+    if not series:
+        return False
+    try:
+        canary.write(Model.of(predictor, contract.freq, contract.features), series, staged)
+    except Exception as error:
+        log.warning("the saved model is not tried, because the trained one does not forecast: %s",
+                    failure.sentence(error), exc_info=not isinstance(error, UserError))  # fmt: skip
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The model in the channel `model`, to be trained further."""
+
+    predictor: Any
+    contract: Contract
+
+
+@contextmanager
+def previous_model(job: TrainingJob, settings: Settings) -> Iterator[Previous | None]:
+    """Unpacked aside, because the channel may be read-only; the files are there until the end. None without one."""
+    if "model" not in job.channels:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        yield _loaded(job.channels["model"].path, Path(folder), settings)
+
+
+def _loaded(channel: Path, folder: Path, settings: Settings) -> Previous:
+    from gluonts_shell.forecasting import artifact
+
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return artifact.load(channel)
+            return Previous(*artifact.load(channel))
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return artifact.load(folder)
+        return Previous(*artifact.load(folder))
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
-def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) -> None:
+def _evaluate(predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
     from gluonts_shell.forecasting.evaluation import evaluate
 
@@ -140,7 +231,7 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) ->
         for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
         paths.output_data.mkdir(parents=True, exist_ok=True)
-        evaluate.write(scores, paths.output_data, paths.model)
+        evaluate.write(scores, paths.output_data, staged)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise

@@ -105,7 +105,7 @@ def _taken(
 ) -> dict[str, Any]:
     """Of what the job says, the arguments that this `train` takes; a line for the others."""
     name = type(estimator).__name__
-    wanted = {
+    wanted: dict[str, Any] = {
         "num_workers": options.num_workers,
         "num_prefetch": options.num_prefetch,
         "shuffle_buffer_length": options.shuffle_buffer_length,
@@ -157,7 +157,7 @@ def _likely_cause(train: Any) -> str:
 
 
 def _finite_weights(predictor: Predictor) -> bool:
-    network = getattr(predictor, "prediction_net", None)
+    network: Any = getattr(predictor, "prediction_net", None)
     if not hasattr(network, "parameters"):
         return True
     return all(bool(weights.isfinite().all()) for weights in network.parameters())
@@ -227,6 +227,9 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[Witnes
             "enable_progress_bar": watch.progress_bar,
             "enable_model_summary": watch.progress_bar,
         }
+        if watch.progress_bar and getattr(estimator, "num_batches_per_epoch", None):
+            # the loader itself has no length, without which the bar shows 7/?
+            defaults["limit_train_batches"] = estimator.num_batches_per_epoch
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}

@@ -167,7 +167,7 @@ class Use:
             return 0
         if lists:
             return sum(lists[0] or ())
-        return None if flags[0] is True else int(flags[0])
+        return None if flags[0] is True else int(flags[0] or 0)
 
     def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
         """Raises DataError where the train channel does not carry what is asked for."""
