@@ -32,6 +32,7 @@ from gluonts_shell.settings import Settings
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.checks.summary import Summary
     from gluonts_shell.forecasting.checks.trial import Trial
+    from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.data.channel import Channel
     from gluonts_shell.forecasting.plan import Datasets, Plan
 
@@ -118,8 +119,7 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
         say("looking at the hyperparameters")
         plan = _plan(job, settings, found, say)
         if plan is not None:
-            with train.previous_model(job, settings) as previous:
-                _plan_out(plan, previous, job.host, found, say)
+            _plan_out(job, plan, settings, found, say)
     except train.Stopped:
         raise
     except SystemExit as error:
@@ -130,13 +130,12 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
         say("")
 
 
-def _plan_out(plan: Plan, previous: train.Previous | None, host: str, found: Found, say: Callable[[str], None]) -> None:
-    data = _data(plan, previous, found, say)
-    if data is None:
-        return
-    found.constructor = plan.call(data)
-    if plan.trains:
-        _try(plan.construct(data), plan, data, previous, host=host, found=found, say=say)
+def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous, contract = train._previous_model(job, Path(folder), settings) or (None, None)
+        data = _data(plan, contract, found, say)
+        if data is not None:
+            _forecaster(plan, data, previous, host=job.host, found=found, say=say)
 
 
 def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]) -> Plan | None:
@@ -146,7 +145,7 @@ def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str
 
     try:
         training.set_environment(job.env, quiet=True)
-        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
+        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, Paths(Path(settings.data_path)).code)
     except UserError as error:
         found.problems.append(str(error))
         _add_faults(_unplanned(job), found, say)
@@ -170,13 +169,13 @@ def _unplanned(job: TrainingJob) -> list[Channel]:
     return [Channel(source.name, source.path, freq, source.content_type) for source in sources]
 
 
-def _data(plan: Plan, previous: train.Previous | None, found: Found, say: Callable[[str], None]) -> Datasets | None:
+def _data(plan: Plan, previous: Contract | None, found: Found, say: Callable[[str], None]) -> Datasets | None:
     """The channels; None where one of them has a problem, and then all of its problems are in `found`."""
     from gluonts_shell.forecasting.checks import summary
 
     say("reading the channels")
     try:
-        data = plan.read(previous.contract if previous else None)
+        data = plan.read(previous)
     except DataError as error:
         found.problems.append(str(error))
         _add_faults([plan.channel(name) for name in READ if name in plan.channels], found, say)
@@ -201,22 +200,16 @@ def _add_faults(channels: Iterable[Channel], found: Found, say: Callable[[str], 
     del found.problems[MOST_PROBLEMS:]
 
 
-def _try(
-    forecaster: Any,
-    plan: Plan,
-    data: Datasets,
-    previous: train.Previous | None,
-    *,
-    host: str,
-    found: Found,
-    say: Callable[[str], None],
+def _forecaster(
+    plan: Plan, data: Datasets, previous: Any, *, host: str, found: Found, say: Callable[[str], None]
 ) -> None:
     from gluonts_shell.forecasting.checks import trial
 
-    if trial.possible(forecaster):
+    found.constructor = plan.call(data)
+    forecaster = plan.construct(data)
+    if plan.trains and trial.possible(forecaster):
         say("training a few batches")
-        start_from = previous.predictor if previous else None
-        found.trial = trial.run(forecaster, data.train, plan.options, host, start_from)
+        found.trial = trial.run(forecaster, data.train, plan.options, host, previous)
 
 
 def document(found: Found) -> dict[str, Any]:

@@ -10,9 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -97,39 +95,24 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
+    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)
-        with previous_model(job, settings) as previous:
-            data = plan.read(previous.contract if previous else None)
-            predictor = _fitted(plan, data, previous, job.host, settings)
-        _keep(predictor, plan, data, rehearsal=rehearsal, host=job.host, paths=paths, settings=settings)
-
-
-def _fitted(plan: Plan, data: Datasets, previous: Previous | None, host: str, settings: Settings) -> Any:
-    """The predictor: what the estimator trained, or the forecaster itself."""
-    from gluonts_shell.forecasting import training
-
-    forecaster = plan.construct(data)
-    if not plan.trains:
-        return forecaster
-    watch = training.Watch(
-        host=host,
-        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
-        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-    )
-    options, start_from = plan.options, previous.predictor if previous else None
-    return training.fit(forecaster, data.train, data.validation, options=options, watch=watch, start_from=start_from)
+        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+            previous = _previous_model(job, Path(folder), settings)
+            data = plan.read(previous[1] if previous else None)
+            predictor = _fitted(plan, data, previous[0] if previous else None, job.host, settings)
+        _keep(predictor, plan, data, job.host, rehearsal=rehearsal, paths=paths, settings=settings)
 
 
 def _keep(
     predictor: Any,
     plan: Plan,
     data: Datasets,
+    host: str,
     *,
     rehearsal: Rehearsal | None,
-    host: str,
     paths: Paths,
     settings: Settings,
 ) -> None:
@@ -179,33 +162,36 @@ def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Pa
     return True
 
 
-@dataclass(frozen=True)
-class Previous:
-    """The model in the channel `model`, to be trained further."""
+def _fitted(plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
+    """The predictor: what the estimator trained, or the forecaster itself."""
+    from gluonts_shell.forecasting import training
 
-    predictor: Any
-    contract: Contract
+    forecaster = plan.construct(data)
+    if not plan.trains:
+        return forecaster
+    watch = training.Watch(
+        host=host,
+        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+    )
+    return training.fit(
+        forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
+    )
 
 
-@contextmanager
-def previous_model(job: TrainingJob, settings: Settings) -> Iterator[Previous | None]:
-    """Unpacked aside, because the channel may be read-only; the files are there until the end. None without one."""
+def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
+    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
     if "model" not in job.channels:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        yield _loaded(job.channels["model"].path, Path(folder), settings)
-
-
-def _loaded(channel: Path, folder: Path, settings: Settings) -> Previous:
+        return None
     from gluonts_shell.forecasting import artifact
 
+    channel = job.channels["model"].path
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return Previous(*artifact.load(channel))
+            return artifact.load(channel)
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return Previous(*artifact.load(folder))
+        return artifact.load(folder)
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 

@@ -19,8 +19,9 @@ from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.forecasting.forecaster import arguments as routing
-from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
+from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names, savable
+from gluonts_shell.forecasting.forecaster.hyperparameters import arguments as routing
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Plan:
 
     kind: names.Forecaster
     arguments: dict[str, Any]
-    options: routing.Options
+    options: Options
     freq: str
     channels: Mapping[str, Source]
     use: features.Use
@@ -75,9 +76,14 @@ class Plan:
 
     @classmethod
     def of(
-        cls, hyperparameters: Mapping[str, Any], channels: Mapping[str, Source], forecaster: str | None = None
+        cls,
+        hyperparameters: Mapping[str, Any],
+        channels: Mapping[str, Source],
+        forecaster: str | None = None,
+        code: Path | None = None,
     ) -> Plan:
-        """forecaster: what the image or the command line asks for, before the hyperparameter.
+        """forecaster: what the image or the command line asks for, before the hyperparameter. code: where the code
+        channel is installed.
 
         Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
         """
@@ -88,13 +94,14 @@ class Plan:
                 "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
                 f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
             )
-        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
+        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name), code)
+        savable.check_savable(kind)
         parameters, _ = constructors.constructor_parameters(kind)
         dialect = _dialect(kind, hyperparameters, built_in)
         words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
         routed = routing.route(kind, words)
         freq = _freq(routed.options.freq, channels)
-        arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        arguments = constructors.with_frequency(kind, routed.arguments, freq)
         use = features.Use.of(kind, parameters, ignored | features.ignored_by(dialect))
         if not use.declared and not features.overrides_derivation(kind):
             constructors.check_complete(kind, arguments)
@@ -113,27 +120,45 @@ class Plan:
         previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
-        known = previous.features if previous else Features()
         arguments, train = dict(self.arguments), None
-        if self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels):
-            train = self._channel("train", self.use.to_read(arguments, known), horizon if self.trains else 0)
-            _log_statistics(train, "Training")
-            self.use.tell_unused(train)
-            arguments = features.derived(self.use, train, arguments, self.dialect, known if previous else None)
-        forecaster = constructors.construct(self.kind, arguments)
+        if self._learns:
+            train = self._first(previous, horizon if self.trains else 0)
+            known = previous.features if previous else None
+            arguments = features.derived(self.use, train, arguments, self.dialect, known)
+        forecaster = constructors.construct(self.kind, arguments, train)
         if train is not None:
             features.check_dimensions(forecaster, train)
         wanted = self.use.features(arguments, train.statistics if train else None)
         validation = self._channel("validation", wanted, horizon) if self._validates else None
-        test = None
+        found = Datasets(train, validation, None, arguments, wanted, forecaster)
         if "test" in self.channels:
-            test = self._channel("test", wanted if train else replace(wanted, dimensions=0), 0)
-            _log_statistics(test, "Test")
-            if train is None:
-                self.use.tell_unused(test)
-                features.check_dimensions(forecaster, test)
-                wanted = replace(wanted, dimensions=test.statistics.dimensions, labels=test.statistics.labels)
-        return Datasets(train, validation, test, arguments, wanted, forecaster)
+            self._add_test(found)
+        return found
+
+    @property
+    def _learns(self) -> bool:
+        """Whether anything is taken from the channel train, if only arguments."""
+        return self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels)
+
+    def _first(self, previous: Contract | None, shortest: int) -> Data:
+        known = previous.features if previous else Features()
+        train = self._channel("train", self.use.to_read(self.arguments, known), shortest)
+        _log_statistics(train, "Training")
+        self.use.tell_unused(train)
+        return train
+
+    def _add_test(self, found: Datasets) -> None:
+        """Where nothing was learnt, it is the first of which anything is known."""
+        if found.train is not None:
+            found.test = self._channel("test", found.features, 0)
+            _log_statistics(found.test, "Test")
+            return
+        found.test = self._channel("test", replace(found.features, dimensions=0), 0)
+        _log_statistics(found.test, "Test")
+        self.use.tell_unused(found.test)
+        features.check_dimensions(found.forecaster, found.test)
+        statistics = found.test.statistics
+        found.features = replace(found.features, dimensions=statistics.dimensions, labels=statistics.labels)
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
@@ -164,7 +189,8 @@ class Plan:
     def channel(self, name: str, wanted: Features | None = None, shortest: int = 0) -> Channel:
         """What to read of it; without `wanted` as the train channel is read, of which nothing is known before."""
         source = self.channels[name]
-        wanted = wanted or self.use.to_read(self.arguments)
+        if wanted is None:
+            wanted = self.use.to_read(self.arguments, Features())
         return Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
 
     def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
