@@ -120,27 +120,45 @@ class Plan:
         previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
-        known = previous.features if previous else Features()
         arguments, train = dict(self.arguments), None
-        if self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels):
-            train = self._channel("train", self.use.to_read(arguments, known), horizon if self.trains else 0)
-            _log_statistics(train, "Training")
-            self.use.tell_unused(train)
-            arguments = features.derived(self.use, train, arguments, self.dialect, known if previous else None)
+        if self._learns:
+            train = self._first(previous, horizon if self.trains else 0)
+            known = previous.features if previous else None
+            arguments = features.derived(self.use, train, arguments, self.dialect, known)
         forecaster = constructors.construct(self.kind, arguments, train)
         if train is not None:
             features.check_dimensions(forecaster, train)
         wanted = self.use.features(arguments, train.statistics if train else None)
         validation = self._channel("validation", wanted, horizon) if self._validates else None
-        test = None
+        found = Datasets(train, validation, None, arguments, wanted, forecaster)
         if "test" in self.channels:
-            test = self._channel("test", wanted if train else replace(wanted, dimensions=0), 0)
-            _log_statistics(test, "Test")
-            if train is None:
-                self.use.tell_unused(test)
-                features.check_dimensions(forecaster, test)
-                wanted = replace(wanted, dimensions=test.statistics.dimensions, labels=test.statistics.labels)
-        return Datasets(train, validation, test, arguments, wanted, forecaster)
+            self._add_test(found)
+        return found
+
+    @property
+    def _learns(self) -> bool:
+        """Whether anything is taken from the channel train, if only arguments."""
+        return self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels)
+
+    def _first(self, previous: Contract | None, shortest: int) -> Data:
+        known = previous.features if previous else Features()
+        train = self._channel("train", self.use.to_read(self.arguments, known), shortest)
+        _log_statistics(train, "Training")
+        self.use.tell_unused(train)
+        return train
+
+    def _add_test(self, found: Datasets) -> None:
+        """Where nothing was learnt, it is the first of which anything is known."""
+        if found.train is not None:
+            found.test = self._channel("test", found.features, 0)
+            _log_statistics(found.test, "Test")
+            return
+        found.test = self._channel("test", replace(found.features, dimensions=0), 0)
+        _log_statistics(found.test, "Test")
+        self.use.tell_unused(found.test)
+        features.check_dimensions(found.forecaster, found.test)
+        statistics = found.test.statistics
+        found.features = replace(found.features, dimensions=statistics.dimensions, labels=statistics.labels)
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
