@@ -62,6 +62,7 @@ class Plan:
             if dialect.notes:
                 log.warning("not as in the built-in algorithm: %s", "; ".join(dialect.notes))
         routed = routing.route(kind, hyperparameters)
+        _check_scores(routed.options, job)
         parameters, _ = constructors.constructor_parameters(kind)
         freq = _freq(routed.options.freq, job)
         arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
@@ -123,6 +124,13 @@ class Plan:
         source = self.job.channels[name]
         channel = Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
         return channel.read(self.options.listify_dataset)
+
+
+def _check_scores(options: routing.Options, job: TrainingJob) -> None:
+    if options.evaluation == "required" and "test" not in job.channels:
+        raise ConfigurationError(
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
 
 
 def _forecaster_name(job: TrainingJob, settings: Settings) -> str | None:

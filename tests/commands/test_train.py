@@ -557,6 +557,13 @@ class TestTheTestChannel:
         assert tree.reason.startswith("none of the 1 test series can be scored")
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
 
+    def test_must_be_there_where_scores_are_required(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "evaluation": "required"}, train=MONTHLY / "train")
+        assert run(tree)[0] == 1
+        assert tree.reason == (
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
+
     def test_is_scored_at_the_quantiles_that_were_asked_for(self, opt_ml, run):
         tree = opt_ml({**MEAN, "test_quantiles": "p10, 0.90"}, test=[SERIES])
         assert run(tree)[0] == 0

@@ -1,4 +1,4 @@
-"""Predictors that requests name: how one is built from what the client sent, and which are kept.
+"""Predictors that requests name: how one is built from what the client sent.
 
 The class comes from `allowed`, the values from `plain`; nothing here imports by name or evaluates a text.
 """
@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from gluonts.model.predictor import Predictor
 
@@ -22,8 +18,6 @@ from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGT
 from gluonts_shell.forecasting.service.plain import Refused, check
 from gluonts_shell.messages import Configuration
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 # keys of ours that a client may have meant
 OURS = ("freq", "num_samples", "output_types", "quantiles")
 
@@ -71,28 +65,3 @@ def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
     close = difflib.get_close_matches(name[:100], [*parameters, *OURS], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(map(repr, parameters))}"
     return f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}"
-
-
-@dataclass
-class Recent(Generic[Key, Value]):
-    """The values that were asked for last, made where they are missing; for several threads.
-
-    Two threads may make the same value at once: making is slow, and nobody else should wait for it.
-    """
-
-    make: Callable[[Key], Value]
-    size: int = 8
-    kept: OrderedDict[Key, Value] = field(default_factory=OrderedDict)
-    mutex: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, key: Key) -> Value:
-        with self.mutex:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-                return self.kept[key]
-        value = self.make(key)
-        with self.mutex:
-            self.kept[key] = value
-            while len(self.kept) > self.size:
-                self.kept.popitem(last=False)
-        return value
