@@ -26,16 +26,17 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
     if isinstance(forecast, SampleForecast):
         return _of_samples(_samples(forecast.samples, forecast), configuration)
     view = View(forecast, configuration.num_samples)
+    wanted = configuration.output_types
     found = Prediction()
-    for name in configuration.output_types:
-        setattr(found, name, FROM_VIEW[name](view, configuration, hint))
-    if all(getattr(found, name) is None for name in configuration.output_types):
-        raise RequestError(_nothing(view, configuration.output_types, hint))
+    if "mean" in wanted:
+        found.mean = _row(view.mean, forecast)
+    if "quantiles" in wanted:
+        found.quantiles = _quantiles(view, configuration, hint)
+    if "samples" in wanted and view.samples is not None:
+        found.samples = _samples(view.samples, forecast).tolist()
+    if all(getattr(found, name) is None for name in wanted):
+        raise RequestError(_nothing(view, wanted, hint))
     return found
-
-
-def _mean(view: View, configuration: Configuration, hint: str) -> list[Any] | None:
-    return _row(view.mean, view.forecast)
 
 
 def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
@@ -50,15 +51,6 @@ def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str,
             f"configuration.quantiles asks for {lacking}, but this model's forecasts have {view.description}{hint}"
         )
     return there or None
-
-
-def _samples_of(view: View, configuration: Configuration, hint: str) -> list[Any] | None:
-    if view.samples is None:
-        return None
-    return _samples(view.samples, view.forecast).tolist()  # type: ignore[no-any-return]
-
-
-FROM_VIEW = {"mean": _mean, "quantiles": _quantiles, "samples": _samples_of}
 
 
 def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
