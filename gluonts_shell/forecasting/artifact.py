@@ -20,7 +20,7 @@ from gluonts.model.predictor import Predictor
 
 import gluonts_shell
 from gluonts_shell import staging
-from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
 
 HEADS = ("gluonts-config.json", "type.txt")  # a folder without them holds no model; GluonTS before 0.8 wrote the second
@@ -126,7 +126,8 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
 def load(folder: Path) -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
-    Raises ModelError with a sentence if the folder holds no model or one that does not load.
+    Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
+    raises comes through, whatever is being imported or read then.
     """
     config = folder / "gluonts-config.json"
     if not present(folder):
@@ -139,6 +140,9 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
     except ShellError:
         raise
     except (Exception, RecursionError) as error:
+        stop = stop_behind(error)
+        if stop is not None:
+            raise stop from None
         reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
 

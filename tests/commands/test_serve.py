@@ -430,3 +430,15 @@ def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
     _, _, body = deepar.ask("GET", "/execution-parameters")
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "slow_model.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    (tmp_path / "model" / "gluonts-config.json").write_text('{"type": "slow_model.Forecaster"}')
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    environ = {**os.environ, "PYTHONPATH": path, "SAGEMAKER_DATA_PATH": str(tmp_path), "SAGEMAKER_BIND_TO_PORT": "0"}
+    command = [sys.executable, "-m", "gluonts_shell", "serve"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)

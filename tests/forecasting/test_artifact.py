@@ -313,3 +313,21 @@ def test_a_predictor_that_refers_to_itself_is_a_sentence(tmp_path):
         ForecasterError, match=r"^the predictor cannot be saved and loaded again \(maximum recursion depth"
     ):
         artifact.save(Endless(prediction_length=1), CONTRACT_OF_A_MODEL, tmp_path)
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "type('Stopped', (SystemExit,), {})(143)"])
+def test_a_stop_while_the_class_is_imported_is_no_fault_of_the_model(tmp_path, monkeypatch, raised):
+    """GluonTS finds classes by pydoc.locate(), which makes an error of anything that comes while it imports."""
+    (tmp_path / "stopping_module.py").write_text(f"raise {raised}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "gluonts-config.json").write_text('{"type": "stopping_module.Forecaster"}')
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        artifact.load(tmp_path)
+
+
+def test_a_class_whose_module_ends_the_process_is_a_fault_of_the_model(tmp_path, monkeypatch):
+    (tmp_path / "exiting_module.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "gluonts-config.json").write_text('{"type": "exiting_module.Forecaster"}')
+    with pytest.raises(ModelError, match="cannot be loaded: problem in exiting_module - SystemExit: 3"):
+        artifact.load(tmp_path)

@@ -226,6 +226,13 @@ class TestLightning:
         ):
             train(self.estimator(callbacks=[Bomb()]))
 
+    def test_the_bar_of_an_epoch_knows_its_length(self, capsys):
+        train(self.estimator(max_epochs=1), watch=Watch("local", progress_bar=True))
+        bar = capsys.readouterr().out
+        epochs = [line for line in bar.split("\r") if line.startswith("Epoch 0")]
+        assert any(" 2/2 " in line for line in epochs), bar
+        assert not any("/?" in line for line in epochs)
+
     def test_nothing_is_written_to_the_current_directory(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         train(self.estimator(max_epochs=1))

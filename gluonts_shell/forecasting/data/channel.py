@@ -128,13 +128,32 @@ class Channel:
             if (row.length or 0) >= self.shortest:
                 yield self._entry(row, reader)
 
+    def faults(self) -> Iterator[str]:
+        """A sentence for each series that `read` would refuse, and for each file that cannot be read on from a line."""
+        reader, statistics = self._reader(Numbering()), Statistics()
+        for file, kind in self.files:
+            try:
+                for row in self._rows_of(file, kind):
+                    yield from self._faults_of(row, reader, statistics)
+            except DataError as error:
+                yield str(error)
+
+    def _faults_of(self, row: Row, reader: Reader, statistics: Statistics) -> Iterator[str]:
+        try:
+            statistics.add(self._entry(row, reader), row.where)
+        except DataError as error:
+            yield str(error)
+
     def _rows(self) -> Iterator[Row]:
         for file, kind in self.files:
-            noun = "line" if kind == "json lines" else "row"
-            fields = partition(file, self.path)
-            for number, value in rows(file, kind):
-                filled = {**fields, **value} if fields and isinstance(value, dict) else value
-                yield Row(file, noun, number, filled)
+            yield from self._rows_of(file, kind)
+
+    def _rows_of(self, file: Path, kind: str) -> Iterator[Row]:
+        noun = "line" if kind == "json lines" else "row"
+        fields = partition(file, self.path)
+        for number, value in rows(file, kind):
+            filled = {**fields, **value} if fields and isinstance(value, dict) else value
+            yield Row(file, noun, number, filled)
 
     def _entry(self, row: Row, reader: Reader) -> dict[str, Any]:
         try:
