@@ -149,7 +149,7 @@ class Plan:
     def contract(self, predictor: Any, data: Datasets, training_job_name: str | None) -> Contract:
         return Contract(
             freq=self.freq,
-            prediction_length=int(predictor.prediction_length),
+            prediction_length=artifact.horizon(predictor),
             forecaster=catalog.class_path(self.kind),
             arguments=data.arguments,
             features=replace(data.features, lead_time=int(getattr(predictor, "lead_time", 0) or 0)),

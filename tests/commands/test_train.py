@@ -109,6 +109,12 @@ USERS = """
             found.network = Mine(prediction_length=1)
             return found
 
+    class Endless(Learner):
+        def train(self, training_data, validation_data=None):
+            found = Mine(prediction_length=self.prediction_length)
+            del found.prediction_length
+            return found
+
     class Stopping(MeanPredictor):
         def predict(self, dataset, **kwargs):
             import os, signal
@@ -481,6 +487,11 @@ class TestTheSavedModel:
             "in a process that loaded it; its class is users.Losing, and what it is constructed from must hold all "
             "that it needs"
         )
+
+    def test_must_say_how_many_steps_it_forecasts(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Endless"}, train=[SERIES])
+        assert run(tree)[0] == 1
+        assert tree.reason.startswith("Mine has prediction_length None, expected a positive whole number; its constr")
 
     def test_is_not_tried_where_the_setting_says_so(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[SERIES])
