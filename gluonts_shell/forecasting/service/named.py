@@ -43,22 +43,32 @@ def build(kind: type[Predictor], configuration: Configuration) -> Predictor:
 
 def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
     parameters, takes_more = constructor_parameters(kind)
-    given = json.loads(configuration.parameters or "{}")
-    for name, value in (("freq", configuration.freq), ("num_samples", configuration.num_samples)):
-        if name in parameters and value is not None:
-            given[name] = value
     arguments = {}
-    for name, value in given.items():
-        if name not in parameters and not (takes_more and name.isidentifier() and not name.startswith("_")):
+    for name, value in _given(configuration, parameters).items():
+        if name not in parameters and not (takes_more and _is_public(name)):
             raise RequestError(_unknown(name, kind, parameters))
         try:
             arguments[name] = check(value, parameters.get(name, Any))
         except Refused as refusal:
             raise RequestError(f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}") from None
-    missing = [name for name in required_parameters(kind) if name not in arguments]
+    missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
         raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
     return arguments
+
+
+def _given(configuration: Configuration, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the client sent for the constructor, and what it sent for every forecaster, where this one takes it."""
+    given: dict[str, Any] = json.loads(configuration.parameters or "{}")
+    if "freq" in parameters and configuration.freq is not None:
+        given["freq"] = configuration.freq
+    if "num_samples" in parameters:
+        given["num_samples"] = configuration.num_samples
+    return given
+
+
+def _is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
 
 
 def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
