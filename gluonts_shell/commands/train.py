@@ -95,7 +95,7 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
+    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)
