@@ -219,7 +219,7 @@ def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, An
             raise ConfigurationError(f"hyperparameter {called!r} is {value}, expected {expected}")
 
 
-def _check_scores(options: routing.Options, channels: Mapping[str, Source]) -> None:
+def _check_scores(options: Options, channels: Mapping[str, Source]) -> None:
     if options.evaluation == "required" and "test" not in channels:
         raise ConfigurationError(
             "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"

@@ -17,7 +17,7 @@ from gluonts.model.forecast import SampleForecast
 
 from gluonts_shell.errors import ModelError
 from gluonts_shell.forecasting.evaluation.formulas import MEAN, MEDIAN, Metrics, seasonal_error
-from gluonts_shell.forecasting.forecasts import View, nearest_rank
+from gluonts_shell.forecasting.forecasts import View, rank
 
 DataEntry = dict[str, Any]
 BATCH_VALUES = 500_000
@@ -247,7 +247,7 @@ def fill(rows: np.ndarray, forecast: Any, levels: Sequence[float], num_samples: 
     if type(forecast) is SampleForecast and forecast.samples.ndim == rows.ndim:
         samples = forecast.samples
         rows[MEAN] = forecast.mean
-        rows[MEAN + 1 :] = nearest_rank(samples, levels) if len(samples) > 1 else samples
+        rows[MEAN + 1 :] = np.sort(samples, axis=0)[rank(len(samples), levels)] if len(samples) > 1 else samples
         return False
     view, shape = View(forecast, num_samples), rows.shape[1:]
     rows[MEAN] = _shaped(_mean(view), shape)
