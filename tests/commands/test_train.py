@@ -126,6 +126,9 @@ USERS = """
         def __init__(self, prediction_length):
             super().__init__(prediction_length=prediction_length)
 
+        def predict_item(self, item):
+            raise NotImplementedError
+
     class Free(MeanPredictor):
         @validated()
         def __init__(self, prediction_length: int, **model_params) -> None:
@@ -423,7 +426,7 @@ class TestUsersForecasters:
             ("users.Failing", "Failing failed in training: ValueError: no luck today xxx"),
             ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
             ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
-            ("users.Unsaved", "the predictor cannot be saved and loaded again ("),
+            ("users.Unsaved", "forecaster 'users.Unsaved' cannot be saved: its class needs"),
             ("users.TRAINED", "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor"),
         ],
     )

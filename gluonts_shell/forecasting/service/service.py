@@ -99,14 +99,15 @@ class Model:
         self, entries: list[dict[str, Any]], configuration: Configuration, predictions: list[Prediction]
     ) -> None:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
+        count = len(entries)
         with self.mode(), _blame(self, entries, predictions):
-            for forecast in self.predictor.predict(entries, **options):
-                if len(predictions) == len(entries):
-                    raise ModelError(f"the model gave more forecasts than the {len(entries)} instances")
-                check_item(forecast, entries[len(predictions)], len(predictions))
+            for position, forecast in enumerate(self.predictor.predict(entries, **options)):
+                if position == count:
+                    raise ModelError(f"the model gave more forecasts than the {count} instances")
+                check_item(forecast, entries[position], position)
                 predictions.append(prediction(forecast, configuration, self.hint))
-        if len(predictions) != len(entries):
-            raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
+        if len(predictions) != count:
+            raise ModelError(f"the model gave {len(predictions)} forecasts for {count} instances")
 
 
 def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
