@@ -100,6 +100,7 @@ class Plan:
         dialect = _dialect(kind, hyperparameters, built_in)
         words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
         routed = routing.route(kind, words)
+        _check_scores(routed.options, channels)
         freq = _freq(routed.options.freq, channels)
         arguments = constructors.with_frequency(kind, routed.arguments, freq)
         use = features.Use.of(kind, parameters, ignored | features.ignored_by(dialect))
@@ -173,7 +174,7 @@ class Plan:
     def contract(self, predictor: Any, data: Datasets, training_job_name: str | None) -> Contract:
         return Contract(
             freq=self.freq,
-            prediction_length=int(predictor.prediction_length),
+            prediction_length=artifact.horizon(predictor),
             forecaster=catalog.class_path(self.kind),
             arguments=data.arguments,
             features=replace(data.features, lead_time=int(getattr(predictor, "lead_time", 0) or 0)),
@@ -234,6 +235,13 @@ def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, An
             called = next((synonym for synonym in synonyms if synonym in hyperparameters), name)
             expected = "a positive number: nothing would be learnt"
             raise ConfigurationError(f"hyperparameter {called!r} is {value}, expected {expected}")
+
+
+def _check_scores(options: Options, channels: Mapping[str, Source]) -> None:
+    if options.evaluation == "required" and "test" not in channels:
+        raise ConfigurationError(
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
 
 
 def _check_channels(kind: type, channels: Mapping[str, Source]) -> None:

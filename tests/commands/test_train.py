@@ -110,6 +110,12 @@ USERS = """
             found.network = Mine(prediction_length=1)
             return found
 
+    class Endless(Learner):
+        def train(self, training_data, validation_data=None):
+            found = Mine(prediction_length=self.prediction_length)
+            del found.prediction_length
+            return found
+
     class Stopping(MeanPredictor):
         def predict(self, dataset, **kwargs):
             import os, signal
@@ -120,6 +126,9 @@ USERS = """
     class Unsaved(RepresentablePredictor):
         def __init__(self, prediction_length):
             super().__init__(prediction_length=prediction_length)
+
+        def predict_item(self, item):
+            raise NotImplementedError
 
     class Free(MeanPredictor):
         @validated()
@@ -463,7 +472,7 @@ class TestUsersForecasters:
             ("users.Failing", "Failing failed in training: ValueError: no luck today xxx"),
             ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
             ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
-            ("users.Unsaved", "the predictor cannot be saved and loaded again ("),
+            ("users.Unsaved", "forecaster 'users.Unsaved' cannot be saved: its class needs"),
             ("users.TRAINED", "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor"),
         ],
     )
@@ -527,6 +536,11 @@ class TestTheSavedModel:
             "in a process that loaded it; its class is users.Losing, and what it is constructed from must hold all "
             "that it needs"
         )
+
+    def test_must_say_how_many_steps_it_forecasts(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Endless"}, train=[SERIES])
+        assert run(tree)[0] == 1
+        assert tree.reason.startswith("Mine has prediction_length None, expected a positive whole number; its constr")
 
     def test_is_not_tried_where_the_setting_says_so(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[SERIES])
@@ -602,6 +616,13 @@ class TestTheTestChannel:
         assert run(tree)[0] == 1
         assert tree.reason.startswith("none of the 1 test series can be scored")
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
+
+    def test_must_be_there_where_scores_are_required(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "evaluation": "required"}, train=MONTHLY / "train")
+        assert run(tree)[0] == 1
+        assert tree.reason == (
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
 
     def test_is_scored_at_the_quantiles_that_were_asked_for(self, opt_ml, run):
         tree = opt_ml({**MEAN, "test_quantiles": "p10, 0.90"}, test=[SERIES])
