@@ -82,7 +82,7 @@ TORCH = rows(
     "gluonts-shell[torch]",
     network("d_linear.DLinearEstimator", "distribution", context_length="24", hidden_dimension="4"),
     network("deep_npts.DeepNPTSEstimator", "samples", draws=True, context_length="12", num_hidden_nodes="[4]",
-            network_type="DeepNPTSNetworkSmooth"),
+            network_type="DeepNPTSNetworkSmooth", input_scaling="standard_normal_scaling"),
     network("deepar.DeepAREstimator", "samples", draws=True, context_length="12", hidden_size="4", num_layers="1",
             lags_seq="[1, 12]"),
     network("i_transformer.ITransformerEstimator", "distribution", data="macro", context_length="12",
