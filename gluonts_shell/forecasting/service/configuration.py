@@ -39,6 +39,7 @@ def parse(configuration: Mapping[str, Any], default_forecaster: str | None = Non
         found["output_types"] = _output_types(given["output_types"])
     if "quantiles" in given:
         found["quantiles"] = _quantiles(given["quantiles"])
+        found["quantiles_given"] = True
     if "freq" in given:
         found["freq"] = _freq(given["freq"])
     forecaster = given.get("forecaster_name", default_forecaster)

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.instances import padded
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit
@@ -48,9 +48,27 @@ def fallback(
     model = Model.of(predictor, configuration.freq, Features())
 
     def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [model.predict([_filled(entry) for entry in call.entries], call.configuration) for call in calls]
+        return [[_stand_in(model, entry, call.configuration) for entry in call.entries] for call in calls]
 
     return predict, class_path(kind)
+
+
+def _stand_in(model: Model, entry: dict[str, Any], configuration: Configuration) -> Prediction:
+    """What the predictor says of a series; of several dimensions, simple ones forecast each alone."""
+    # the model may have taken a cold start as it was; simple predictors index into the target
+    filled = entry if entry["target"].shape[-1] else padded(entry)
+    target = filled["target"]
+    if target.ndim == 1:
+        return model.predict([filled], configuration)[0]
+    rows = model.predict([{**filled, "target": row} for row in target], configuration)
+    found = Prediction()
+    if rows[0].mean is not None:
+        found.mean = [row.mean for row in rows]
+    if rows[0].quantiles is not None:
+        found.quantiles = {name: [(row.quantiles or {})[name] for row in rows] for name in rows[0].quantiles}
+    if rows[0].samples is not None:
+        found.samples = [list(path) for path in zip(*(row.samples or () for row in rows), strict=True)]
+    return found
 
 
 def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:
@@ -78,10 +96,3 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
     if missing := [name for name in required_parameters(kind) if name not in arguments]:
         raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
     return arguments
-
-
-def _filled(entry: dict[str, Any]) -> dict[str, Any]:
-    """A cold start as one missing value just before it: simple predictors index into the target."""
-    if len(entry["target"]):
-        return entry
-    return {**entry, "start": entry["start"] - 1, "target": np.full(1, np.nan, dtype=np.float32)}
