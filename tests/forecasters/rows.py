@@ -149,7 +149,7 @@ R_HIERARCHY = {
     "method_name": "bottom_up",
     "fmethod": "ets",
 }
-UNSAVED = "rotbaum's models do not forecast once they are read back"
+UNSAVED = "cannot be served: rotbaum's models do not forecast once they are read back"
 OTHERS = (
     *rows(
         "gluonts.ext.hierarchicalforecast",
@@ -171,7 +171,9 @@ OTHERS = (
         "xgboost",
         "gluonts[rotbaum]",
         Row("TreeEstimator", {"model_params": '{"n_estimators": 5}'}, "quantiles", cannot=UNSAVED),
-        Row("TreePredictor", {}, "quantiles", cannot="a TreePredictor forecasts only after TreeEstimator trained it"),
+        Row(
+            "TreePredictor", {}, "quantiles", cannot="cannot be named: it forecasts only after TreeEstimator trained it"
+        ),
     ),
 )
 ROWS = (*PLAIN, *TORCH, *STATSFORECAST, *OTHERS)
@@ -188,4 +190,21 @@ NONE = {
     "RBasePredictor": "a base of R's predictors",
     "StatsForecastPredictor": "a base: it names no model",
     "ThirdPartyEstimator": "a base of TreeEstimator",
+}
+
+
+def as_table() -> str:
+    """The README's table of what was run, class by class."""
+    lines = ["| forecaster | forecasts | needs |", "| --- | --- | --- |"]
+    for row in sorted(ROWS, key=lambda row: (not row.trained, row.path)):
+        answers = row.cannot or ANSWERS[row.forecasts]
+        lines.append(f"| `{row.path}` | {answers} | {f'`{row.install}`' if row.install else ''} |")
+    return "\n".join(lines)
+
+
+ANSWERS = {
+    "samples": "mean, quantiles, samples",
+    "distribution": "mean, quantiles, samples",
+    "quantiles": "mean, quantiles",
+    "mean": "mean",
 }
