@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
     command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
+    command("forecasters", "list what can be named as a forecaster, and what each needs")
     command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
     return top
 
@@ -130,6 +131,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import inspect
 
         return inspect.run(options.model, settings, options.json)
+    if options.command == "forecasters":
+        from gluonts_shell.commands import forecasters
+
+        return forecasters.run()
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 

@@ -83,7 +83,7 @@ class Plan:
         code: Path | None = None,
     ) -> Plan:
         """forecaster: what the image or the command line asks for, before the hyperparameter. code: where the code
-        channel is installed.
+        channel was installed, for the sentence about a class that is not there.
 
         Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
         """
