@@ -9,6 +9,7 @@ refuse, are checked here.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -91,6 +92,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         os.chdir(folder)
         Path("metrics.json").write_bytes(definitions)
+        Path("config.yaml").write_text(json.dumps(container.CONFIG))  # JSON is YAML
+        os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(Path("config.yaml").resolve())
         namespace: dict[str, Any] = {}
         for line, code in blocks(text):
             padded = "\n" * line + code  # so that a traceback names the line of the document
