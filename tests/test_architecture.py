@@ -14,7 +14,7 @@ import gluonts_shell
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
-SHARED = ("errors", "messages", "settings", "log", "written")
+SHARED = ("errors", "messages", "settings", "log", "staging", "written")
 # who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
 ALLOWED = {
     "__init__": (),
@@ -24,6 +24,7 @@ ALLOWED = {
     "settings": ("errors",),
     "log": ("errors", "settings"),
     "written": (),
+    "staging": ("written",),
     "data": (),
     "cli": ("", "commands", "sagemaker", *SHARED),
     "commands": ("", "commands", *WORLDS, *SHARED),
@@ -117,8 +118,8 @@ REQUESTS = (
 )
 # what turns text into objects, or names into code; `values` and `known` are the owner's
 EVALUATES = ("ast", "code", "importlib", "marshal", "pickle", "pkgutil", "pydoc", "runpy", "subprocess", "yaml", "gluonts.core.serde",
-             "gluonts.core.component", "gluonts_shell.forecasting.forecaster.values", "gluonts_shell.forecasting.forecaster.known",
-             "gluonts_shell.forecasting.forecaster.names", "gluonts_shell.forecasting.forecaster.arguments")  # fmt: skip
+             "gluonts.core.component", "gluonts_shell.forecasting.forecaster.hyperparameters.values", "gluonts_shell.forecasting.forecaster.known",
+             "gluonts_shell.forecasting.forecaster.names", "gluonts_shell.forecasting.forecaster.hyperparameters.arguments")  # fmt: skip
 BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 
 

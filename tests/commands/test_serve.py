@@ -21,6 +21,8 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.forecasting.artifact import save
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.service import canary
+from gluonts_shell.forecasting.service.service import Model
 
 ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
@@ -269,6 +271,22 @@ def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_pat
                 "but this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
             },
         )
+
+
+def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path):
+    tree = naive(tmp_path)
+    start = pd.Period(START, "h")
+    trained = SeasonalNaivePredictor(prediction_length=3, season_length=2)
+    entry = {"item_id": "a", "start": start, "target": np.arange(9, dtype=np.float32)}
+    canary.write(Model.of(trained, "h", Features()), [entry], tree / "model")
+    server = Server(tree)
+    assert server.process.wait(90) == 1
+    assert (
+        "the model does not forecast here what it did when it was trained: item_id 'a': its mean was 7 at step 1 "
+        "and is 6; GLUONTS_SHELL_CANARY=false serves it all the same"
+    ) in server.log.read_text()
+    with Server(tree, GLUONTS_SHELL_CANARY="false") as server:
+        assert server.ask("GET", "/ping")[0] == 200
 
 
 def test_a_predictor_of_the_operator_without_a_model(tmp_path):

@@ -40,6 +40,18 @@ def test_a_model_and_its_contract_come_back(tmp_path):
     assert [p.name for p in (tmp_path / "model").iterdir() if p.name.startswith(".")] == [RECORD]
 
 
+def test_versions_that_differ_in_the_minor_are_told():
+    here = artifact.versions()
+    major, minor, *_ = here["gluonts"].split(".")
+    other = f"{major}.{int(minor) + 1}.0"
+    contract = replace(CONTRACT_OF_A_MODEL, versions={**here, "gluonts": other, "numpy": "0.1"})
+    assert list(artifact.differences(contract)) == [
+        f"the model was trained with gluonts {other}, and here is {here['gluonts']}"
+    ]
+    patched = replace(CONTRACT_OF_A_MODEL, versions={"gluonts": f"{major}.{minor}.999"})
+    assert list(artifact.differences(patched)) == []
+
+
 def test_the_contract_is_json_that_a_person_can_read(tmp_path):
     artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
     found = json.loads((tmp_path / CONTRACT).read_text())
