@@ -46,7 +46,18 @@ def parser() -> argparse.ArgumentParser:
         "--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: model in the data path)"
     )
     transform.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
-    transform.add_argument("--shard", metavar="I/N", help="take every N-th file, beginning with the I-th of 1 to N")
+    transform.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="take every N-th file, beginning with the I-th of 1 to N; "
+        "auto: as the index of this AWS Batch, Slurm or (auto/N) Kubernetes job says",
+    )
+    transform.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make all outputs again, not only those that are missing or older than the model",
+    )
+    transform.add_argument("--model-time", type=float, help=argparse.SUPPRESS)  # for the start after the code's
     transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
 
     wheelhouse = command("wheelhouse", "download what a code channel needs where there is no network")
