@@ -25,7 +25,7 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
 
 def commands() -> list[list[str]]:
     """The arguments of each line of a shell that runs this program, in the image too."""
-    runs = re.compile(r"(?:-m gluonts_shell|^docker run .*forecaster(?::1)?) ([a-z][^>|&\n]*)", re.MULTILINE)
+    runs = re.compile(r"(?:-m gluonts_shell|^docker run .*forecaster(?::1)?) ([a-z][^>|&\n\x22]*)", re.MULTILINE)
     texts = [text.replace("\\\n", " ") for _, text in blocks("sh")]
     return [shlex.split(arguments, comments=True) for text in texts for arguments in runs.findall(text)]
 
