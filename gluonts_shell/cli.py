@@ -18,7 +18,7 @@ from gluonts_shell import log
 from gluonts_shell.errors import ShellError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.settings import Settings
+from gluonts_shell.settings import Settings, port_of
 
 DATA_PATH_HELP = "the tree of a job, as SageMaker mounts it (SAGEMAKER_DATA_PATH; default: /opt/ml)"
 
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     for job in (train, serve, check):
         job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
         job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
+    serve.add_argument("--port", metavar="PORT", help="(SAGEMAKER_BIND_TO_PORT; default: 8080)")
     serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
 
     transform = command("transform", "forecast files of JSON Lines without a server, as batch transform would")
@@ -47,7 +48,18 @@ def parser() -> argparse.ArgumentParser:
         "--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: model in the data path)"
     )
     transform.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
-    transform.add_argument("--shard", metavar="I/N", help="take every N-th file, beginning with the I-th of 1 to N")
+    transform.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="take every N-th file, beginning with the I-th of 1 to N; "
+        "auto: as the index of this AWS Batch, Slurm or (auto/N) Kubernetes job says",
+    )
+    transform.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make all outputs again, not only those that are missing or older than the model",
+    )
+    transform.add_argument("--model-time", type=float, help=argparse.SUPPRESS)  # for the start after the code's
     transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
 
     wheelhouse = command("wheelhouse", "download what a code channel needs where there is no network")
@@ -82,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 text = "gluonts-shell: GLUONTS_FORECASTER is %r, but --forecaster is %r, which wins"
                 print(text % (settings.forecaster, options.forecaster), file=sys.stderr)  # noqa: T201
             settings = replace(settings, forecaster=options.forecaster)
+        if getattr(options, "port", None) is not None:
+            settings = replace(settings, port=port_of(options.port))
         if getattr(options, "force_static", False):
             settings = replace(settings, force_static=True)
         return _run(options, settings)

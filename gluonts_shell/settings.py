@@ -39,6 +39,14 @@ def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     return convert
 
 
+def port_of(text: str) -> int:
+    """Of --port. Raises ConfigurationError."""
+    try:
+        return whole(0, 65535)(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--port is {text[:100]!r}, expected {error}") from None
+
+
 def seconds(text: str) -> float:
     try:
         number = float(text)

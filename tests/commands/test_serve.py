@@ -540,3 +540,14 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     command = [sys.executable, "-m", "gluonts_shell", "serve"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
+
+
+def test_the_port_can_be_an_option_and_must_be_one(tmp_path):
+    tree = naive(tmp_path)
+    with Server(tree, "--port", "0", SAGEMAKER_BIND_TO_PORT="1") as server:
+        assert server.port > 1
+        assert server.ask("GET", "/ping")[0] == 200
+    command = [sys.executable, "-m", "gluonts_shell", "serve", "--port", "http"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    expected = "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"
+    assert (done.returncode, done.stderr) == (1, expected)
