@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status; 2 where the command line is wrong, as argparse has it."""
+    ensure_home(os.environ)
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments)
     try:
@@ -86,6 +88,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def ensure_home(environ: MutableMapping[str, str]) -> None:
+    """A home for a user who has none: no HOME and no entry in passwd, as with `docker run --user 1234`.
+
+    GluonTS asks for it as it is imported, and fails without one; it writes nothing there unless it downloads data.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        environ["HOME"] = tempfile.gettempdir()
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:

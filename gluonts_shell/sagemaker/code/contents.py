@@ -22,15 +22,20 @@ log = logging.getLogger(__name__)
 
 MAX_DEPTH = 8  # archives within archives; some contain themselves
 NEVER = ("__pycache__", ".git")
+HOOK = re.compile(r"^(?:async )?def (model_fn|input_fn|predict_fn|output_fn|transform_fn)\b", re.MULTILINE)
 PROJECT_TABLE = re.compile(rb"^\s*\[\s*(?:project|build-system)\s*\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder; `name` is what it is installed as, `label` what messages call it."""
+    """A file or folder; `name` is what it is installed as, `label` what messages call it.
+
+    `root` is the channel or the unpacked archive that it is part of: no link in it is followed out of that.
+    """
 
     path: Path
     label: str
+    root: Path
     name: str = ""
 
 
@@ -49,13 +54,28 @@ class Plan:
 def visible(folder: Path, hidden: bool = False) -> list[Path]:
     """What a folder holds, sorted, without caches, links that lead nowhere or upwards, and (or `hidden`) dot-files."""
     above = (folder.resolve(), *folder.resolve().parents)
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.name not in NEVER
-        and (hidden or not path.name.startswith("."))
-        and (path.is_file() or (path.is_dir() and path.resolve() not in above))
-    ]
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name in NEVER or (path.name.startswith(".") and not hidden):
+            continue
+        if path.is_file() or (path.is_dir() and path.resolve() not in above):
+            found.append(path)
+    return found
+
+
+def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = False) -> list[Path]:
+    """What is visible in a folder without links that lead out of `root`; each entry is charged to the budget.
+
+    Links may multiply: ten in each of ten folders that lead to the next are 10,000,000,000 entries in 600 bytes.
+    Raises CodeChannelError where that are too many.
+    """
+    found = visible(folder, hidden)
+    budget.charge(members=len(found))
+    for path in list(found):
+        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+            log.warning("%r in the code channel is a link that leads out of it, and is left out", path.name)
+            found.remove(path)
+    return found
 
 
 def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
@@ -63,7 +83,7 @@ def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
 
     Raises CodeChannelError for an archive that is refused or a package that has no name.
     """
-    walk = _Walk(Plan(), work, budget)
+    walk = _Walk(Plan(), work, budget, channel)
     if (channel / "__init__.py").is_file() and not is_project(channel):
         raise CodeChannelError(
             f"the code channel has '__init__.py' at its root ({str(channel)!r}), so the package has no name: "
@@ -75,6 +95,17 @@ def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
     else:
         walk.plan.projects += [source for _, source in walk.plan.sdists]
     return walk.plan
+
+
+def hooks(plan: Plan) -> dict[str, list[str]]:
+    """Loose modules -> the functions in them that AWS's inference toolkits would call, and this program does not."""
+    found = {}
+    for source in plan.copies:
+        if source.path.suffix == ".py" and source.path.is_file():
+            names = HOOK.findall(source.path.read_text(encoding="utf-8", errors="replace"))
+            if names:
+                found[source.label] = names
+    return found
 
 
 def is_project(folder: Path) -> bool:
@@ -92,46 +123,55 @@ def holds_only_distributions(folder: Path) -> bool:
 
 @dataclass
 class _Walk:
+    """`root` is the channel, or the archive that is looked through just now."""
+
     plan: Plan
     work: Path
     budget: archives.Budget
+    root: Path
 
     def folder(self, folder: Path, label: str, name: str, depth: int = 0) -> bool:
         """Whether there is anything to install in it. `name` is the package's, if the folder is one."""
         if is_project(folder):
-            self.plan.projects.append(Source(folder, label or "the code channel"))
-            self.within(folder, label, depth)
+            self.plan.projects.append(self.source(folder, label or "the code channel"))
+            self.inside(folder, label, depth)
             return True
-        entries = [(path, f"{label}/{path.name}" if label else path.name) for path in visible(folder)]
-        found = [self.pip(path, text) for path, text in entries if path.is_file()]
+        entries = [(path, _label(label, path)) for path in within(self.root, folder, self.budget)]
+        for_pip = [self.pip(path, text) for path, text in entries]
         if (folder / "__init__.py").is_file():
-            self.plan.copies.append(Source(folder, label, _importable(name, label)))
+            self.plan.copies.append(self.source(folder, label, _importable(name, label)))
             return True
-        loose = any(path.suffix == ".py" for path, _ in entries if path.is_file())
+        loose = any(path.suffix == ".py" and path.is_file() for path, _ in entries)
+        useful = loose or any(for_pip)
         for path, text in entries:
-            if path.is_dir():
-                useful = self.folder(path, text, path.name, depth)
-            elif archives.suffix(path.name):
-                useful = self.archive(path, text, depth)
-            else:
-                useful = self.is_for_pip(path)
-            found.append(useful)
-            if loose and not useful:
-                self.plan.copies.append(Source(path, text, path.name))
-        return loose or any(found)
+            if self.useful(path, text, depth):
+                useful = True
+            elif loose:
+                self.plan.copies.append(self.source(path, text, path.name))
+        return useful
 
-    def is_for_pip(self, path: Path) -> bool:
-        return path.suffix == ".whl" or path.match("requirements*.txt")
+    def source(self, path: Path, label: str, name: str = "") -> Source:
+        return Source(path, label, self.root, name)
+
+    def useful(self, path: Path, label: str, depth: int) -> bool:
+        """Whether something is installed from it, other than by copying it as it is."""
+        if path.is_dir():
+            return self.folder(path, label, path.name, depth)
+        if archives.suffix(path.name):
+            return self.archive(path, label, depth)
+        return _is_for_pip(path)
 
     def pip(self, path: Path, label: str) -> bool:
-        if path.match("requirements*.txt"):
-            self.plan.requirements.append(Source(path, label))
-        elif path.suffix == ".whl":
-            wheel = Distribution.parse(path, label)
-            if wheel is None:
-                raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
-            self.plan.wheels.append(wheel)
-        return self.is_for_pip(path)
+        if not path.is_file() or not _is_for_pip(path):
+            return False
+        if path.suffix != ".whl":
+            self.plan.requirements.append(self.source(path, label))
+            return True
+        wheel = Distribution.parse(path, label)
+        if wheel is None:
+            raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
+        self.plan.wheels.append(wheel)
+        return True
 
     def archive(self, path: Path, label: str, depth: int) -> bool:
         unpacked = self.unpack(path, label, depth)
@@ -140,7 +180,11 @@ class _Walk:
         if sdist:
             self.plan.sdists.append(sdist)
             return True
-        return self.folder(unpacked, label, stem, depth + 1)
+        root, self.root = self.root, unpacked
+        try:
+            return self.folder(unpacked, label, stem, depth + 1)
+        finally:
+            self.root = root
 
     def unpack(self, path: Path, label: str, depth: int) -> Path:
         if depth >= MAX_DEPTH:
@@ -149,21 +193,30 @@ class _Walk:
         archives.unpack(path, target, self.budget, label)
         return target
 
-    def within(self, project: Path, label: str, depth: int) -> None:
+    def inside(self, project: Path, label: str, depth: int) -> None:
         """Wheels and sdists anywhere in a project are for pip to choose from, but not what the project itself built."""
-        for path in _files(project, skip=("build", "dist")):
+        for path in self.files(project, skip=("build", "dist")):
             text = f"{label}/{path.relative_to(project)}".lstrip("/")
-            found = Distribution.parse(path, text) if path.suffix == ".whl" or archives.suffix(path.name) else None
+            if path.suffix != ".whl" and not archives.suffix(path.name):
+                continue
+            found = Distribution.parse(path, text)
             if found and (path.suffix == ".whl" or _sdist(path, self.unpack(path, text, depth), text)):
                 self.plan.supply.append(found)
 
+    def files(self, folder: Path, skip: tuple[str, ...] = ()) -> Iterator[Path]:
+        for path in within(self.root, folder, self.budget):
+            if path.is_file():
+                yield path
+            elif path.name not in skip:
+                yield from self.files(path)
 
-def _files(folder: Path, skip: tuple[str, ...] = ()) -> Iterator[Path]:
-    for path in visible(folder):
-        if path.is_file():
-            yield path
-        elif path.name not in skip:
-            yield from _files(path)
+
+def _label(parent: str, path: Path) -> str:
+    return f"{parent}/{path.name}" if parent else path.name
+
+
+def _is_for_pip(path: Path) -> bool:
+    return path.suffix == ".whl" or path.match("requirements*.txt")
 
 
 def _sdist(path: Path, unpacked: Path, label: str) -> tuple[Distribution, Source] | None:
@@ -172,7 +225,7 @@ def _sdist(path: Path, unpacked: Path, label: str) -> tuple[Distribution, Source
     if len(folders) != 1 or not (folders[0] / "PKG-INFO").is_file() or not is_project(folders[0]):
         return None
     found = Distribution.parse(path, label)
-    return (found, Source(folders[0], label)) if found else None
+    return (found, Source(folders[0], label, unpacked)) if found else None
 
 
 def _importable(name: str, label: str) -> str:

@@ -9,13 +9,14 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
 from gluonts_shell.sagemaker.code import wheels
-from gluonts_shell.sagemaker.code.contents import Plan, Source, holds_only_distributions, visible
+from gluonts_shell.sagemaker.code.archives import Budget
+from gluonts_shell.sagemaker.code.contents import Plan, Source, holds_only_distributions, visible, within
 from gluonts_shell.sagemaker.code.pip import Installed, Pip
 from gluonts_shell.sagemaker.code.requirements import Line, Requirements
 from gluonts_shell.sagemaker.code.wheels import Distribution
@@ -26,35 +27,44 @@ OURS = frozenset({"gluonts", "gluonts_shell"})
 CODE = (".py", ".so")
 
 
-def install(plan: Plan, code: Path, work: Path, offline: bool, environ: dict[str, str]) -> list[Installed]:
-    """Carry out the plan in the empty folder `code`; returns what pip installed.
+def install(
+    plan: Plan, code: Path, work: Path, *, offline: bool, environ: dict[str, str], budget: Budget
+) -> list[Installed]:
+    """Carry out the plan in the empty folder `code`; returns what pip installed. What is copied is charged to `budget`.
 
     Of two things that install the same name the later one is taken, with a warning that names both.
     Raises CodeChannelError.
     """
     installed: list[Installed] = []
-    if plan.projects or plan.wheels or plan.requirements:
-        # wheels beside something that has requirements are for it to choose from; alone, they are all wanted
-        supplied = bool(plan.projects or plan.requirements)
-        supply = _supply([*plan.wheels, *plan.supply], work / "supply") if supplied else []
-        pip = Pip(work, environ, offline, supply)
-        built = [
-            pip.build(_copy_of(source, work / f"project-{i}"), source.label) for i, source in enumerate(plan.projects)
-        ]
-        explicit = wheels.newest(built if supplied else plan.wheels)
-        for one in explicit:
-            if not one.fits:
-                takes = wheels.container()
-                raise CodeChannelError(f"{one.label!r} in the code channel does not fit this container ({takes})")
-        asked = Requirements()
-        for source in plan.requirements:
-            asked.read(source.path, source.label)
-        if supplied:
-            found = _unasked([*plan.wheels, *(sdist for sdist, _ in plan.sdists)], built, asked.texts())
-            asked.lines += [Line(name, f"{name} in the code channel") for name in found]
-        installed = pip.install(explicit, asked, code)
-    _place(plan.copies, code, _owners(code))
+    if plan.projects or plan.requirements:
+        installed = _with_supply(plan, code, work, Pip(work, environ, offline, _supply(plan, work / "supply")), budget)
+    elif plan.wheels:  # alone, they are all wanted
+        installed = Pip(work, environ, offline).install(_fitting(plan.wheels), Requirements(), code)
+    _place(plan.copies, code, _owners(code), budget)
     return installed
+
+
+def _with_supply(plan: Plan, code: Path, work: Path, pip: Pip, budget: Budget) -> list[Installed]:
+    """Wheels beside something that has requirements are for it to choose from."""
+    built = []
+    for i, source in enumerate(plan.projects):
+        built.append(pip.build(_copy_of(source, work / f"project-{i}", budget), source.label))
+    asked = Requirements()
+    for source in plan.requirements:
+        asked.read(source.path, source.label)
+    sdists = [sdist for sdist, _ in plan.sdists]
+    for name in _unasked([*plan.wheels, *sdists], built, asked.texts()):
+        asked.lines.append(Line(name, f"{name} in the code channel"))
+    return pip.install(_fitting(built), asked, code)
+
+
+def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
+    explicit = wheels.newest(found)
+    for one in explicit:
+        if not one.fits:
+            takes = wheels.container()
+            raise CodeChannelError(f"{one.label!r} in the code channel does not fit this container ({takes})")
+    return explicit
 
 
 def modules(folder: Path) -> frozenset[str]:
@@ -74,31 +84,36 @@ def shadows(folder: Path) -> frozenset[str]:
     )
 
 
-def copy(source: Path, target: Path, hidden: bool = False) -> None:
-    """Copy a file or folder; what is copied can be written, however read-only the source is."""
+def copy(source: Path, target: Path, budget: Budget, root: Path, hidden: bool = False) -> None:
+    """Copy a file or folder; what is copied can be written, however read-only the source is.
+
+    Links within `root` are copied as what they lead to, and those that lead out of it are left out with a warning.
+    Raises CodeChannelError where the budget is spent.
+    """
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
-        for path in visible(source, hidden):
-            copy(path, target / path.name, hidden)
-    else:
-        shutil.copyfile(source, target)
-        target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+        for path in within(root, source, budget, hidden):
+            copy(path, target / path.name, budget, root, hidden)
+        return
+    budget.charge(source.stat().st_size)
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
 
 
-def _copy_of(source: Source, target: Path) -> Path:
+def _copy_of(source: Source, target: Path, budget: Budget) -> Path:
     """A project is built from a copy: the channel may be read-only and stays as it is."""
-    copy(source.path, target, hidden=True)
+    copy(source.path, target, budget, source.root, hidden=True)
     for folder in visible(target):
         if folder.is_dir() and holds_only_distributions(folder):
             shutil.rmtree(folder)
     return target
 
 
-def _supply(found: Iterable[Distribution], folder: Path) -> list[Distribution]:
-    """All of them in one folder, for pip's --find-links."""
+def _supply(plan: Plan, folder: Path) -> list[Distribution]:
+    """All wheels and sdists in one folder, for pip's --find-links."""
     folder.mkdir()
     supply = []
-    for one in found:
+    for one in (*plan.wheels, *plan.supply):
         path = folder / one.path.name
         if not path.exists():
             path.symlink_to(one.path)
@@ -133,7 +148,7 @@ def _owners(code: Path) -> dict[str, str]:
     return {_key(name.split("/")[0], folder="/" in name): owner for name, owner in files.items()}
 
 
-def _place(copies: Sequence[Source], code: Path, owners: dict[str, str]) -> None:
+def _place(copies: Sequence[Source], code: Path, owners: dict[str, str], budget: Budget) -> None:
     for source in copies:
         target = code / source.name
         key = _key(source.name, folder=source.path.is_dir())
@@ -142,7 +157,7 @@ def _place(copies: Sequence[Source], code: Path, owners: dict[str, str]) -> None
             for path in (code / key, code / f"{key}.py", target):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         owners[key] = source.label
-        copy(source.path, target)
+        copy(source.path, target, budget, source.root)
 
 
 def _key(name: str, folder: bool) -> str:

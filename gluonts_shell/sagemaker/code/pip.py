@@ -196,7 +196,7 @@ class Pip:
         )
         details = STAMP.sub("", _tail(journal, before))
         output = done.stdout
-        if done.returncode and "See above for output" in output:  # which went to the journal alone
+        if done.returncode and reasons.ELSEWHERE.search(output):
             output += reasons.of_the_child(details)
         run = Run(done.returncode, self._readable(output, asked), self._readable(details, asked))
         _tell(run)

@@ -16,11 +16,14 @@ VERSIONS = re.compile(r"Could not find a version that satisfies the requirement 
 NOT_FETCHED = re.compile(r"Could not fetch URL (\S+?/([^/\s]+)/?): (.+) - skipping$", re.MULTILINE)
 UNTRUSTED = re.compile(r"The repository located at (\S+) is not a trusted or secure host")
 COLLECTED = re.compile(r"^\s*Collecting ([^\s@]+)", re.MULTILINE)
+PLACE = re.compile(r"\(from \S.* line \d+\)")
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
 ERROR = re.compile(r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE)
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
+# what pip says where the child's output went to its log alone
+ELSEWHERE = re.compile(r"See above for output|No available output")
 CHILD_ENDED = re.compile(r"\s*ERROR: .* exited with -?\d+$")
 SAID = re.compile(r"╰─> \[\d+ lines? of output\]\n(.*?)\n\s*\[end of output\]", re.DOTALL)
 RAISED = re.compile(
@@ -100,7 +103,12 @@ def why(output: str, log: str = "") -> str:
         if sentence:
             return sentence
     errors = ERROR.findall(output)
-    return str(errors[-1]) if errors else (output.strip().splitlines() or ["it said nothing"])[-1]
+    if not errors:
+        return (output.strip().splitlines() or ["it said nothing"])[-1]
+    place = PLACE.search(output)  # which later pips say in a row of its own
+    return (
+        f"{errors[-1]} {place[0]}" if place and "Invalid" in errors[-1] and place[0] not in errors[-1] else errors[-1]
+    )
 
 
 def _not_found(output: str, log: str) -> str:

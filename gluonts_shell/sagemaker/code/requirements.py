@@ -14,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
@@ -92,8 +93,9 @@ class Requirements:
         """The sentence with the place of the line that it is about, unless it names one already."""
         if PLACED.search(sentence):
             return sentence
+        blames = _is_wrong if "Invalid" in sentence else partial(_quoted, sentence=sentence)
         for line in self.lines:
-            if _quoted(line.text, sentence) or ("Invalid" in sentence and _is_wrong(line.text)):
+            if blames(line.text):
                 return f"{sentence} ({line.place})"
         return sentence
 
