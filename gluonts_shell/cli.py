@@ -16,6 +16,7 @@ from pathlib import Path
 
 import gluonts_shell
 from gluonts_shell.errors import ShellError
+from gluonts_shell.log import one_line
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "train":  # the settings are wrong; whatever comes later, the command reports itself
             data_path = options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
             return failure.report(error, Paths(Path(data_path)).failure)
-        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gluonts-shell: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from gluonts_shell.errors import ShellError, UserError
+from gluonts_shell.log import one_line
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def sentence(error: BaseException) -> str:
     if not isinstance(error, ShellError):
         text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}, without a message"
     # file names and data may hold what is no Unicode, and no log or file takes that
-    text = text.encode(errors="backslashreplace").decode()
+    text = one_line(text.encode(errors="backslashreplace").decode())
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 4] + " ..."
 
 
@@ -36,7 +37,10 @@ def report(error: BaseException, path: Path) -> int:
     The user's own mistakes are a sentence in the log; everything else comes with its traceback.
     """
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    log.error("%s", sentence(error) if isinstance(error, UserError) else f"{sentence(error)}\n{trace}")
+    if isinstance(error, UserError):
+        log.error("%s", sentence(error))
+    else:
+        log.error("%s\n%s", sentence(error), trace)
     try:
         _write(path, f"{sentence(error)}\n\n{trace}")
     except OSError as problem:

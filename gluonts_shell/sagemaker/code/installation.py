@@ -69,10 +69,18 @@ def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
 
 def modules(folder: Path) -> frozenset[str]:
     """The top-level names that can be imported from a folder of modules and packages."""
-    entries = visible(folder) if folder.is_dir() else []
-    files = {path.name.split(".")[0] for path in entries if path.suffix in CODE and path.is_file()}
-    folders = {path.name for path in entries if path.is_dir() and path.name.isidentifier()}
-    return frozenset(files | {name for name in folders if any(p.suffix in CODE for p in (folder / name).rglob("*"))})
+    found = set()
+    for path in visible(folder) if folder.is_dir() else []:
+        name = path.name if path.is_dir() else path.name.split(".")[0]
+        if name.isidentifier() and _holds_code(path):
+            found.add(name)
+    return frozenset(found)
+
+
+def _holds_code(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix in CODE
+    return any(inner.suffix in CODE for inner in path.rglob("*"))
 
 
 def shadows(folder: Path) -> frozenset[str]:
