@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
+
+ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,11 @@ def run(settings: Settings) -> int:
     )
 
 
-def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
-    """The model that is there, else the forecaster that the operator named; requests may name others."""
+def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
+    """The model that is there, else the forecaster that the operator named; requests may name others.
+
+    Raises ConfigurationError where there is neither; it ends with the `advice`.
+    """
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
@@ -97,9 +103,9 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
-            f"there is nothing to serve: {str(model)!r} holds no model"
+            f"there is nothing to serve: {str(model)!r} holds no model{modeldir.instead(model)}"
             + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
-            + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
+            + f"; {advice}"
         )
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 
