@@ -72,7 +72,10 @@ class Plan:
             found = "missing" if length is None else f"{length}"
             raise ConfigurationError(f"hyperparameter 'prediction_length' is {found}, expected a positive whole number")
         if issubclass(kind, Estimator) and "train" not in job.channels:
-            raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+            instead = job.in_place_of("train")
+            raise ConfigurationError(
+                f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it{instead}"
+            )
         if "model" in job.channels and not hasattr(kind, "train_from"):
             raise ConfigurationError(
                 f"channel 'model' asks for incremental training, which {kind.__name__} cannot do; remove the channel"

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
+from gluonts_shell.errors import CodeChannelError, DataError, ForecasterError, ModelError, UserError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
@@ -37,8 +37,12 @@ def run(settings: Settings) -> int:
     try:
         job = TrainingJob.read(paths)
         if job.host == job.hosts[0]:
-            channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
-            _train(job, paths, settings)
+            code, target = _code(job, paths)
+            channel.activate(code, target, settings, os.environ, copy_to=paths.model / "code")
+            try:
+                _train(job, paths, settings)
+            except ForecasterError as error:
+                raise _with_source_dir(error, job, code) from error
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
     except Stopped as stopped:
@@ -51,6 +55,27 @@ def run(settings: Settings) -> int:
         return failure.report(error, paths.failure)
     failure.clear(paths.failure)
     return 0
+
+
+def _code(job: TrainingJob, paths: Paths) -> tuple[Path, Path]:
+    """The folder of the code, and where to install it.
+
+    The local mode of the SDK (version 2) mounts an estimator's source_dir where code is installed otherwise.
+    """
+    code = paths.data / "code"
+    if job.source_dir is None or code.exists() or not paths.code.is_dir():
+        return code, paths.code
+    log.info("the job's source_dir in %s is used as the code channel", paths.code)
+    return paths.code, paths.base / "code-installed"
+
+
+def _with_source_dir(error: ForecasterError, job: TrainingJob, code: Path) -> ForecasterError:
+    if job.source_dir is None or code.is_dir():
+        return error
+    return ForecasterError(
+        f"{error}; source_dir (sagemaker_submit_directory, {job.source_dir!r}) is not installed here: "
+        "give that folder as a channel named 'code'"
+    )
 
 
 class Stopped(SystemExit):

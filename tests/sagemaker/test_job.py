@@ -135,3 +135,21 @@ def test_values_that_are_no_strings_are_accepted(tree):
         "lr": 0.1,
         "x": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("train", "code"), ""),
+        (("training",), "; the job has channel 'training'; name it 'train'"),
+        (("Train", "extra"), "; the job has channels 'Train', 'extra'; name one of them 'train'"),
+    ],
+)
+def test_what_the_job_has_in_place_of_a_channel(tree, names, sentence):
+    job = tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL))
+    assert job.in_place_of("train") == sentence
+
+
+def test_the_source_dir_is_known_and_no_hyperparameter(tree):
+    job = tree(hyperparameters={"sagemaker_submit_directory": '"/opt/ml/code"', "sagemaker_program": '"x.py"'})
+    assert (job.source_dir, job.hyperparameters) == ("/opt/ml/code", {})
