@@ -72,6 +72,14 @@ def strategy(text: str) -> str:
     return "SINGLE_RECORD" if name == "singlerecord" else "MULTI_RECORD"
 
 
+def answers(text: str) -> str:
+    """A media type that the endpoint can answer in."""
+    name = text.strip().lower()
+    if name not in ("application/json", "application/jsonlines"):
+        raise ValueError("application/json or application/jsonlines")
+    return name
+
+
 def level(text: str) -> str:
     """Of `logging`, by name or, as AWS's toolkits have it, by number."""
     name = text.strip().upper()
@@ -143,6 +151,13 @@ class Settings:
         "bytes of a body; in batch jobs SAGEMAKER_MAX_PAYLOAD_IN_MB",
         "MAX_CONTENT_LENGTH",
         shown="6 MiB",
+    )
+    default_accept: str | None = setting(
+        None,
+        answers,
+        "the answer's format for clients that send no Accept",
+        "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+        shown="the request's",
     )
     force_static: bool = setting(False, boolean, "requests may not name a forecaster", "GLUONTS_FORCE_STATIC")
     allowed_forecasters: tuple[str, ...] | None = setting(

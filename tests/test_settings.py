@@ -23,6 +23,7 @@ def test_an_empty_environment_gives_the_defaults():
         ("GLUONTS_SHELL_LOG_LEVEL", "10", "log_level", "DEBUG"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "20", "log_level", "INFO"),
         ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "120", "timeout", 120.0),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/JSONLines", "default_accept", "application/jsonlines"),
         ("SAGEMAKER_PROGRAM", "inference.py", "program", "inference.py"),
         ("GLUONTS_SHELL_OFFLINE", "true", "offline", True),
         ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "1000", "max_unpacked_bytes", 1000),
@@ -78,6 +79,7 @@ def test_of_several_variables_for_one_field_the_first_wins():
     ("variable", "text", "expected"),
     [
         ("SAGEMAKER_BATCH", "perhaps", "true or false"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv", "application/json or application/jsonlines"),
         ("GLUONTS_SHELL_LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "7", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
         ("SAGEMAKER_BIND_TO_PORT", "http", "a whole number of at least 0 and at most 65535"),

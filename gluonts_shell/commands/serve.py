@@ -136,7 +136,8 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         lines = batch()
         handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
     else:
-        handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
+        batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout)
+        handler = Endpoint(service, batcher, settings.default_accept)
     parameters = execution_parameters(
         workers=machine.workers,
         joins=service.joins,
