@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,9 +56,13 @@ def visible(folder: Path, hidden: bool = False) -> list[Path]:
     above = (folder.resolve(), *folder.resolve().parents)
     found = []
     for path in sorted(folder.iterdir()):
-        if path.name in NEVER or (path.name.startswith(".") and not hidden):
+        if path.name in NEVER:
             continue
-        if path.is_file() or (path.is_dir() and path.resolve() not in above):
+        if path.name.startswith(".") and not hidden:
+            continue
+        if path.is_dir() and path.resolve() in above:
+            continue
+        if path.exists():
             found.append(path)
     return found
 
@@ -83,18 +87,21 @@ def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
 
     Raises CodeChannelError for an archive that is refused or a package that has no name.
     """
-    walk = _Walk(Plan(), work, budget, channel)
+    found = Plan()
+    walk = _Walk(found, work, budget, channel)
     if (channel / "__init__.py").is_file() and not is_project(channel):
         raise CodeChannelError(
             f"the code channel has '__init__.py' at its root ({str(channel)!r}), so the package has no name: "
             "put it into a folder that is named as the package is imported, or into an archive of that name"
         )
     walk.folder(channel, "", "")
-    if walk.plan.requirements or walk.plan.projects:
-        walk.plan.supply += [sdist for sdist, _ in walk.plan.sdists]
-    else:
-        walk.plan.projects += [source for _, source in walk.plan.sdists]
-    return walk.plan
+    beside = bool(found.requirements or found.projects)
+    for sdist, source in found.sdists:
+        if beside:
+            found.supply.append(sdist)
+        else:
+            found.projects.append(source)
+    return found
 
 
 def hooks(plan: Plan) -> dict[str, list[str]]:
@@ -111,14 +118,23 @@ def hooks(plan: Plan) -> dict[str, list[str]]:
 def is_project(folder: Path) -> bool:
     """Whether pip can install it; a pyproject.toml may also be there for a linter's settings alone."""
     pyproject = folder / "pyproject.toml"
-    return (folder / "setup.py").is_file() or (
-        pyproject.is_file() and ((folder / "setup.cfg").is_file() or bool(PROJECT_TABLE.search(pyproject.read_bytes())))
-    )
+    if (folder / "setup.py").is_file():
+        return True
+    if not pyproject.is_file():
+        return False
+    if (folder / "setup.cfg").is_file():
+        return True
+    return bool(PROJECT_TABLE.search(pyproject.read_bytes()))
 
 
 def holds_only_distributions(folder: Path) -> bool:
     """As `wheels/` in a project does; setuptools would take such a folder for a package."""
-    return all(path.suffix == ".whl" or archives.suffix(path.name) for path in folder.rglob("*") if path.is_file())
+    files = filter(Path.is_file, folder.rglob("*"))
+    return all(map(_may_be_distribution, files))
+
+
+def _may_be_distribution(path: Path) -> bool:
+    return path.suffix == ".whl" or bool(archives.suffix(path.name))
 
 
 @dataclass
@@ -136,19 +152,28 @@ class _Walk:
             self.plan.projects.append(self.source(folder, label or "the code channel"))
             self.inside(folder, label, depth)
             return True
-        entries = [(path, _label(label, path)) for path in within(self.root, folder, self.budget)]
-        for_pip = [self.pip(path, text) for path, text in entries]
+        entries = within(self.root, folder, self.budget)
+        useful = self.for_pip(entries, label)
         if (folder / "__init__.py").is_file():
             self.plan.copies.append(self.source(folder, label, _importable(name, label)))
             return True
-        loose = any(path.suffix == ".py" and path.is_file() for path, _ in entries)
-        useful = loose or any(for_pip)
-        for path, text in entries:
+        loose = _loose(entries)
+        for path in entries:
+            text = _label(label, path)
             if self.useful(path, text, depth):
                 useful = True
             elif loose:
                 self.plan.copies.append(self.source(path, text, path.name))
-        return useful
+        return useful or loose
+
+    def for_pip(self, entries: Iterable[Path], label: str) -> bool:
+        """Whether pip installs any of them. This comes first, so that a folder's own come before its sub-folders'."""
+        found = False
+        for path in entries:
+            if path.is_file() and _is_for_pip(path):
+                self.pip(path, _label(label, path))
+                found = True
+        return found
 
     def source(self, path: Path, label: str, name: str = "") -> Source:
         return Source(path, label, self.root, name)
@@ -161,17 +186,14 @@ class _Walk:
             return self.archive(path, label, depth)
         return _is_for_pip(path)
 
-    def pip(self, path: Path, label: str) -> bool:
-        if not path.is_file() or not _is_for_pip(path):
-            return False
+    def pip(self, path: Path, label: str) -> None:
         if path.suffix != ".whl":
             self.plan.requirements.append(self.source(path, label))
-            return True
+            return
         wheel = Distribution.parse(path, label)
         if wheel is None:
             raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
         self.plan.wheels.append(wheel)
-        return True
 
     def archive(self, path: Path, label: str, depth: int) -> bool:
         unpacked = self.unpack(path, label, depth)
@@ -196,11 +218,13 @@ class _Walk:
     def inside(self, project: Path, label: str, depth: int) -> None:
         """Wheels and sdists anywhere in a project are for pip to choose from, but not what the project itself built."""
         for path in self.files(project, skip=("build", "dist")):
-            text = f"{label}/{path.relative_to(project)}".lstrip("/")
-            if path.suffix != ".whl" and not archives.suffix(path.name):
+            if not _may_be_distribution(path):
                 continue
+            text = f"{label}/{path.relative_to(project)}".lstrip("/")
             found = Distribution.parse(path, text)
-            if found and (path.suffix == ".whl" or _sdist(path, self.unpack(path, text, depth), text)):
+            if found is None:
+                continue
+            if path.suffix == ".whl" or _sdist(path, self.unpack(path, text, depth), text):
                 self.plan.supply.append(found)
 
     def files(self, folder: Path, skip: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -209,6 +233,12 @@ class _Walk:
                 yield path
             elif path.name not in skip:
                 yield from self.files(path)
+
+
+def _loose(entries: Iterable[Path]) -> bool:
+    """Whether modules lie among them."""
+    files = filter(Path.is_file, entries)
+    return any(path.suffix == ".py" for path in files)
 
 
 def _label(parent: str, path: Path) -> str:
@@ -222,10 +252,15 @@ def _is_for_pip(path: Path) -> bool:
 def _sdist(path: Path, unpacked: Path, label: str) -> tuple[Distribution, Source] | None:
     """A source distribution is named `name-version` and holds one folder with PKG-INFO."""
     folders = visible(unpacked)
-    if len(folders) != 1 or not (folders[0] / "PKG-INFO").is_file() or not is_project(folders[0]):
+    if len(folders) != 1:
+        return None
+    folder = folders[0]
+    if not (folder / "PKG-INFO").is_file() or not is_project(folder):
         return None
     found = Distribution.parse(path, label)
-    return (found, Source(folders[0], label, unpacked)) if found else None
+    if found is None:
+        return None
+    return found, Source(folder, label, unpacked)
 
 
 def _importable(name: str, label: str) -> str:

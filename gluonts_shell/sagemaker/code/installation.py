@@ -70,8 +70,12 @@ def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
 def modules(folder: Path) -> frozenset[str]:
     """The top-level names that can be imported from a folder of modules and packages."""
     found = set()
-    for path in visible(folder) if folder.is_dir() else []:
-        name = path.name if path.is_dir() else path.name.split(".")[0]
+    if not folder.is_dir():
+        return frozenset()
+    for path in visible(folder):
+        name = path.name
+        if path.is_file():
+            name = name.partition(".")[0]
         if name.isidentifier() and _holds_code(path):
             found.add(name)
     return frozenset(found)
@@ -85,11 +89,12 @@ def _holds_code(path: Path) -> bool:
 
 def shadows(folder: Path) -> frozenset[str]:
     """Those of a folder's modules that are imported instead of the standard library's, GluonTS's or our own."""
-    rivals = modules(folder) & (sys.stdlib_module_names | OURS)
-    # a folder without __init__.py is imported only where nothing else has its name
-    return frozenset(
-        name for name in rivals if not (folder / name).is_dir() or (folder / name / "__init__.py").exists()
-    )
+    rivals = set(modules(folder) & (sys.stdlib_module_names | OURS))
+    for name in list(rivals):
+        # a folder without __init__.py is imported only where nothing else has its name
+        if (folder / name).is_dir() and not (folder / name / "__init__.py").exists():
+            rivals.remove(name)
+    return frozenset(rivals)
 
 
 def copy(source: Path, target: Path, budget: Budget, root: Path, hidden: bool = False) -> None:
@@ -136,24 +141,33 @@ def _unasked(found: Sequence[Distribution], built: Sequence[Distribution], lines
     """
     if any("--hash" in line for line in lines):  # then pip takes nothing that is not pinned with its hash
         return []
-    projects = {one.name: one for one in built}
+    labels = {}
+    for project in built:
+        labels[project.name] = project.label
+    unasked = set()
     for one in found:
-        if one.name in projects:
-            other = projects[one.name].label
+        if one.name in labels:
+            other = labels[one.name]
             log.warning("%r and %r both install %r: %r is taken", one.label, other, one.name, other)
-    return sorted({one.name for one in found if one.fits} - set(projects) - set(wheels.installed()))
+        elif one.fits:
+            unasked.add(one.name)
+    return sorted(unasked - set(wheels.installed()))
 
 
 def _owners(code: Path) -> dict[str, str]:
     """What pip has put into the folder: module name -> the distribution that it is of."""
     files: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for distribution in metadata.distributions(path=[str(code)]):
         owner = f"{distribution.metadata['Name']} {distribution.version}"
         for file in distribution.files or ():
-            other = files.setdefault(str(file), owner)
+            name = str(file)
+            other = files.setdefault(name, owner)
             if other != owner and file.suffix == ".py":
-                log.warning("%r and %r both install %r", other, owner, str(file))
-    return {_key(name.split("/")[0], folder="/" in name): owner for name, owner in files.items()}
+                log.warning("%r and %r both install %r", other, owner, name)
+            top = name.partition("/")[0]
+            owners[_key(top, folder=top != name)] = other
+    return owners
 
 
 def _place(copies: Sequence[Source], code: Path, owners: dict[str, str], budget: Budget) -> None:
@@ -163,11 +177,21 @@ def _place(copies: Sequence[Source], code: Path, owners: dict[str, str], budget:
         if key in owners or target.exists():
             log.warning("%r and %r both install %r: the second is taken", owners.get(key), source.label, source.name)
             for path in (code / key, code / f"{key}.py", target):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                _remove(path)
         owners[key] = source.label
         copy(source.path, target, budget, source.root)
 
 
+def _remove(path: Path) -> None:
+    """One that this installation has put there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _key(name: str, folder: bool) -> str:
     """What is imported: a package and a module of one name are rivals."""
-    return name if folder else name.removesuffix(".py")
+    if folder:
+        return name
+    return name.removesuffix(".py")
