@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -17,24 +18,31 @@ from gluonts_shell.errors import ConfigurationError
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off", ""})
+STRATEGIES = {"singlerecord": "SINGLE_RECORD", "multirecord": "MULTI_RECORD"}
+DIGITS = re.compile(r"[0-9]+")
 MEBIBYTE = 1024 * 1024
 
 
 def boolean(text: str) -> bool:
-    if text.strip().lower() in TRUE:
-        return True
-    if text.strip().lower() in FALSE:
-        return False
-    raise ValueError("true or false")
+    word = text.strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError("true or false")
+    return word in TRUE
 
 
 def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    expected = f"a whole number of at least {minimum}"
+    if maximum is not None:
+        expected += f" and at most {maximum}"
+
     def convert(text: str) -> int:
-        expected = f"a whole number of at least {minimum}" + (f" and at most {maximum}" if maximum else "")
-        if not text.strip().isascii() or not text.strip().isdigit():
+        digits = text.strip()
+        if not DIGITS.fullmatch(digits):
             raise ValueError(expected)
-        number = int(text.strip()[:20])
-        if number < minimum or (maximum is not None and number > maximum):
+        number = int(digits[:20])
+        if number < minimum:
+            raise ValueError(expected)
+        if maximum is not None and number > maximum:
             raise ValueError(expected)
         return number
 
@@ -54,7 +62,7 @@ def seconds(text: str) -> float:
 def names(text: str) -> tuple[str, ...]:
     """A JSON list of strings, or names separated by commas."""
     if not text.strip().startswith("["):
-        return tuple(name.strip() for name in text.split(",") if name.strip())
+        return tuple(filter(None, map(str.strip, text.split(","))))
     try:
         value = json.loads(text)
     except ValueError:
@@ -67,9 +75,9 @@ def names(text: str) -> tuple[str, ...]:
 def strategy(text: str) -> str:
     """AWS writes SINGLE_RECORD to the container and SingleRecord in the API; both are taken."""
     name = text.strip().replace("_", "").lower()
-    if name not in ("singlerecord", "multirecord"):
+    if name not in STRATEGIES:
         raise ValueError("SINGLE_RECORD or MULTI_RECORD")
-    return "SINGLE_RECORD" if name == "singlerecord" else "MULTI_RECORD"
+    return STRATEGIES[name]
 
 
 def answers(text: str) -> str:
@@ -83,7 +91,7 @@ def answers(text: str) -> str:
 def level(text: str) -> str:
     """Of `logging`, by name or, as AWS's toolkits have it, by number."""
     name = text.strip().upper()
-    if name.isascii() and name.isdigit():
+    if DIGITS.fullmatch(name):
         name = str(logging.getLevelName(int(name[:5])))
     if not isinstance(logging.getLevelName(name), int):
         raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them")
@@ -253,8 +261,9 @@ def table() -> str:
     """What the README tells of the settings, in Markdown."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for one in fields(Settings):
-        variables = ", ".join(f"`{name}`" for name in one.metadata["names"])
-        rows.append(f"| {variables} | {_default(one)} | {one.metadata['meaning']} |".replace("|  |", "| |"))
+        variables = "`, `".join(one.metadata["names"])
+        row = f"| `{variables}` | {_default(one)} | {one.metadata['meaning']} |"
+        rows.append(row.replace("|  |", "| |"))
     return "\n".join(rows)
 
 
@@ -265,7 +274,9 @@ def _default(one: Field[Any]) -> str:
         return str(one.default).lower()
     if one.default in (None, ()):
         return ""
-    return f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
+    if isinstance(one.default, float):
+        return f"{one.default:g}"
+    return str(one.default)
 
 
 if __name__ == "__main__":

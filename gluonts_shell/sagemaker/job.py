@@ -81,7 +81,9 @@ class TrainingJob:
 
 
 def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
-    return tuple(sorted(map(str, hosts))) if isinstance(hosts, list) and hosts else (host,)
+    if not isinstance(hosts, list) or not hosts:
+        return (host,)
+    return tuple(sorted(map(str, hosts)))
 
 
 def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
@@ -118,7 +120,9 @@ def _channel(name: str, details: Mapping[str, Any], paths: Paths) -> Channel:
     if not folder.exists():
         raise ConfigurationError(f"channel {name!r} is in inputdataconfig.json, but there is no folder {str(folder)!r}")
     content_type = details.get("ContentType")
-    return Channel(name, folder, content_type if isinstance(content_type, str) else None)
+    if not isinstance(content_type, str):
+        content_type = None
+    return Channel(name, folder, content_type)
 
 
 def _object(path: Path) -> dict[str, Any] | None:

@@ -6,9 +6,9 @@ gluonts-config.json, in older versions type.txt.
 
 from __future__ import annotations
 
+import fnmatch
 import shlex
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 MODEL = ("gluonts-config.json", "type.txt")
@@ -44,26 +44,33 @@ def instead(folder: Path) -> str:
         found = look(folder, names)
         if found:
             return f": {found}"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f": it holds {', '.join(map(repr, names[:SHOWN]))}{more}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    if len(names) > SHOWN:
+        shown += f" and {len(names) - SHOWN} more"
+    return f": it holds {shown}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
 
 
 def _nested(folder: Path, _names: list[str]) -> str:
     for inner in _below(folder, DEEPEST):
-        if any((inner / name).is_file() for name in MODEL):
-            name = str(inner.relative_to(folder))
-            return (
-                f"its folder {name!r} does: pack the files themselves, tar -C {shlex.quote(name)} -czf model.tar.gz ."
-            )
+        if not _is_model(inner):
+            continue
+        name = str(inner.relative_to(folder))
+        command = f"tar -C {shlex.quote(name)} -czf model.tar.gz ."
+        return f"its folder {name!r} does: pack the files themselves, {command}"
     return ""
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MODEL)
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            yield path
-            if depth > 1:
-                yield from _below(path, depth - 1)
+        if path.is_symlink() or not path.is_dir():
+            continue
+        yield path
+        if depth > 1:
+            yield from _below(path, depth - 1)
 
 
 def _packed(_folder: Path, names: list[str]) -> str:
@@ -75,7 +82,7 @@ def _packed(_folder: Path, names: list[str]) -> str:
 
 def _foreign(_folder: Path, names: list[str]) -> str:
     for pattern, meaning in FRAMEWORKS:
-        for name in names:
-            if fnmatch(name, pattern):
-                return f"{name!r} is a sign of {meaning}"
+        fitting = fnmatch.filter(names, pattern)
+        if fitting:
+            return f"{fitting[0]!r} is a sign of {meaning}"
     return ""

@@ -57,8 +57,8 @@ class Cause:
     absent: bool = False
 
     def sentence(self, peer: str, detail: str) -> str:
-        detail = detail.strip()
-        return self.words.replace("PEER", peer) + (f" ({detail})" if detail else "") + f"; {self.advice}"
+        words = self.words.replace("PEER", peer)
+        return f"{words} ({detail.strip()}); {self.advice}"
 
 
 PROXY_LOGIN = Cause(
@@ -98,17 +98,25 @@ def why(output: str, log: str = "") -> str:
 
     Both are to be masked before; nothing is known of secrets here.
     """
-    for reason in (_not_found, _of_git, _of_a_build, _not_downloaded, _of_a_conflict):
+    for reason in (_not_found, _of_git, _of_a_build, _not_downloaded, _of_a_conflict, _last_error):
         sentence = reason(output, log)
         if sentence:
             return sentence
+    if not output.strip():
+        return "it said nothing"
+    return output.strip().splitlines()[-1]
+
+
+def _last_error(output: str, _log: str) -> str:
+    """Later pips say in a row of its own in which line a requirement is wrong."""
     errors = ERROR.findall(output)
     if not errors:
-        return (output.strip().splitlines() or ["it said nothing"])[-1]
-    place = PLACE.search(output)  # which later pips say in a row of its own
-    return (
-        f"{errors[-1]} {place[0]}" if place and "Invalid" in errors[-1] and place[0] not in errors[-1] else errors[-1]
-    )
+        return ""
+    error = str(errors[-1])
+    place = PLACE.search(output)
+    if place is None or "Invalid" not in error or place[0] in error:
+        return error
+    return f"{error} {place[0]}"
 
 
 def _not_found(output: str, log: str) -> str:
@@ -135,8 +143,14 @@ def _failures(requirement: str, log: str) -> list[str]:
     """Why the pages of that package were not fetched; those of all, if none is of that package alone."""
     name = _plain(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
     pages = NOT_FETCHED.findall(log)
-    own = [text for _, page, text in pages if _plain(page) == name]
-    return own or [text for _, _, text in pages]
+    own = []
+    others = []
+    for _, page, text in pages:
+        if _plain(page) == name:
+            own.append(text)
+        else:
+            others.append(text)
+    return own or others
 
 
 def _plain(name: str) -> str:
@@ -146,11 +160,13 @@ def _plain(name: str) -> str:
 
 def _looked_up(requirement: str, failures: Sequence[str]) -> str:
     """An index that has no such package says less than one that could not be asked."""
-    known = [_of_text(text, "the index") for text in failures]
-    for cause, sentence in known:
+    absent = ""
+    for text in failures:
+        cause, sentence = _of_text(text, "the index")
         if not cause.absent:
             return f"{requirement} could not be looked up: {sentence}"
-    return f"{requirement}: {known[-1][1]}"
+        absent = sentence
+    return f"{requirement}: {absent}"
 
 
 def _of_text(text: str, peer: str) -> tuple[Cause, str]:
@@ -170,9 +186,9 @@ def _of_text(text: str, peer: str) -> tuple[Cause, str]:
 def _of_status(status: int, tunnel: bool) -> Cause:
     if tunnel and status != 407:
         return PROXY_REFUSES
-    if status in STATUSES:
-        return STATUSES[status]
-    return BROKEN if status >= 500 else REFUSED
+    if status >= 500:
+        return BROKEN
+    return STATUSES.get(status, REFUSED)
 
 
 def _phrase(status: int) -> str:
@@ -185,7 +201,9 @@ def _phrase(status: int) -> str:
 def _of_git(output: str, _log: str) -> str:
     """Git's first complaint; those after it only follow from it."""
     match = GIT.search(output)
-    return match[1] if match else ""
+    if match is None:
+        return ""
+    return match[1]
 
 
 def _of_a_build(output: str, _log: str) -> str:
@@ -196,7 +214,10 @@ def _of_a_build(output: str, _log: str) -> str:
     if raised:
         return str(raised[-1])
     said = SAID.search(output)
-    return said[1].strip().splitlines()[-1].strip() if said else ""
+    if said is None:
+        return ""
+    rows = said[1].strip().splitlines()
+    return rows[-1].strip()
 
 
 def of_the_child(log: str) -> str:
@@ -210,7 +231,9 @@ def of_the_child(log: str) -> str:
             break
         if row.startswith("  "):
             said.append(row)
-    return "\n".join([f"╰─> [{len(said)} lines of output]", *said, "  [end of output]", ""]) if said else ""
+    if not said:
+        return ""
+    return "\n".join([f"╰─> [{len(said)} lines of output]", *said, "  [end of output]", ""])
 
 
 def _not_downloaded(output: str, _log: str) -> str:
@@ -219,8 +242,7 @@ def _not_downloaded(output: str, _log: str) -> str:
     if not match:
         return ""
     cause, sentence = _of_text(match[0], "the server")
-    collected = COLLECTED.findall(output)
-    what = collected[-1] if collected else "a file"
+    what = ["a file", *COLLECTED.findall(output)][-1]
     if cause.absent:
         sentence = sentence.replace("no such package", "no such file").replace("check its name", "check its address")
     return f"{what} could not be downloaded: {sentence}"
