@@ -121,6 +121,12 @@ class Settings:
     )
     # for an air-gapped image
     offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")
+    canary: bool = setting(
+        True,
+        boolean,
+        "a saved model is tried in a process of its own, and by each worker before it is ready",
+        "GLUONTS_SHELL_CANARY",
+    )
     # an archive that unpacks to more is refused as a bomb
     max_unpacked_bytes: int = setting(
         10 * 1024 * MEBIBYTE,

@@ -71,14 +71,6 @@ class TrainingJob:
             source_dir=hyperparameters.source_dir(raw),
         )
 
-    def in_place_of(self, channel: str) -> str:
-        """Where that channel is missing: the rest of a sentence that tells what the job has instead."""
-        if not self.strangers:
-            return ""
-        if len(self.strangers) == 1:
-            return f"; the job has channel {self.strangers[0]!r}; name it {channel!r}"
-        return f"; the job has channels {', '.join(map(repr, self.strangers))}; name one of them {channel!r}"
-
 
 def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
     if not isinstance(hosts, list) or not hosts:

@@ -137,17 +137,9 @@ def test_values_that_are_no_strings_are_accepted(tree):
     }
 
 
-@pytest.mark.parametrize(
-    ("names", "sentence"),
-    [
-        (("train", "code"), ""),
-        (("training",), "; the job has channel 'training'; name it 'train'"),
-        (("Train", "extra"), "; the job has channels 'Train', 'extra'; name one of them 'train'"),
-    ],
-)
-def test_what_the_job_has_in_place_of_a_channel(tree, names, sentence):
-    job = tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL))
-    assert job.in_place_of("train") == sentence
+def test_channels_that_nobody_reads_are_known_by_name(tree):
+    names = ("train", "Train", "code", "extra")
+    assert tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL)).strangers == ("Train", "extra")
 
 
 def test_the_source_dir_is_known_and_no_hyperparameter(tree):
