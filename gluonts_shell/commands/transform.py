@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ADVICE = "give model.tar.gz or its folder with --model, or name a Predictor with GLUONTS_FORECASTER"
+
 ALONE, TOGETHER = 64, 32
 """Lines that a worker gets at a time, at most; TOGETHER for a model that batches, which takes so many at once."""
 
@@ -124,7 +126,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
     from gluonts_shell.commands import batch
 
     def load() -> tuple[Callable[[], Worker], bool]:
-        service = serve.served(settings, model, code)
+        service = serve.served(settings, model, code, ADVICE)
         return batch.prepare(service, settings, machine.threads), service.joins
 
     together = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,9 +81,11 @@ class Plan:
         channels: Mapping[str, Source],
         forecaster: str | None = None,
         code: Path | None = None,
+        strangers: Sequence[str] = (),
     ) -> Plan:
         """forecaster: what the image or the command line asks for, before the hyperparameter. code: where the code
-        channel was installed, for the sentence about a class that is not there.
+        channel was installed, for the sentence about a class that is not there. strangers: the job's channels that
+        nobody reads.
 
         Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
         """
@@ -108,7 +110,7 @@ class Plan:
             constructors.check_complete(kind, arguments)
         _check_lengths(parameters, arguments)
         _check_learns(arguments, hyperparameters)
-        _check_channels(kind, channels)
+        _check_channels(kind, channels, strangers)
         return cls(kind, arguments, routed.options, freq, channels, use, dialect)
 
     @property
@@ -244,13 +246,23 @@ def _check_scores(options: Options, channels: Mapping[str, Source]) -> None:
         )
 
 
-def _check_channels(kind: type, channels: Mapping[str, Source]) -> None:
+def _check_channels(kind: type, channels: Mapping[str, Source], strangers: Sequence[str]) -> None:
     if issubclass(kind, Estimator) and "train" not in channels:
-        raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+        missing = f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it"
+        raise ConfigurationError(missing + _rename(strangers, "train"))
     if "model" in channels and not hasattr(kind, "train_from"):
         raise ConfigurationError(
             f"channel 'model' asks for incremental training, which {kind.__name__} cannot do; remove the channel"
         )
+
+
+def _rename(strangers: Sequence[str], name: str) -> str:
+    """What the job has in place of a channel: the SDK calls the first one `training`."""
+    if not strangers:
+        return ""
+    if len(strangers) == 1:
+        return f"; the job has channel {strangers[0]!r}; name it {name!r}"
+    return f"; the job has channels {', '.join(map(repr, strangers))}; name one of them {name!r}"
 
 
 def _freq(given: str | None, channels: Mapping[str, Source]) -> str:

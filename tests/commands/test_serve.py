@@ -307,10 +307,13 @@ def test_a_predictor_of_the_operator_without_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({}, "there is nothing to serve: {model} holds no model; put a trained model there, or name a Predictor"),
+        (
+            {},
+            "there is nothing to serve: {model} holds no model: it is empty; put a trained model there, or name a Predictor",
+        ),
         (
             {"GLUONTS_FORECASTER": CONSTANT, "GLUONTS_FORCE_STATIC": "true"},
-            "there is nothing to serve: {model} holds no model, and GLUONTS_FORCE_STATIC forbids any other forecaster",
+            "there is nothing to serve: {model} holds no model: it is empty, and GLUONTS_FORCE_STATIC forbids any other forecaster",
         ),
         (
             {"GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanEstimator"},
@@ -528,6 +531,21 @@ def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
     _, _, body = deepar.ask("GET", "/execution-parameters")
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
+
+
+def test_transform_speaks_of_its_own_options(tmp_path):
+    from gluonts_shell.commands import serve, transform
+    from gluonts_shell.errors import ConfigurationError
+    from gluonts_shell.settings import Settings
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "type.txt").touch()
+    with pytest.raises(ConfigurationError) as raised:
+        serve.served(Settings(), tmp_path, None, transform.ADVICE)
+    expected = (
+        "its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .; give model.tar.gz or "
+    )
+    assert expected + "its folder with --model, or name a Predictor with GLUONTS_FORECASTER" in str(raised.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -694,6 +694,30 @@ def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, ru
     assert not tree.paths.model.exists()
 
 
+def test_a_channel_by_another_name_is_named(opt_ml, run):
+    """`training` is the default of the SDK."""
+    tree = opt_ml({**MEAN, "forecaster_name": " MeanEstimator ", "num_samples": "3"}, training=[SERIES])
+    assert run(tree)[0] == 1
+    expected = (
+        "channel 'train' is missing: MeanEstimator is an estimator and learns from it; the job has channel 'training'"
+    )
+    assert tree.reason == f"{expected}; name it 'train'"
+    tree = opt_ml({**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "3"}, Train=[SERIES], more=[SERIES])
+    assert run(tree)[0] == 1
+    assert tree.reason.endswith("; the job has channels 'Train', 'more', 'training'; name one of them 'train'")
+
+
+def test_a_source_dir_that_is_not_there_is_told_where_the_forecaster_is_not_found(opt_ml, run):
+    source = "s3://bucket/sourcedir.tar.gz"
+    tree = opt_ml({**MEAN, "forecaster_name": "mine.Mine", "sagemaker_submit_directory": f'"{source}"'}, train=[SERIES])
+    assert run(tree)[0] == 1
+    assert tree.reason.startswith("there is no forecaster 'mine.Mine'")
+    expected = (
+        f"source_dir (sagemaker_submit_directory, {source!r}) is not installed here: give that folder as a channel"
+    )
+    assert tree.reason.endswith(f"; {expected} named 'code'")
+
+
 @pytest.mark.parametrize(
     ("channels", "reason"),
     [
