@@ -49,3 +49,5 @@ EXPOSE 8080
 # a container that trains has no port; it is healthy as long as it runs
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "gluonts_shell", "ping"]
 ENTRYPOINT ["python", "-m", "gluonts_shell"]
+# SageMaker names the command; the SDK's ModelTrainer in local mode starts the image without one, to train
+CMD ["train"]

@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 FORMAT = "[%(asctime)s %(levelname)s] %(message)s"
+# U+0000 to U+001F and U+007F to U+009F (Unicode's category Cc), as Python writes them in a literal
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+BUT_LINES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\t\n"}
 PAUSE = 0.05  # seconds in which a worker gathers lines
 PIECE = 4096  # bytes that a pipe takes whole or not at all (pipe(7), PIPE_BUF)
 
@@ -116,7 +119,21 @@ def stamp(second: int) -> str:
     return time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(second))
 
 
+def one_line(text: str) -> str:
+    """Without a control character: what a file is called, or what a client or a model says, may hold any."""
+    return text.translate(CONTROLS)
+
+
 class Stamped(logging.Formatter):
+    """Neither a name with a line break in it nor a terminal's escape sequence looks like a line of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
+        """What stands behind a line break in a message of ours, as pip's output does, may have several lines."""
+        ours = record.name.partition(".")[0] == "gluonts_shell"
+        inside = CONTROLS if ours and "\n" not in str(record.msg) else BUT_LINES
+        record.message = record.message.translate(inside)
+        return super().formatMessage(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
         return stamp(int(record.created))
 

@@ -141,11 +141,10 @@ def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, sa
 def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]) -> Plan | None:
     """None where the hyperparameters have a problem; the data are looked at all the same."""
     from gluonts_shell.forecasting import training
-    from gluonts_shell.forecasting.plan import Plan
 
     try:
         training.set_environment(job.env, quiet=True)
-        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, Paths(Path(settings.data_path)).code)
+        plan = train.planned(job, Paths(Path(settings.data_path)), settings)
     except UserError as error:
         found.problems.append(str(error))
         _add_faults(_unplanned(job), found, say)

@@ -99,6 +99,9 @@ def _rehearse(channel: Channel) -> None:
         folder = Path(channel.receive())
     except EOFError:  # the job came to nothing
         return
+    if torch := sys.modules.get("torch"):
+        # it was imported before the fork; if it had computed too, a forward pass of several threads would never end
+        torch.set_num_threads(1)
     with suppress(EOFError):
         channel.send(_tried(folder))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError, ModelError
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SILENT_MARGIN = 10.0
 """Seconds, beyond what a predict may take, that a worker has to tell of it itself before it counts as silent."""
+ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
 def run(settings: Settings) -> int:
@@ -108,7 +110,7 @@ class Loaded:
         start_worker(self.machine.threads)
         service, settings = self.service, self.settings
         batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout, limit=settings.predict_limit)
-        return Endpoint(service, batcher), batcher.overdue
+        return Endpoint(service, batcher, settings.default_accept), batcher.overdue
 
     def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
         assert self.batch is not None
@@ -125,8 +127,11 @@ def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -
     return Loaded(service, batch.prepare(service, settings, machine.threads), settings, machine)
 
 
-def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
-    """The model that is there, else the forecaster that the operator named; requests may name others."""
+def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
+    """The model that is there, else the forecaster that the operator named; requests may name others.
+
+    Raises ConfigurationError where there is neither; it ends with the `advice`.
+    """
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
@@ -140,9 +145,9 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
-            f"there is nothing to serve: {str(model)!r} holds no model"
+            f"there is nothing to serve: {str(model)!r} holds no model{modeldir.instead(model)}"
             + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
-            + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
+            + f"; {advice}"
         )
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 

@@ -25,7 +25,7 @@ from gluonts_shell.commands import serve
 from gluonts_shell.errors import CodeChannelError, DataError, ShellError
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.batch import inputs
+from gluonts_shell.serving.batch import inputs, shards
 from gluonts_shell.serving.batch.progress import Progress
 from gluonts_shell.serving.processes.machine import Machine
 from gluonts_shell.serving.processes.pool import ProcessPool
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gluonts_shell.commands.batch import Worker
 
 log = logging.getLogger(__name__)
+
+ADVICE = "give model.tar.gz or its folder with --model, or name a Predictor with GLUONTS_FORECASTER"
 
 ALONE, TOGETHER = 64, 32
 """Lines that a worker gets at a time, at most; TOGETHER for a model that batches, which takes so many at once."""
@@ -57,14 +59,33 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
     found = inputs.find(options.input, options.output)
     if options.shard:
-        found = inputs.shard(found, options.shard)
-    todo = [file for file in found if not file.target.exists()]
+        found = inputs.shard(found, shards.shard_of(options.shard, os.environ))
+    made = model_time(options, settings)
+    todo = [file for file in found if options.overwrite or outdated(file, made)]
     if len(todo) < len(found):
         log.info("%d of %d files are finished already", len(found) - len(todo), len(found))
     if not todo:
         return 0
     with _model(options.model, settings) as (model, code):
         return _transform(todo, model, code, replace(settings, batch=True, workers=options.workers or settings.workers))
+
+
+def model_time(options: argparse.Namespace, settings: Settings) -> float:
+    """When the model was made, in seconds since the epoch; before all outputs where there is none."""
+    if options.model_time is not None:
+        return float(options.model_time)
+    return newest(options.model or Paths(Path(settings.data_path)).model)
+
+
+def newest(model: Path) -> float:
+    """Of an archive, or of the files at the top of its folder, among which are the predictor and its contract."""
+    files = [model] if model.is_file() else list(model.iterdir()) if model.is_dir() else []
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+
+
+def outdated(file: inputs.File, made: float) -> bool:
+    """Whether there is no output, or one of a model before this one."""
+    return not file.target.exists() or file.target.stat().st_mtime < made
 
 
 @contextmanager
@@ -77,7 +98,8 @@ def _model(given: Path | None, settings: Settings) -> Iterator[tuple[Path, Path 
     workspace, code = Path(tempfile.mkdtemp(prefix="gluonts-shell-transform-")), None
     try:
         model = _unpacked(given, workspace / "model", settings)
-        command = [*sys.orig_argv[1:], "--model", str(model)]  # of two the last counts: nothing is unpacked again
+        # of two the last counts: nothing is unpacked again, and what was unpacked just now is as old as it was
+        command = [*sys.orig_argv[1:], "--model", str(model), "--model-time", repr(newest(given))]
         code = channel.activate(model / "code", workspace / "code", settings, os.environ, command=command)
         yield model, code
     finally:
@@ -104,7 +126,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
     from gluonts_shell.commands import batch
 
     def load() -> tuple[Callable[[], Worker], bool]:
-        service = serve.served(settings, model, code)
+        service = serve.served(settings, model, code, ADVICE)
         return batch.prepare(service, settings, machine.threads), service.joins
 
     together = True

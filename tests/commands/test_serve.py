@@ -307,10 +307,13 @@ def test_a_predictor_of_the_operator_without_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({}, "there is nothing to serve: {model} holds no model; put a trained model there, or name a Predictor"),
+        (
+            {},
+            "there is nothing to serve: {model} holds no model: it is empty; put a trained model there, or name a Predictor",
+        ),
         (
             {"GLUONTS_FORECASTER": CONSTANT, "GLUONTS_FORCE_STATIC": "true"},
-            "there is nothing to serve: {model} holds no model, and GLUONTS_FORCE_STATIC forbids any other forecaster",
+            "there is nothing to serve: {model} holds no model: it is empty, and GLUONTS_FORCE_STATIC forbids any other forecaster",
         ),
         (
             {"GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanEstimator"},
@@ -530,6 +533,21 @@ def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
 
 
+def test_transform_speaks_of_its_own_options(tmp_path):
+    from gluonts_shell.commands import serve, transform
+    from gluonts_shell.errors import ConfigurationError
+    from gluonts_shell.settings import Settings
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "type.txt").touch()
+    with pytest.raises(ConfigurationError) as raised:
+        serve.served(Settings(), tmp_path, None, transform.ADVICE)
+    expected = (
+        "its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .; give model.tar.gz or "
+    )
+    assert expected + "its folder with --model, or name a Predictor with GLUONTS_FORECASTER" in str(raised.value)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     (tmp_path / "model").mkdir()
@@ -540,3 +558,14 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     command = [sys.executable, "-m", "gluonts_shell", "serve"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
+
+
+def test_the_port_can_be_an_option_and_must_be_one(tmp_path):
+    tree = naive(tmp_path)
+    with Server(tree, "--port", "0", SAGEMAKER_BIND_TO_PORT="1") as server:
+        assert server.port > 1
+        assert server.ask("GET", "/ping")[0] == 200
+    command = [sys.executable, "-m", "gluonts_shell", "serve", "--port", "http"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    expected = "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"
+    assert (done.returncode, done.stderr) == (1, expected)

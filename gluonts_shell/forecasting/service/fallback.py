@@ -66,13 +66,20 @@ def _stand_in(
     if target.ndim == 1:
         return model.predict([filled], configuration, wanted)[0]
     rows = model.predict([{**filled, "target": row} for row in target], configuration, wanted)
+    return _joined(rows, configuration.output_types)
+
+
+def _joined(rows: list[Prediction], wanted: Sequence[str]) -> Prediction:
+    """The predictions of each dimension as one of all; simple predictors have every output type."""
     found = Prediction()
-    if rows[0].mean is not None:
+    if "mean" in wanted:
         found.mean = [row.mean for row in rows]
-    if rows[0].quantiles is not None:
-        found.quantiles = {name: [(row.quantiles or {})[name] for row in rows] for name in rows[0].quantiles}
-    if rows[0].samples is not None:
-        found.samples = [list(path) for path in zip(*(row.samples or () for row in rows), strict=True)]
+    if "quantiles" in wanted:
+        names = rows[0].quantiles or {}
+        found.quantiles = {name: [row.quantiles[name] for row in rows if row.quantiles] for name in names}
+    if "samples" in wanted:
+        paths = [row.samples or () for row in rows]
+        found.samples = list(map(list, zip(*paths, strict=True)))
     return found
 
 

@@ -57,6 +57,15 @@ def post(app, value, **headers):
     return ask(app, "POST", "/invocations", json.dumps(value).encode(), **headers)
 
 
+def test_what_a_client_without_accept_is_taken_to_want():
+    service = Doubling()
+    app = App(Endpoint(service, Batcher(service.predict, joins=False), accept="application/jsonlines"), {})
+    body = {"instances": [1, 2]}
+    assert [json.loads(line) for line in post(app, body).body.splitlines()] == [{"mean": [2]}, {"mean": [4]}]
+    assert ("Content-Type", "application/jsonlines") in post(app, body).headers
+    assert ("Content-Type", "application/json") in post(app, body, accept="application/json").headers
+
+
 def test_ping_is_200_with_an_empty_body():
     for method in ("GET", "HEAD"):
         response = ask(endpoint(), method)
