@@ -11,6 +11,10 @@ from typing import Any, Protocol
 
 DECILES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
 OUTPUT_TYPES = ("mean", "quantiles", "samples")
+CONFIGURATION_KEYS = frozenset(
+    {"num_samples", "num_eval_samples", "output_types", "quantiles", "freq", "forecaster_name"}
+)
+"""Keys of a configuration that say what to answer; a forecaster that the request names may have others."""
 
 
 @dataclass(frozen=True)

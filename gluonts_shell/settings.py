@@ -69,6 +69,13 @@ def strategy(text: str) -> str:
     return "SINGLE_RECORD" if name == "singlerecord" else "MULTI_RECORD"
 
 
+def log_format(text: str) -> str:
+    name = text.strip().lower()
+    if name not in ("text", "json"):
+        raise ValueError("text or json")
+    return name
+
+
 @dataclass(frozen=True)
 class Settings:
     """The environment, checked. Times are in seconds, sizes in bytes unless the name says MB."""
@@ -77,6 +84,7 @@ class Settings:
     forecaster: str | None = None
     training_job_name: str | None = None
     log_level: str = "INFO"
+    log_format: str = "text"
     offline: bool = False
     max_unpacked_bytes: int = 10 * 1024 * MEBIBYTE
     port: int = 8080
@@ -117,11 +125,20 @@ class Settings:
 
     @property
     def body_limit(self) -> int:
-        """Bytes that a request body may have: MAX_CONTENT_LENGTH, else what this kind of job needs."""
-        if self.max_content_length is not None:
-            return self.max_content_length
+        """Bytes that a request body may have.
+
+        In a batch job what /execution-parameters tells is what holds, whatever MAX_CONTENT_LENGTH says.
+        """
+        if self.batch and self.max_payload_in_mb:
+            return self.max_payload_in_mb * MEBIBYTE
         # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
-        return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
+        otherwise = 1024 * MEBIBYTE if self.batch else 6 * MEBIBYTE
+        return self.max_content_length or otherwise
+
+    @property
+    def body_seconds(self) -> float:
+        """That a body may take to arrive, and one more for each megabyte of it."""
+        return max(60.0, self.timeout or 3600.0)
 
 
 # (variable, field of Settings, converter). Of several variables for one field the first that is set wins.
@@ -133,6 +150,8 @@ VARIABLES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     # set by SageMaker in training jobs; its presence means that a log, not a person, reads the output
     ("TRAINING_JOB_NAME", "training_job_name", str.strip),
     ("GLUONTS_SHELL_LOG_LEVEL", "log_level", lambda text: text.strip().upper()),
+    # lines for people, or objects for programs such as CloudWatch Logs Insights
+    ("GLUONTS_SHELL_LOG_FORMAT", "log_format", log_format),
     # air-gapped image: pip never asks an index
     ("GLUONTS_SHELL_OFFLINE", "offline", boolean),
     # a code archive that unpacks to more is refused as a bomb

@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
     """
     # process 1 has no default action, and the code channel may take a while
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     paths = Paths(Path(settings.data_path))
     code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
     machine = Machine.of(settings)

@@ -32,7 +32,7 @@ def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)

@@ -91,7 +91,7 @@ class Toy:
         answer = {"pid": os.getpid(), "length": len(request.body), "headers": dict(request.headers), "gone": self.calls}
         return Response(200, json.dumps(answer).encode(), JSON)
 
-    def refuse(self, error: Exception) -> Response:
+    def refuse(self, error: Exception, path: str = "", headers: Any = None) -> Response:
         headers = JSON + ((("Allow", error.allow),) if isinstance(error, MethodNotAllowed) else ())
         return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
 

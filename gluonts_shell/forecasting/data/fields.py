@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gluonts_shell.errors import private
 from gluonts_shell.forecasting.artifact import Features
 
 NUMBERS = frozenset({float, int})
@@ -38,10 +39,14 @@ class FieldError(Exception):
 
 
 def quoted(value: Any) -> str:
-    """A value from a request, short enough for a sentence."""
+    """A value from a request, short enough for a sentence, and marked so that no log shows it."""
     if isinstance(value, (list, dict)):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    return "null" if value is None else _repr.repr(value)
+    return "null" if value is None else private(brief(value))
+
+
+def brief(value: Any) -> str:
+    return _repr.repr(value)
 
 
 def start(instance: dict[str, Any], freq: str) -> pd.Period:
@@ -57,9 +62,9 @@ def start(instance: dict[str, Any], freq: str) -> pd.Period:
 def _period(text: str, freq: str) -> pd.Period:
     match = START.fullmatch(text)
     if match is None:
-        raise FieldError(f"start is {text!r}, expected 'YYYY-MM-DD HH:MM:SS'")
+        raise FieldError(f"start is {quoted(text)}, expected 'YYYY-MM-DD HH:MM:SS'")
     if match[8]:
-        raise FieldError(f"start is {text!r}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one")
+        raise FieldError(f"start is {quoted(text)}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one")
     year, month, day, hour, minute, second = (
         int(match[group] or default) for group, default in enumerate((0, 0, 1, 0, 0, 0), 1)
     )
@@ -69,7 +74,7 @@ def _period(text: str, freq: str) -> pd.Period:
             raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[1]}")
         return pd.Period(moment, freq=_offset(freq))
     except (ValueError, OverflowError) as error:  # also pandas' OutOfBoundsDatetime
-        raise FieldError(f"start is {text!r}, which is no date and time: {error}") from None
+        raise FieldError(f"start is {quoted(text)}, which is no date and time: {error}") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -169,13 +174,15 @@ def _index(place: str, category: Any, cardinality: int | None) -> int:
 
 
 def _label(place: str, category: Any, labels: tuple[str, ...]) -> int:
+    if type(category) is float and category.is_integer():  # JSON writers of floats send 101.0 for 101
+        category = int(category)
     text = str(category) if type(category) in (str, int) else None
     try:
         return _positions(labels)[text]  # type: ignore[index]
     except KeyError:
         some = ", ".join(map(repr, labels[:5])) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
         found = f"{place} is {quoted(category)}"
-        raise FieldError(f"{found}, which the training data did not have; it had {some}") from None
+        raise FieldError(f"{found}, which the training data did not have; it had {private(some)}") from None
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gluonts_shell.errors import RequestError
+from gluonts_shell.errors import InstanceError
 from gluonts_shell.forecasting.artifact import Features
 from gluonts_shell.forecasting.data import fields
-from gluonts_shell.forecasting.data.fields import FieldError, quoted
+from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Reader:
     def read(self, instances: Sequence[Any], freq: str) -> tuple[list[dict[str, Any]], list[int]]:
         """Data entries with start (Period), target (float32) and features, and the lengths of the targets.
 
-        Raises RequestError, which names instance, item_id and field, found and expected.
+        Raises InstanceError, which names instance, item_id and field, found and expected.
         """
         entries, lengths = [], []
         for index, instance in enumerate(instances):
             try:
                 entry = self.entry(instance, freq)
             except FieldError as fault:
-                raise RequestError(f"{named(index, instance)}: {fault}") from None
+                raise InstanceError(f"instance {index}", str(fault), _item(instance), index) from None
             lengths.append(len(entry["target"]))
             entries.append(self._padded(entry) if self.pads_empty and not lengths[-1] else entry)
         return entries, lengths
@@ -81,7 +81,7 @@ class Reader:
         return entry
 
 
-def named(index: int, instance: Any) -> str:
-    """`instance 3 (item_id 'SKU-7')`"""
+def _item(instance: Any) -> str | None:
+    """The item_id, short enough for a sentence."""
     item_id = instance.get("item_id") if isinstance(instance, dict) else None
-    return f"instance {index}" if item_id is None else f"instance {index} (item_id {quoted(item_id)})"
+    return None if item_id is None else brief(item_id)

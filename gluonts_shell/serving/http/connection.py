@@ -82,8 +82,11 @@ class App(Protocol):
         """Before a byte of the body is read: raises what `refuse` turns into the answer."""
         ...
 
-    def refuse(self, error: Exception) -> Response:
-        """The answer to an exception, of this module, of `check` or one that escaped from a call."""
+    def refuse(self, error: Exception, path: str, headers: Mapping[str, str]) -> Response:
+        """The answer to an exception, of this module, of `check` or one that escaped from a call.
+
+        path and headers are empty where the head could not be read.
+        """
         ...
 
 
@@ -126,20 +129,20 @@ class Connection(BaseHTTPRequestHandler):
             if not self.expired or self.idle:
                 return False
             late = RequestTimeout("the request did not arrive in time")
-            return self._answer(server.refuse(late), head, keep=False)
+            return self._answer(server.refuse(late, head), head, keep=False)
         except OSError:
             raise
         except Exception as error:
             # where the head was understood and no body follows, the next request's place is known
             bodiless = head is not None and head.length == 0 and head.keep_alive and not server.draining
-            return self._answer(server.refuse(error), head, keep=bodiless)
+            return self._answer(server.refuse(error, head), head, keep=bodiless)
         if head.path == "*":  # RFC 9110 section 9.3.7: a question about the server, not about a resource
             return self._answer(Response(200, b"", (("Allow", "GET, HEAD, POST"),)), head, head.keep_alive)
         request = Request(head.method, head.path, head.headers, body, self.alive, self.arrived)
         try:
             response = server.app(request)
         except (Exception, SystemExit) as error:
-            response = server.refuse(error)
+            response = server.refuse(error, head)
         return self._answer(response, head, head.keep_alive and not server.draining)
 
     def _head(self) -> Head:

@@ -25,6 +25,7 @@ from typing import Any
 
 from gluonts_shell.serving.http.connection import App, Connection, Limits, Request, Response
 from gluonts_shell.serving.http.shares import Share, Shares
+from gluonts_shell.serving.http.wire import Head
 
 __all__ = ["App", "Limits", "Request", "Response", "Server"]
 
@@ -133,9 +134,11 @@ class Server(ThreadingMixIn, HTTPServer):
         else:
             log.exception("the connection of %s failed", client_address)
 
-    def refuse(self, error: BaseException) -> Response:
+    def refuse(self, error: BaseException, head: Head | None) -> Response:
+        path, headers = (head.path, head.headers) if head else ("", {})
         try:
-            return self.app.refuse(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            ordinary = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            return self.app.refuse(ordinary, path, headers)
         except Exception:
             log.exception("the application could not refuse %r", error)
             return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
