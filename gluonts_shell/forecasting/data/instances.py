@@ -30,6 +30,15 @@ class Reader:
     features: Features
     pads_empty: bool
 
+    def decided(self) -> dict[str, Any]:
+        """What a client cannot choose any more, under DeepAR's names; None where it is not known."""
+        categories = self.features.static_cat
+        return {
+            "prediction_length": self.prediction_length,
+            "num_dynamic_feat": self.features.dynamic_real,
+            "cardinality": None if categories is None else list(categories),
+        }
+
     def read(self, instances: Sequence[Any], freq: str) -> tuple[list[dict[str, Any]], list[int]]:
         """Data entries with start (Period), target (float32) and features, and the lengths of the targets.
 

@@ -5,16 +5,20 @@ Source: AWS, "DeepAR Inference Formats". The default output is that of DeepAR's 
 
 from __future__ import annotations
 
-import difflib
 import json
+import logging
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
-from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.messages import OUTPUT_TYPES, Configuration
+from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
+from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
+
+log = logging.getLogger(__name__)
 
 # Nothing is allocated or computed because a request said so: what it may ask for has an end.
 MAX_SAMPLES = 10_000
@@ -22,14 +26,16 @@ MAX_QUANTILES = 1_000
 MAX_PARAMETER = 1_000_000
 MAX_PREDICTION_LENGTH = 10_000
 MAX_TEXT = 1_000
-# keys that say what to answer; all others are parameters of the forecaster that the request names
-OWN_KEYS = frozenset({"num_samples", "num_eval_samples", "output_types", "quantiles", "freq", "forecaster_name"})
+# what a trained model's contract says: it is compared by whoever has one, and not ignored
+DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
+KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
 
 
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
-    """Check what a request asks for. Without a forecaster, named or default, keys that are not ours are ignored.
+    """Check what a request asks for.
 
-    Raises RequestError with the key, what was found and what was expected.
+    Keys that are not ours are parameters of the forecaster, named or default. Without one they are ignored, unless one
+    must be a slip of a key of ours. Raises RequestError with the key, what was found and what was expected.
     """
     given = {name: value for name, value in configuration.items() if value is not None}
     found: dict[str, Any] = {}
@@ -41,23 +47,68 @@ def parse(configuration: Mapping[str, Any], default_forecaster: str | None = Non
     if "quantiles" in given:
         found["quantiles"] = _quantiles(given["quantiles"])
     if "freq" in given:
-        found["freq"] = _freq(given["freq"])
+        found["freq"] = _freq("freq", given["freq"])
+    others = {name: value for name, value in given.items() if name not in CONFIGURATION_KEYS}
     forecaster = given.get("forecaster_name", default_forecaster)
-    if forecaster is not None:
-        if not isinstance(forecaster, str):
-            raise RequestError(f"configuration.forecaster_name is {quoted(forecaster)}, expected a class path")
-        found["forecaster"] = forecaster
-        found["parameters"] = _parameters({k: v for k, v in given.items() if k not in OWN_KEYS})
-    return Configuration(**found)
+    if forecaster is None:
+        _check_strangers(others)
+        return Configuration(**found)
+    if not isinstance(forecaster, str):
+        raise RequestError(f"configuration.forecaster_name is {quoted(forecaster)}, expected a class path")
+    return Configuration(**found, forecaster=forecaster, parameters=_parameters(others))
+
+
+def check_freq(configuration: Mapping[str, Any], known: str) -> None:
+    """Both names of the frequency. Raises RequestError where one does not mean what the model was trained with."""
+    for name in ("freq", "time_freq"):
+        value = configuration.get(name)
+        if value is not None and not equivalent(known, _freq(name, value)):
+            raise RequestError(f"configuration.{name} is {quoted(value)}, but the model was trained with {known!r}")
+
+
+def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
+    """decided: what training has decided, under the names that clients know; None where the contract does not tell.
+
+    Raises RequestError where the configuration says otherwise.
+    """
+    for name, known in decided.items():
+        value = configuration.get(name)
+        if value is None or known is None:
+            continue
+        sent = value if isinstance(value, list) else _number(value)
+        if sent is None and name != "prediction_length":
+            continue  # `auto` and `ignore` contradict nothing
+        if sent != known:
+            found = value if isinstance(value, list) and len(value) <= MAX_QUANTILES else quoted(value)
+            raise RequestError(f"configuration.{name} is {found}, but the model was trained with {known}")
+
+
+def _number(value: Any) -> float | None:
+    """Clients send whole numbers as text and as floats too."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    return value if isinstance(value, (int, float)) else None
+
+
+def _check_strangers(others: Mapping[str, Any]) -> None:
+    for name in others:
+        if name in DECIDED:
+            continue
+        meant = nearby.near_miss(name, KNOWN)
+        if meant is not None:
+            raise RequestError(f"configuration.{name[:50]} is not known; did you mean {meant!r}?")
+        _tell_ignored(name[:50])
+
+
+@lru_cache(maxsize=256)
+def _tell_ignored(name: str) -> None:
+    log.info("a request has configuration.%s, which is ignored (told once)", name)
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SAMPLES:
-        return value
+    number = None if isinstance(value, bool) else _number(value)
+    if number is not None and 1 <= number <= MAX_SAMPLES and number == int(number):
+        return int(number)
     raise RequestError(f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}")
 
 
@@ -67,8 +118,7 @@ def _output_types(value: Any) -> tuple[str, ...]:
         raise RequestError(f"configuration.output_types is {quoted(value)}, {expected}")
     for index, name in enumerate(value):
         if name not in OUTPUT_TYPES:
-            close = difflib.get_close_matches(str(name)[:50].lower(), OUTPUT_TYPES, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = nearby.did_you_mean(str(name), OUTPUT_TYPES)
             raise RequestError(f"configuration.output_types[{index}] is {quoted(name)}, {expected}{hint}")
     return tuple(name for name in OUTPUT_TYPES if name in value)
 
@@ -83,21 +133,26 @@ def _quantiles(value: Any) -> tuple[tuple[str, float], ...]:
 
 def _quantile(index: int, level: Any) -> tuple[str, float]:
     text = level if isinstance(level, str) else repr(level)
-    percentile = re.fullmatch(r"p([0-9]{1,2})", text)  # GluonTS's own spelling
-    number = -1.0
-    if percentile:
-        number = int(percentile[1]) / 100
-    elif re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text, re.ASCII) and len(text) <= 50:
-        number = float(text)
+    number = _level(text)
     if not 0 < number < 1:
         expected = "expected a level between 0 and 1 such as '0.5'"
         raise RequestError(f"configuration.quantiles[{index}] is {quoted(level)}, {expected}")
     return text, number
 
 
-def _freq(value: Any) -> str:
+def _level(text: str) -> float:
+    """-1 where the text is no level."""
+    percentile = re.fullmatch(r"p([0-9]{1,2})", text)  # GluonTS's own spelling
+    if percentile:
+        return int(percentile[1]) / 100
+    if len(text) <= 50 and re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text, re.ASCII):
+        return float(text)
+    return -1.0
+
+
+def _freq(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise RequestError(f"configuration.freq is {quoted(value)}, expected a text such as 'h' or 'D'")
+        raise RequestError(f"configuration.{name} is {quoted(value)}, expected a text such as 'h' or 'D'")
     try:
         return period_alias(value)
     except ConfigurationError as error:

@@ -19,10 +19,10 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import ConfigurationError, InstanceError, ModelError, RequestError, private
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.artifact import Contract, Features
-from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
+from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.names import class_path, resolve
 from gluonts_shell.forecasting.service import configuration as configurations
@@ -74,8 +74,10 @@ class Model:
                 for forecast in self.predictor.predict(entries, **options):
                     predictions.append(prediction(forecast, configuration))
         except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
-            which = "a series" if self.batches else f"instance {len(predictions)}"
-            raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
+            at, reason = len(predictions), f"the model cannot forecast it: {private(str(error))}"
+            if self.batches:
+                raise RequestError(f"a series: {reason}") from error
+            raise InstanceError(f"instance {at}", reason, index=at) from error
         except KeyError as error:
             if error.args[0] not in FEATURES:
                 raise
@@ -150,13 +152,14 @@ class Forecasting:
             return found
         if self._trained is None:
             raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
+        configurations.check_contract(configuration, self._trained.reader.decided())
         known = self._trained.freq
         if known is None and found.freq is None:
             raise RequestError(
                 "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
             )
-        if known is not None and found.freq is not None and not equivalent(known, found.freq):
-            raise RequestError(f"configuration.freq is {found.freq!r}, but the model was trained with {known!r}")
+        if known is not None:
+            configurations.check_freq(configuration, known)
         # one spelling, so that calls with and without it can join
         return replace(found, freq=known or found.freq)
 
