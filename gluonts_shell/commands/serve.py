@@ -9,15 +9,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.errors import ConfigurationError, RequestTimeout, TooLarge
+from gluonts_shell.messages import Call
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.batch import job
+from gluonts_shell.serving.batch.job import Batch
+from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
+from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
@@ -28,7 +33,6 @@ from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.service.service import Forecasting
-    from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +70,15 @@ def run(settings: Settings) -> int:
     def load() -> Callable[[], App]:
         service = served(settings, paths.model, code)
         description[:] = [service.description]
-        lines = None
-        if settings.batch:
-            from gluonts_shell.commands import batch
-
-            lines = batch.prepare(service, settings, machine.threads)
-        return lambda: application(service, lines, settings, machine)
+        handler = start_handler(service, settings, machine)
+        return lambda: application(service, handler, settings, machine)
 
     return supervisor.run(
         address=settings.address,
         port=settings.port,
         workers=machine.workers,
         load=load,
-        limits=Limits(body=settings.body_limit),
+        limits=Limits(body=settings.body_limit, body_seconds=settings.body_seconds),
         announce=lambda port: announce(port, machine, description),
         preload=machine.forks,
     )
@@ -104,17 +104,75 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 
 
-def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:
+def start_handler(service: Forecasting, settings: Settings, machine: Machine) -> Callable[[], Handler]:
+    """Check what the environment says of the answers; returns what each worker calls after the fork."""
+    if settings.batch:
+        make = batch_job(service, settings, machine.threads)
+
+        def transform() -> Handler:
+            lines = make()
+            return Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
+
+        return transform
+    forward = job.forwarded(settings.forward_fields)
+
+    def endpoint() -> Handler:
+        batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout)
+        return Endpoint(service, batcher, forward)
+
+    return endpoint
+
+
+def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callable[[], Batch]:
+    """Check what the environment says of the job; returns what each worker calls before it starts a thread.
+
+    For the server's workers and those of the `transform` command. threads: native ones of each worker. Raises
+    ConfigurationError.
+    """
+    from gluonts_shell.forecasting.service.fallback import fallback
+    from gluonts_shell.forecasting.service.service import start_worker
+
+    configuration = job.configure(service, settings.inference_config)
+    forward = job.forwarded(settings.forward_fields)
+    instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
+    thorough, seconds = settings.suppress_errors, settings.batch_timeout
+    if seconds and native.has_accelerator():
+        raise ConfigurationError(
+            f"GLUONTS_BATCH_TIMEOUT is {seconds:g}, but a process that uses an accelerator cannot be forked, "
+            "and so not be killed and replaced; unset it, or use an instance without an accelerator"
+        )
+
+    def engine() -> Callable[[Sequence[Call]], list[list[Outcome]]]:
+        if not seconds:
+            return Isolated(service.predict, thorough).predict
+
+        def begin() -> None:
+            start_worker(threads)
+
+        timed = Timed(service.predict, seconds, instead, label, joins=service.joins, thorough=thorough, begin=begin)
+        return timed.predict
+
+    def make() -> Batch:
+        start_worker(threads)
+        # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
+        batcher = Batcher(engine(), joins=service.joins)
+        return Batch(
+            service.prepare,
+            lambda call, wanted: batcher.submit(call, wanted)[0],
+            configuration,
+            forward=forward,
+            suppress_errors=thorough,
+            whole=seconds > 0,
+        )
+
+    return make
+
+
+def application(service: Forecasting, handler: Callable[[], Handler], settings: Settings, machine: Machine) -> App:
     """Called in each worker, after the fork."""
     from gluonts_shell.forecasting.service.service import start_worker
 
     start_worker(machine.threads)
-    handler: Handler
-    if batch is not None:
-        lines = batch()
-        handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
-    else:
-        handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
     parameters = execution_parameters(
         workers=machine.workers,
         joins=service.joins,
@@ -122,7 +180,24 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         max_payload_in_mb=settings.max_payload_in_mb,
         most=settings.max_concurrent_transforms,
     )
-    return App(handler, parameters, local_endpoints=settings.local_endpoints)
+    return App(
+        handler(),
+        parameters,
+        limit=settings.body_limit,
+        advice=advice(settings),
+        local_endpoints=settings.local_endpoints,
+    )
+
+
+def advice(settings: Settings) -> dict[type[BaseException], str]:
+    """How the sentences about a limit end: what sets it."""
+    size = "MAX_CONTENT_LENGTH sets"
+    if settings.batch and settings.max_payload_in_mb:
+        size = "the job's MaxPayloadInMB (SAGEMAKER_MAX_PAYLOAD_IN_MB) sets"
+    return {
+        TooLarge: f"; {size} this limit",
+        RequestTimeout: f" ({settings.body_seconds:g} s and 1 s for each MB; SAGEMAKER_SERVER_TIMEOUT sets this limit)",
+    }
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:
