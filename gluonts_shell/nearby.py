@@ -18,9 +18,9 @@ def similar(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6
     return [by_letters[letters] for letters in found]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The end of a sentence about a name that is wrong in any case: `; did you mean 'epochs'?`, or nothing."""
-    found = similar(name, known)
+    found = similar(name, known, cutoff=cutoff)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

@@ -13,69 +13,21 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from gluonts.model.predictor import Predictor
 
 import gluonts_shell
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+from gluonts_shell.forecasting.contract import CONTRACT, Contract
 from gluonts_shell.written import Written
 
-CONTRACT = "gluonts_shell.json"
 NOT_SERIALIZABLE = (
     "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
     "or methods serialize(path) and deserialize(path) of its own"
 )
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
-
-    static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
-    or None where the data had the indices themselves.
-    """
-
-    static_cat: tuple[int, ...] | None = None
-    static_real: int | None = None
-    dynamic_real: int | None = None
-    past_dynamic_real: int | None = None
-    labels: tuple[tuple[str, ...] | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class Contract:
-    """freq is a pandas period alias, prediction_length in steps of it, created in UTC (ISO 8601)."""
-
-    freq: str | None
-    prediction_length: int
-    forecaster: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    features: Features = Features()
-    versions: dict[str, str] = field(default_factory=dict)
-    training_job_name: str | None = None
-    created: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Contract:
-        """Raises ModelError where the text is no contract that this version can read."""
-        try:
-            value = json.loads(text)
-            features = dict(value["features"])
-            for name in ("static_cat", "labels"):
-                if features.get(name) is not None:
-                    features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
-            known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-            return cls(**{**known, "features": Features(**features)})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{CONTRACT} in the model folder cannot be read: {error}") from error
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, default=repr) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gluonts_shell.errors import InstanceError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import fields
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 

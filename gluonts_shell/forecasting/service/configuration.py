@@ -16,6 +16,7 @@ from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
+from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
 from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,7 @@ log = logging.getLogger(__name__)
 # Nothing is allocated or computed because a request said so: what it may ask for has an end.
 MAX_SAMPLES = 10_000
 MAX_QUANTILES = 1_000
-MAX_PARAMETER = 1_000_000
 MAX_PREDICTION_LENGTH = 10_000
-MAX_TEXT = 1_000
 # what a trained model's contract says: it is compared by whoever has one, and not ignored
 DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
 KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
@@ -160,21 +159,18 @@ def _freq(name: str, value: Any) -> str:
 
 
 def _parameters(given: Mapping[str, Any]) -> str:
-    """As sorted JSON text, which makes equal parameters equal. Raises RequestError where one is out of bounds."""
+    """As sorted JSON text, which makes equal parameters equal. Raises RequestError where one is out of bounds.
+
+    Only their size is judged here; what each should be is judged by whoever knows the forecaster.
+    """
     for name, value in given.items():
-        bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_PARAMETER
-        if _size(value) > bound:
+        bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_NUMBER
+        if isinstance(value, int | float) and not abs(value) <= bound:
             raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected at most {bound}")
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise RequestError(f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}")
-    text = json.dumps(given, sort_keys=True)
-    if "__kind__" in text:  # GluonTS's notation for objects of any class: a request names one forecaster and no more
-        raise RequestError("configuration has '__kind__', expected plain JSON values")
-    return text
-
-
-def _size(value: Any) -> float:
-    """What a parameter may make its class allocate: a whole number, written as a number or as text."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}(\.0*)?", value):
-        value = float(value)
-    return abs(value) if isinstance(value, (int, float)) else 0
+        try:
+            bounded(value)
+        except Refused as refusal:
+            raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}") from None
+    return json.dumps(given, sort_keys=True)

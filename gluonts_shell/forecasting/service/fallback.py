@@ -15,11 +15,13 @@ import numpy as np
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.artifact import Contract, Features
-from gluonts_shell.forecasting.forecaster.arguments import construct, constructor_parameters, required_parameters
-from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.forecaster.catalog import class_path
+from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.known import default_forecaster
+from gluonts_shell.forecasting.forecaster.names import resolve
 from gluonts_shell.forecasting.forecaster.values import Unfit, fit
-from gluonts_shell.forecasting.service.allowed import build
+from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.service import Model
 from gluonts_shell.messages import Call, Configuration, Prediction
 
@@ -55,7 +57,8 @@ def _known(configuration: Configuration, contract: Contract | None) -> dict[str,
     """What is known of the forecaster that may be late."""
     if configuration.forecaster is not None or contract is None:
         known = json.loads(configuration.parameters or "{}")
-        known["prediction_length"] = build(configuration, None).prediction_length
+        kind = default_forecaster(configuration.forecaster or "")
+        known["prediction_length"] = build(kind, configuration).prediction_length
     else:
         known = {**contract.arguments, "prediction_length": contract.prediction_length}
     return {**known, "freq": configuration.freq, "num_samples": configuration.num_samples}

@@ -19,14 +19,15 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ConfigurationError, InstanceError, ModelError, RequestError, private
+from gluonts_shell.errors import InstanceError, ModelError, RequestError, private
 from gluonts_shell.forecasting import memory, shortcuts
-from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
-from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.service import configuration as configurations
-from gluonts_shell.forecasting.service.allowed import Recent, Rule, build
+from gluonts_shell.forecasting.service.allowed import Rule
+from gluonts_shell.forecasting.service.named import Recent, build
 from gluonts_shell.forecasting.service.outputs import prediction
 from gluonts_shell.messages import Call, Configuration, Prediction
 
@@ -106,14 +107,18 @@ def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[ob
 class Forecasting:
     """The service: a trained model, requests that name a predictor, or both.
 
-    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model.
+    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model;
+    it is the operator's, but its parameters are the client's.
     """
 
-    def __init__(self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: str | None = None) -> None:
+    def __init__(
+        self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: type[Predictor] | None = None
+    ) -> None:
         self.contract = trained[1] if trained else None
         self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
         self._rule = rule
-        self._default = default
+        self._default = class_path(default) if default else None
+        self._default_class = default
         self._named = Recent(self._build)
         self._configurations: dict[str, Configuration] = {}
 
@@ -133,7 +138,10 @@ class Forecasting:
 
     def configure(self, configuration: Mapping[str, Any]) -> Configuration:
         """Check a request's configuration; the same one is checked once. Raises RequestError."""
-        text = repr(configuration)
+        try:
+            text = repr(configuration)
+        except RecursionError:  # orjson reads deeper than Python's own functions go
+            raise RequestError("configuration has too many levels of lists and objects") from None
         found = self._configurations.get(text)
         if found is None:
             found = self._checked(configuration)
@@ -184,19 +192,12 @@ class Forecasting:
         return self._trained
 
     def _build(self, configuration: Configuration) -> Model:
-        rule = None if configuration.forecaster == self._default else self._rule
-        return Model.of(build(configuration, rule), configuration.freq, Features())
-
-
-def default_forecaster(name: str) -> str:
-    """The name of a class that predicts without training. Raises ConfigurationError for an Estimator."""
-    kind = resolve(name)
-    if not issubclass(kind, Predictor):
-        raise ConfigurationError(
-            f"forecaster {name!r} is an Estimator, which needs training, and there is no model; "
-            "put the trained model into the model folder, or name a Predictor"
-        )
-    return class_path(kind)
+        name = configuration.forecaster or ""
+        if self._default_class is not None and name == self._default:
+            kind = self._default_class
+        else:
+            kind = self._rule.find(name)
+        return Model.of(build(kind, configuration), configuration.freq, Features())
 
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.artifact import Contract
+from gluonts_shell.forecasting.contract import Contract
 from gluonts_shell.forecasting.service.fallback import fallback
 from gluonts_shell.messages import Call, Configuration
 
@@ -47,7 +47,7 @@ def test_a_forecaster_named_in_the_configuration_gives_its_horizon() -> None:
     named = Configuration(
         freq="h",
         forecaster="gluonts.model.trivial.constant.ConstantValuePredictor",
-        parameters='{"prediction_length": "4", "value": 1}',
+        parameters='{"prediction_length": 4, "value": 1}',
         output_types=("mean",),
     )
     assert len(forecast(MEAN, [1.0], named, None)[0]) == 4

@@ -13,9 +13,11 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
-from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.forecaster.catalog import class_path
+from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.service.allowed import Rule
-from gluonts_shell.forecasting.service.service import Forecasting, default_forecaster, forward_only, start_worker
+from gluonts_shell.forecasting.service.service import Forecasting, forward_only, start_worker
 from gluonts_shell.messages import Service
 
 CONSTANT = {
@@ -82,7 +84,7 @@ def test_where_the_model_does_not_tell_its_frequency_the_request_must():
 
 
 def test_keys_for_training_are_ignored_by_a_trained_model():
-    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="D", cardinality="auto")
+    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="h", cardinality="auto")
 
 
 def test_a_horizon_that_contradicts_the_model_is_refused():
@@ -108,9 +110,19 @@ def test_without_a_model_a_request_must_name_a_predictor():
     assert refused(found, **without_freq) == "configuration.freq is missing: a forecaster named in the request needs it"
 
 
+def test_a_configuration_of_any_depth_is_refused_with_a_sentence():
+    for depth in (10, 500, 5000):
+        value = []
+        for _ in range(depth):
+            value = [value]
+        assert "levels of lists and objects" in refused(Forecasting(None, Rule()), **{**CONSTANT, "value": value})
+        while value:
+            value = value.pop()
+
+
 def test_the_operators_forecaster_needs_no_name_in_the_request():
     default = default_forecaster("ConstantValuePredictor")
-    assert default == CONSTANT["forecaster_name"]
+    assert class_path(default) == CONSTANT["forecaster_name"]
     found = Forecasting(None, Rule(prefixes=()), default)
     given = {name: value for name, value in CONSTANT.items() if name != "forecaster_name"}
     assert ask(found, {"start": "2020-01-01", "target": []}, **given)[0].mean == [3, 3]
