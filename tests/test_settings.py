@@ -17,6 +17,7 @@ def test_an_empty_environment_gives_the_defaults():
         ("GLUONTS_FORECASTER", " deepar ", "forecaster", "deepar"),
         ("TRAINING_JOB_NAME", "job-1", "training_job_name", "job-1"),
         ("GLUONTS_SHELL_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("GLUONTS_SHELL_LOG_FORMAT", " JSON", "log_format", "json"),
         ("GLUONTS_SHELL_OFFLINE", "true", "offline", True),
         ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "1000", "max_unpacked_bytes", 1000),
         ("SAGEMAKER_BIND_TO_PORT", "8081", "port", 8081),
@@ -83,6 +84,7 @@ def test_of_several_variables_for_one_field_the_first_wins():
         ("GLUONTS_BATCH_TIMEOUT", "2 s", "a number of seconds, 0 or more"),
         ("GLUONTS_FORWARD_FIELDS", "[item_id]", "a JSON list of strings, or names separated by commas"),
         ("GLUONTS_FORWARD_FIELDS", "[1]", "a JSON list of strings, or names separated by commas"),
+        ("GLUONTS_SHELL_LOG_FORMAT", "xml", "text or json"),
         ("SAGEMAKER_BATCH_STRATEGY", "Both", "SINGLE_RECORD or MULTI_RECORD"),
     ],
 )
@@ -99,7 +101,18 @@ def test_a_wrong_value_is_named_with_what_was_expected(variable, text, expected)
         ({"MAX_CONTENT_LENGTH": "1000"}, 1000),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"}, 50 * MEBIBYTE),
         ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"}, 6 * MEBIBYTE),
+        ({"SAGEMAKER_BATCH": "true", "MAX_CONTENT_LENGTH": "1000"}, 6 * MEBIBYTE),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, 1024 * MEBIBYTE),
+        (
+            {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0", "MAX_CONTENT_LENGTH": "1000"},
+            1000,
+        ),
     ],
 )
 def test_the_limit_of_a_body_is_what_the_kind_of_job_needs(environ, limit):
     assert Settings.from_environ(environ).body_limit == limit
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [("60", 60), ("3600", 3600), ("1", 60), ("0", 3600)])
+def test_a_body_may_take_as_long_as_a_request_may_wait(timeout, seconds):
+    assert Settings.from_environ({"SAGEMAKER_SERVER_TIMEOUT": timeout}).body_seconds == seconds

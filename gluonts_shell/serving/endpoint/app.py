@@ -14,12 +14,18 @@ from dataclasses import replace
 from typing import Protocol
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound
-from gluonts_shell.serving.endpoint import content, local
+from gluonts_shell.serving.endpoint import content
 from gluonts_shell.serving.endpoint.journal import Journal, Note
-from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, refuse
+from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, model_error, not_here, refuse
 from gluonts_shell.serving.http.connection import Request, Response
 
 ROUTES = {"/ping": ("GET", "HEAD"), "/execution-parameters": ("GET", "HEAD"), "/invocations": ("POST",)}
+# the API's own paths, which clients of the SDK use against a server on their own machine
+API = re.compile(r"/endpoints/[A-Za-z0-9-]{1,63}/(invocations|async-invocations|invocations-response-stream)")
+ABSENT = {
+    "async-invocations": "asynchronous invocations, which need S3",
+    "invocations-response-stream": "streamed answers",
+}
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 # AWS, InvokeEndpoint: "no more than 1024 visible US-ASCII characters ... as specified in Section 3.3.6. Field Value"
 ATTRIBUTES = re.compile(r"[\x20-\x7e]{1,1024}")
@@ -110,21 +116,21 @@ class App:
         return response
 
     def _as_sagemaker_sends_it(self, response: Response, path: str, note: Note) -> Response:
-        operation = local.operation(path)
-        if operation in local.ABSENT:
-            return local.not_here(note.error)
+        operation = _operation(path)
+        if operation in ABSENT:
+            return not_here(note.error)
         # a wrong method is the API's to refuse, not the container's
         if operation is None or response.status == 405:
             return response
-        return local.model_error(response)
+        return model_error(response)
 
     def _route(self, method: str, path: str) -> str:
         if self._local_endpoints:
-            operation = local.operation(path)
+            operation = _operation(path)
             if operation == "invocations":
                 path = "/invocations"
             elif operation is not None:
-                raise NotFound(local.absent(operation))
+                raise NotFound(f"this server has no {ABSENT[operation]}; there is /endpoints/NAME/invocations")
         methods = ROUTES.get(path)
         if methods is None:
             raise NotFound(f"there is no {path[:100]!r}; there are {', '.join(ROUTES)}")
@@ -132,6 +138,12 @@ class App:
             allowed = ", ".join(methods)
             raise MethodNotAllowed(f"{path} does not take {method[:20]!r}; it takes {allowed}", allowed)
         return path
+
+
+def _operation(path: str) -> str | None:
+    """The last part of one of the API's paths; None for any other path."""
+    found = API.fullmatch(path)
+    return found[1] if found else None
 
 
 def execution_parameters(

@@ -1,7 +1,11 @@
-"""An exception -> the answer that the client gets: a status, a sentence as JSON, and never a traceback."""
+"""An exception -> the answer that the client gets: a status, a sentence as JSON, and never a traceback.
+
+Clients that talk to a container on their own machine get it as SageMaker would hand it on.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 
@@ -46,3 +50,29 @@ def _headers(error: ShellError) -> tuple[tuple[str, str], ...]:
         case UnsupportedMediaType(accept_encoding=codings) if codings:
             return (("Accept-Encoding", codings),)
     return ()
+
+
+def model_error(response: Response) -> Response:
+    """A container's error as SageMaker hands it to the client.
+
+    Source: AWS, "InvokeEndpoint", ModelError; botocore takes the class of an error from `x-amzn-errortype`.
+    """
+    original = response.body.decode("utf-8", "replace")
+    kind = "client" if response.status < 500 else "server"
+    members = {
+        "Message": f'Received {kind} error ({response.status}) from primary with message "{original}"',
+        "OriginalMessage": original,
+        "OriginalStatusCode": response.status,
+        "LogStreamArn": "",
+    }
+    return _error(424, "ModelError", members)
+
+
+def not_here(sentence: str) -> Response:
+    """The error of an operation that SageMaker has and this server has not."""
+    return _error(404, "ValidationError", {"Message": sentence, "error": sentence})
+
+
+def _error(status: int, kind: str, members: dict[str, object]) -> Response:
+    body = json.dumps(members).encode("ascii")
+    return Response(status, body, (CONTENT_TYPE, ("x-amzn-errortype", kind)))
