@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import ConfigurationError, RequestError
+from gluonts_shell.errors import ConfigurationError, RequestError, private
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
@@ -28,6 +28,7 @@ MAX_PREDICTION_LENGTH = 10_000
 # what a trained model's contract says: it is compared by whoever has one, and not ignored
 DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
 KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
+UNDECIDED = ("auto", "ignore")  # DeepAR's words for what contradicts nothing
 
 
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
@@ -38,23 +39,16 @@ def parse(configuration: Mapping[str, Any], default_forecaster: str | None = Non
     """
     given = {name: value for name, value in configuration.items() if value is not None}
     found: dict[str, Any] = {}
-    samples = "num_samples" if "num_samples" in given else "num_eval_samples"
-    if samples in given:
-        found["num_samples"] = _whole(samples, given[samples])
-    if "output_types" in given:
-        found["output_types"] = _output_types(given["output_types"])
-    if "quantiles" in given:
-        found["quantiles"] = _quantiles(given["quantiles"])
-    if "freq" in given:
-        found["freq"] = _freq("freq", given["freq"])
+    for name, (field, check) in CHECKS.items():
+        if name in given:
+            found[field] = check(name, given[name])
     others = {name: value for name, value in given.items() if name not in CONFIGURATION_KEYS}
-    forecaster = given.get("forecaster_name", default_forecaster)
+    forecaster = found.setdefault("forecaster", default_forecaster)
     if forecaster is None:
         _check_strangers(others)
-        return Configuration(**found)
-    if not isinstance(forecaster, str):
-        raise RequestError(f"configuration.forecaster_name is {quoted(forecaster)}, expected a class path")
-    return Configuration(**found, forecaster=forecaster, parameters=_parameters(others))
+    else:
+        found["parameters"] = _parameters(others)
+    return Configuration(**found)
 
 
 def check_freq(configuration: Mapping[str, Any], known: str) -> None:
@@ -72,13 +66,11 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
     """
     for name, known in decided.items():
         value = configuration.get(name)
-        if value is None or known is None:
+        if value is None or known is None or value in UNDECIDED:
             continue
-        sent = value if isinstance(value, list) else _number(value)
-        if sent is None and name != "prediction_length":
-            continue  # `auto` and `ignore` contradict nothing
+        sent = value if isinstance(known, list) else _number(value)
         if sent != known:
-            found = value if isinstance(value, list) and len(value) <= MAX_QUANTILES else quoted(value)
+            found = private(f"{value!r:.100}")
             raise RequestError(f"configuration.{name} is {found}, but the model was trained with {known}")
 
 
@@ -111,32 +103,40 @@ def _whole(name: str, value: Any) -> int:
     raise RequestError(f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}")
 
 
-def _output_types(value: Any) -> tuple[str, ...]:
+def _forecaster(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"configuration.{name} is {quoted(value)}, expected a class path")
+    return value
+
+
+def _output_types(name: str, value: Any) -> tuple[str, ...]:
     expected = f"expected a list out of {', '.join(map(repr, OUTPUT_TYPES))}"
     if not isinstance(value, list) or not value:
-        raise RequestError(f"configuration.output_types is {quoted(value)}, {expected}")
-    for index, name in enumerate(value):
-        if name not in OUTPUT_TYPES:
-            hint = nearby.did_you_mean(str(name), OUTPUT_TYPES)
-            raise RequestError(f"configuration.output_types[{index}] is {quoted(name)}, {expected}{hint}")
-    return tuple(name for name in OUTPUT_TYPES if name in value)
+        raise RequestError(f"configuration.{name} is {quoted(value)}, {expected}")
+    for index, wanted in enumerate(value):
+        if wanted not in OUTPUT_TYPES:
+            hint = nearby.did_you_mean(str(wanted), OUTPUT_TYPES)
+            found = f"configuration.{name}[{index}] is {quoted(wanted)}"
+            raise RequestError(f"{found}, {expected}{hint}")
+    return tuple(known for known in OUTPUT_TYPES if known in value)
 
 
-def _quantiles(value: Any) -> tuple[tuple[str, float], ...]:
+def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
     """Each under the text that was sent, once."""
-    if not isinstance(value, list) or len(value) > MAX_QUANTILES:
-        found = f"a list of {len(value)}" if isinstance(value, list) else quoted(value)
-        raise RequestError(f"configuration.quantiles is {found}, expected a list of at most {MAX_QUANTILES} levels")
-    return tuple(dict.fromkeys(_quantile(index, level) for index, level in enumerate(value)))
-
-
-def _quantile(index: int, level: Any) -> tuple[str, float]:
-    text = level if isinstance(level, str) else repr(level)
-    number = _level(text)
-    if not 0 < number < 1:
-        expected = "expected a level between 0 and 1 such as '0.5'"
-        raise RequestError(f"configuration.quantiles[{index}] is {quoted(level)}, {expected}")
-    return text, number
+    expected = f"expected a list of at most {MAX_QUANTILES} levels"
+    if not isinstance(value, list):
+        raise RequestError(f"configuration.{name} is {quoted(value)}, {expected}")
+    if len(value) > MAX_QUANTILES:
+        raise RequestError(f"configuration.{name} is a list of {len(value)}, {expected}")
+    found: dict[tuple[str, float], None] = {}
+    for index, level in enumerate(value):
+        text = level if isinstance(level, str) else repr(level)
+        number = _level(text)
+        if not 0 < number < 1:
+            given = f"configuration.{name}[{index}] is {quoted(level)}"
+            raise RequestError(f"{given}, expected a level between 0 and 1 such as '0.5'")
+        found[text, number] = None
+    return tuple(found)
 
 
 def _level(text: str) -> float:
@@ -156,6 +156,17 @@ def _freq(name: str, value: Any) -> str:
         return period_alias(value)
     except ConfigurationError as error:
         raise RequestError(f"configuration.{error}") from None
+
+
+# key of a configuration -> field of Configuration, and what checks it; of the two counts the last one wins
+CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "num_eval_samples": ("num_samples", _whole),
+    "num_samples": ("num_samples", _whole),
+    "output_types": ("output_types", _output_types),
+    "quantiles": ("quantiles", _quantiles),
+    "freq": ("freq", _freq),
+    "forecaster_name": ("forecaster", _forecaster),
+}
 
 
 def _parameters(given: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1024 * 1024
 SHARES = 8
 """About so many chunks of a file for each worker, if it has the lines: the workers end at about the same time."""
+SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What a file raises that cannot be read, or is no whole gzip file."""
 
@@ -58,13 +60,19 @@ def find(source: Path, output: Path) -> list[File]:
 def _below(source: Path, output: Path) -> Iterator[Path]:
     """The files that hold lines; an output folder inside the input folder holds what an earlier run wrote."""
     for folder, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
+        folders[:] = filter(_is_ours, folders)
+        for name in filter(_is_ours, names):
             path = Path(folder, name)
-            if name.startswith(".") or name == "_SUCCESS" or _is_output(path, output):
-                continue
-            if path.is_file() or path.is_symlink():
+            if _is_input(path) and not _is_output(path, output):
                 yield path
+
+
+def _is_ours(name: str) -> bool:
+    return not name.startswith(".") and name != "_SUCCESS"
+
+
+def _is_input(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
 
 
 def _is_output(path: Path, output: Path) -> bool:
@@ -73,10 +81,11 @@ def _is_output(path: Path, output: Path) -> bool:
 
 def shard(files: list[File], text: str) -> list[File]:
     """Every N-th file beginning with the I-th, for I/N. Raises DataError."""
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    found = SHARD.fullmatch(text)
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= index <= count:
         raise DataError(f"--shard is {text!r}, expected I/N with I from 1 to N, such as 2/8")
-    return files[int(index) - 1 :: int(count)]
+    return files[index - 1 :: count]
 
 
 @dataclass(frozen=True)

@@ -55,14 +55,15 @@ def answer_type(accept: str | None, request: str) -> str:
 
     Raises NotAcceptable where it wants neither.
     """
-    if not accept or not accept.strip():
+    wanted = (accept or "").strip()
+    if not wanted:
         return request
-    ranges = _ranges(accept)
-    anything = ranges.get("application/*", ranges.get("*/*", 0.0))
-    weights = {JSON: _weight_of(JSON, ranges, anything), JSON_LINES: _weight_of(JSON_LINES, ranges, anything)}
-    best = max(weights, key=lambda kind: (weights[kind], kind == request))
+    ranges = _ranges(wanted)
+    other = JSON_LINES if request == JSON else JSON
+    weights = {request: _weight_of(request, ranges), other: _weight_of(other, ranges)}
+    best = max(weights, key=weights.__getitem__)  # of equal weights the first
     if weights[best] <= 0:
-        raise NotAcceptable(f"Accept {accept[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
+        raise NotAcceptable(f"Accept {wanted[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
     return best
 
 
@@ -78,12 +79,10 @@ def _ranges(accept: str) -> dict[str, float]:
     return found
 
 
-def _weight_of(kind: str, ranges: Mapping[str, float], anything: float) -> float:
+def _weight_of(kind: str, ranges: Mapping[str, float]) -> float:
     """The best of the names that a format has; that of the wildcards where none is named."""
-    named = []
-    for name, weight in ranges.items():
-        if MEDIA_TYPES.get(name) == kind:
-            named.append(weight)
+    named = [ranges[name] for name in ranges if MEDIA_TYPES.get(name) == kind]
+    anything = ranges.get("application/*", ranges.get("*/*", 0.0))
     return max(named, default=anything)
 
 
@@ -191,10 +190,17 @@ def _template(length: int) -> bytes:
 
 
 def _number(value: float) -> bytes:
-    if math.isfinite(value):
-        text = b"%.9g" % value
-        return text if b"." in text or b"e" in text else text + b".0"
-    return b'"NaN"' if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
+    if not math.isfinite(value):
+        return b'"%s"' % _word(value).encode("ascii")
+    text = b"%.9g" % value
+    return text if b"." in text or b"e" in text else text + b".0"
+
+
+def _word(value: float) -> str:
+    """What stands for a number that JSON does not have."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def dumps(value: Any) -> bytes:
@@ -214,7 +220,7 @@ def _string(text: str) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return _word(value)
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

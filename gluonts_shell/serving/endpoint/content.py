@@ -30,18 +30,21 @@ FOREIGN = {
     b"ARROW1": ("arrow", "write its rows as JSON Lines"),
 }
 UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"[\x00", b"\x00{", b"\x00[")
-BEGINNINGS = (*FOREIGN, *UTF_16)
+BEGINNINGS = tuple(FOREIGN)
 
 
 def check(body: bytes) -> None:
     """Raises RequestError where the body begins as no JSON does and as something else is known to."""
-    if not body.startswith(BEGINNINGS):
-        return
-    for magic, (what, advice) in FOREIGN.items():
-        if body.startswith(magic):
-            raise RequestError(f"the body is {what}, expected JSON: {advice}")
-    if b"\x00" in body[:8]:
+    if body.startswith(BEGINNINGS):
+        what, advice = _described(body)
+        raise RequestError(f"the body is {what}, expected JSON: {advice}")
+    # half of the bytes of UTF-16 are zero where the text is ASCII, and no byte of UTF-8 is
+    if body.startswith(UTF_16) and b"\x00" in body[:8]:
         raise RequestError("the body is UTF-16, expected JSON: write it as UTF-8")
+
+
+def _described(body: bytes) -> tuple[str, str]:
+    return next(FOREIGN[magic] for magic in FOREIGN if body.startswith(magic))
 
 
 def check_coding(headers: Mapping[str, str]) -> None:

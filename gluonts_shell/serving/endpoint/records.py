@@ -73,22 +73,26 @@ class Payload:
 
 def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Payload:
     """What an endpoint is asked. places: with records in any case, for whoever copies fields. Raises RequestError."""
-    if not body or body.isspace():
-        expected = "one instance a line" if kind == codec.JSON_LINES else '{"instances": [...]}'
-        raise RequestError(f"the request has an empty body, expected {expected}")
     if kind == codec.JSON_LINES:
-        found = records(body)
-        found_instances = _instances(found)
-        if places:
-            located(found)
-        return Payload(found_instances, _common_configuration(found), found)
+        return _of_lines(body, places)
+    if not body or body.isspace():
+        raise RequestError('the request has an empty body, expected {"instances": [...]}')
     value = _document(body)
-    instances = value["instances"]
     configuration = value.get("configuration") or {}
-    if not places:
-        return Payload(instances, configuration)
-    found = located(_opened(_read("the body", body), "")) if instances else []
+    if not places or not value["instances"]:
+        return Payload(value["instances"], configuration)
+    found = located(_opened(_read("the body", body), ""))
     return Payload(_instances(found), configuration, found)
+
+
+def _of_lines(body: bytes, places: bool) -> Payload:
+    if not body or body.isspace():
+        raise RequestError("the request has an empty body, expected one instance a line")
+    found = records(body)
+    instances = _instances(found)
+    if places:
+        located(found)
+    return Payload(instances, _common_configuration(found), found)
 
 
 def located(found: list[Record]) -> list[Record]:
@@ -171,17 +175,17 @@ def _instances(found: Sequence[Record]) -> list[Any]:
 
 def _common_configuration(found: Sequence[Record]) -> Mapping[str, Any]:
     """That of all envelopes of a body. Raises RequestError where two of them differ."""
-    common: Record | None = None
-    for record in found:
-        if not record.configuration:
-            continue
-        if common is not None and common.configuration != record.configuration:
+    having = [record for record in found if record.configuration]
+    if not having:
+        return {}
+    first = having[0]
+    for record in having:
+        if record.configuration != first.configuration:
             raise RequestError(
-                f"{record.where}: its configuration is not that of {common.where}, expected one for all; "
+                f"{record.where}: its configuration is not that of {first.where}, expected one for all; "
                 "send what is configured differently as another request"
             )
-        common = record
-    return common.configuration or {} if common else {}
+    return first.configuration or {}
 
 
 def records(body: bytes, first_line: int = 1) -> list[Record]:
@@ -224,28 +228,34 @@ def _is_envelope(value: Any) -> bool:
 
 
 def _opened(record: Record, prefix: str) -> list[Record]:
-    """One record for each instance of an envelope."""
+    """One record for each instance of an envelope; one that is empty, or that has an error, where there are none."""
     envelope = record.instance
-    configuration = envelope.get("configuration")
-    if not envelope["instances"]:
-        record.empty = True
     try:
         _check_members(envelope)
-        record.configuration = configuration
-        if record.empty:
-            return [record]
-        record.locate()
-        places = list(verbatim.elements(record.document, record.places["instances"]))
-    except RecursionError:
-        return [_failed(record, LineError(record.where, "is nested too deeply"))]
+        places = _places(record)
     except LineError as error:
         return [_failed(record, error)]
     except RequestError as error:
         return [_failed(record, RequestError(f"{record.where}: {error.marked()}"))]
-    return [
-        Record(f"{prefix}instance {index}", record.document, at, instance, configuration=configuration)
-        for index, (instance, at) in enumerate(zip(envelope["instances"], places, strict=True))
-    ]
+    record.configuration = envelope.get("configuration")
+    record.empty = not places
+    if record.empty:
+        return [record]
+    found = []
+    for index, (instance, at) in enumerate(zip(envelope["instances"], places, strict=True)):
+        where = f"{prefix}instance {index}"
+        one = Record(where, record.document, at, instance, configuration=record.configuration)
+        found.append(one)
+    return found
+
+
+def _places(record: Record) -> list[int]:
+    """Where each instance of an envelope begins."""
+    record.locate()
+    try:
+        return list(verbatim.elements(record.document, record.places["instances"]))
+    except RecursionError:
+        raise LineError(record.where, "is nested too deeply") from None
 
 
 def _failed(record: Record, error: RequestError) -> Record:
