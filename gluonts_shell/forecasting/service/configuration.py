@@ -42,6 +42,7 @@ def parse(configuration: Mapping[str, Any], default_forecaster: str | None = Non
     for name, (field, check) in CHECKS.items():
         if name in given:
             found[field] = check(name, given[name])
+    found["quantiles_given"] = "quantiles" in given
     others = {name: value for name, value in given.items() if name not in CONFIGURATION_KEYS}
     forecaster = found.setdefault("forecaster", default_forecaster)
     if forecaster is None:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.instances import padded
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
 from gluonts_shell.forecasting.forecaster.known import default_forecaster
@@ -48,9 +48,14 @@ def fallback(
     model = Model.of(predictor, configuration.freq, Features())
 
     def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [model.predict([_filled(entry) for entry in call.entries], call.configuration) for call in calls]
+        return [model.predict([_with_target(entry) for entry in call.entries], call.configuration) for call in calls]
 
     return predict, class_path(kind)
+
+
+def _with_target(entry: dict[str, Any]) -> dict[str, Any]:
+    """The model may have taken a cold start as it was; simple predictors index into the target."""
+    return entry if len(entry["target"]) else padded(entry)
 
 
 def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:
@@ -78,10 +83,3 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
     if missing := [name for name in required_parameters(kind) if name not in arguments]:
         raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
     return arguments
-
-
-def _filled(entry: dict[str, Any]) -> dict[str, Any]:
-    """A cold start as one missing value just before it: simple predictors index into the target."""
-    if len(entry["target"]):
-        return entry
-    return {**entry, "start": entry["start"] - 1, "target": np.full(1, np.nan, dtype=np.float32)}
