@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from gluonts_shell import atomic
+
 log = logging.getLogger(__name__)
 
 RECORD = ".gluonts_shell.written.json"
@@ -71,9 +73,8 @@ class Written:
         added = {file.relative_to(self.folder).as_posix(): digest(file) for file in found}
         files = {**self.files, **added}
         text = json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2) + "\n"
-        unfinished = self.folder / f"{RECORD}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(self.folder / RECORD)
+        with atomic.whole(self.folder / RECORD) as file:
+            file.write(text.encode("utf-8"))
         return Written(self.folder, files, marked=True)
 
     def make_room(self, path: Path) -> None:

@@ -25,7 +25,7 @@ ALLOWED = {
     "log": ("errors", "settings"),
     "atomic": (),
     "nearby": (),
-    "written": (),
+    "written": ("atomic",),
     "data": (),
     "cli": ("", "commands", "sagemaker", *SHARED),
     "commands": ("", "commands", *WORLDS, *SHARED),

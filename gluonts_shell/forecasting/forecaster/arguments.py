@@ -18,6 +18,7 @@ from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters, hints_of
 from gluonts_shell.forecasting.forecaster.names import Forecaster
 from gluonts_shell.forecasting.forecaster.values import Unfit, fit, literal
+from gluonts_shell.messages import DECILES
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Options:
     """The shell's own hyperparameters. freq is also given to the classes that want it."""
 
     freq: str | None = None
-    test_quantiles: list[str] = field(default_factory=lambda: [f"0.{i}" for i in range(1, 10)])
+    test_quantiles: list[str] = field(default_factory=lambda: list(DECILES))
     num_eval_samples: int = 100
     evaluation: typing.Literal["optional", "required"] = "optional"
     unknown_hyperparameters: typing.Literal["error", "ignore"] = "error"
