@@ -14,7 +14,7 @@ import gluonts_shell
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
-SHARED = ("errors", "messages", "settings", "log", "atomic", "nearby", "written")
+SHARED = ("errors", "messages", "settings", "log", "atomic", "nearby", "staging", "written")
 # who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
 ALLOWED = {
     "__init__": (),
@@ -26,6 +26,7 @@ ALLOWED = {
     "atomic": (),
     "nearby": (),
     "written": ("atomic",),
+    "staging": ("written",),
     "data": (),
     "cli": ("", "commands", "sagemaker", *SHARED),
     "commands": ("", "commands", *WORLDS, *SHARED),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError, RequestTimeout, TooLarge
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestTimeout, TooLarge
 from gluonts_shell.messages import Call
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
@@ -93,7 +93,10 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
 
     rule = nameable(settings, code)
     if artifact.present(model):
-        return Forecasting(artifact.load(model), rule)
+        predictor, contract = artifact.load(model)
+        for difference in artifact.differences(contract):
+            log.warning("%s", difference)
+        return Forecasting((predictor, contract), rule)
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
@@ -189,6 +192,8 @@ def application(service: Forecasting, handler: Callable[[], Handler], settings: 
     from gluonts_shell.forecasting.service.service import start_worker
 
     start_worker(machine.threads)
+    if settings.canary:
+        rehearse(service, Path(settings.data_path))
     parameters = execution_parameters(
         workers=machine.workers,
         joins=service.joins,
@@ -214,6 +219,21 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
         TooLarge: f"; {size} this limit",
         RequestTimeout: f" ({settings.body_seconds:g} s and 1 s for each MB; SAGEMAKER_SERVER_TIMEOUT sets this limit)",
     }
+
+
+def rehearse(service: Forecasting, data_path: Path) -> None:
+    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+    from gluonts_shell.forecasting.service import canary
+
+    model = service.trained
+    if model is None:
+        return
+    try:
+        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+    except ModelError as error:
+        told = "the model does not forecast here what it did when it was trained"
+        advice = "GLUONTS_SHELL_CANARY=false serves it all the same"
+        raise ModelError(f"{told}: {error}; {advice}") from error
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:

@@ -169,6 +169,9 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[B
             "enable_progress_bar": watch.progress_bar,
             "enable_model_summary": watch.progress_bar,
         }
+        if watch.progress_bar and getattr(estimator, "num_batches_per_epoch", None):
+            # the loader itself has no length, without which the bar shows 7/?
+            defaults["limit_train_batches"] = estimator.num_batches_per_epoch
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}

@@ -177,3 +177,10 @@ def test_any_json_value_is_read_alike_with_and_without_orjson(value):
             assert codec.decode(body) == value
         finally:
             codec.orjson = orjson
+
+
+def test_several_dimensions_are_lists_of_lists():
+    rows = [[1.0, 2.5], [float("nan"), 4.0]]
+    answer = json.loads(codec.encode_prediction(Prediction(rows, {"0.5": rows}, [rows, rows])))
+    plain = [[1.0, 2.5], ["NaN", 4.0]]
+    assert answer == {"mean": plain, "quantiles": {"0.5": plain}, "samples": [plain, plain]}
