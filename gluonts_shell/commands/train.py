@@ -25,9 +25,9 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.plan import Datasets, Plan
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
+    from gluonts_shell.forecasting.plan import Datasets, Plan
 
 log = logging.getLogger(__name__)
 
@@ -90,41 +90,31 @@ def _stop(signum: int, _: FrameType | None) -> NoReturn:
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    from gluonts_shell.commands.plan import Plan
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting import training
+    from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job, settings)
+    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)
-        data = plan.read()
-        predictor = _fitted(plan, data, settings)
-        _keep(predictor, plan, data, rehearsal=rehearsal, paths=paths, settings=settings)
-
-
-def _fitted(plan: Plan, data: Datasets, settings: Settings) -> Any:
-    """The predictor: what the estimator trained, or the forecaster itself."""
-    from gluonts_shell.forecasting import training
-
-    forecaster = plan.construct(data)
-    if not plan.trains:
-        return forecaster
-    watch = training.Watch(
-        host=plan.job.host,
-        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
-        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-    )
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        previous = _previous_model(plan.job, Path(folder), settings)
-        return training.fit(
-            forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
-        )
+        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+            previous = _previous_model(job, Path(folder), settings)
+            data = plan.read(previous[1] if previous else None)
+            predictor = _fitted(plan, data, previous[0] if previous else None, job.host, settings)
+        _keep(predictor, plan, data, job.host, rehearsal=rehearsal, paths=paths, settings=settings)
 
 
 def _keep(
-    predictor: Any, plan: Plan, data: Datasets, *, rehearsal: Rehearsal | None, paths: Paths, settings: Settings
+    predictor: Any,
+    plan: Plan,
+    data: Datasets,
+    host: str,
+    *,
+    rehearsal: Rehearsal | None,
+    paths: Paths,
+    settings: Settings,
 ) -> None:
     """Write the model, score it and try what was written, at the same time; then publish it with all that is its own.
 
@@ -132,14 +122,14 @@ def _keep(
     """
     from gluonts_shell.forecasting import artifact
 
-    contract = plan.contract(predictor, data, settings)
+    contract = plan.contract(predictor, data, settings.training_job_name)
     staged = artifact.write(predictor, contract, paths.model)
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
             rehearsal.begin(staged)
         if data.test is not None:
-            _evaluate(predictor, plan, data.test, paths, staged)
+            _evaluate(predictor, plan, data.test, host=host, paths=paths, staged=staged)
     except BaseException as error:
         ended = error
     try:
@@ -172,8 +162,25 @@ def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Pa
     return True
 
 
-def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
-    """The predictor in the `model` channel, unpacked aside because the channel may be read-only; None without one."""
+def _fitted(plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
+    """The predictor: what the estimator trained, or the forecaster itself."""
+    from gluonts_shell.forecasting import training
+
+    forecaster = plan.construct(data)
+    if not plan.trains:
+        return forecaster
+    watch = training.Watch(
+        host=host,
+        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+    )
+    return training.fit(
+        forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
+    )
+
+
+def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
+    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
     if "model" not in job.channels:
         return None
     from gluonts_shell.forecasting import artifact
@@ -182,14 +189,14 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return artifact.load(channel)[0]
+            return artifact.load(channel)
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return artifact.load(folder)[0]
+        return artifact.load(folder)
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
-def _evaluate(predictor: Any, plan: Plan, test: Any, paths: Paths, staged: Path) -> None:
+def _evaluate(predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
     from gluonts_shell.forecasting.evaluation import evaluate
 
@@ -207,7 +214,7 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, paths: Paths, staged: Path)
             log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
         for warning in scores.warnings:
             log.warning("%s", warning)
-        for line in evaluate.log_lines(scores, plan.job.host):
+        for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
         paths.output_data.mkdir(parents=True, exist_ok=True)
         evaluate.write(scores, paths.output_data, staged)
