@@ -3,6 +3,7 @@
 import pytest
 
 from gluonts_shell.errors import RequestError
+from gluonts_shell.forecasting.service import configuration
 from gluonts_shell.forecasting.service.configuration import check_contract, check_freq, parse
 from gluonts_shell.messages import Configuration
 
@@ -59,6 +60,7 @@ def test_slips_of_our_keys_are_refused(key, meant):
 
 def test_other_keys_are_ignored_and_told_once(caplog):
     caplog.set_level("INFO")
+    configuration._tell_ignored.cache_clear()
     for _ in range(2):
         assert parse({"epochs": 3, "context_length": 7}) == Configuration()
     told = [record.getMessage() for record in caplog.records]
