@@ -21,6 +21,7 @@ FALSE = frozenset({"false", "0", "no", "off", ""})
 STRATEGIES = {"singlerecord": "SINGLE_RECORD", "multirecord": "MULTI_RECORD"}
 DIGITS = re.compile(r"[0-9]+")
 MEBIBYTE = 1024 * 1024
+LONGEST_REQUEST = 3600.0  # seconds; of a batch transform job and of an asynchronous endpoint
 
 
 def boolean(text: str) -> bool:
@@ -47,6 +48,14 @@ def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
         return number
 
     return convert
+
+
+def port_of(text: str) -> int:
+    """Of --port. Raises ConfigurationError."""
+    try:
+        return whole(0, 65535)(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--port is {text[:100]!r}, expected {error}") from None
 
 
 def seconds(text: str) -> float:
@@ -154,9 +163,25 @@ class Settings:
     timeout: float = setting(
         60.0,
         seconds,
-        "seconds after which a waiting request is not computed any more",
+        "seconds after its arrival at which a request is given up, waiting or half computed; "
+        "raise it for asynchronous endpoints",
         "SAGEMAKER_SERVER_TIMEOUT",
         "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+    )
+    # a predict that takes longer is taken for one that never returns
+    max_predict_seconds: float | None = setting(
+        None,
+        seconds,
+        "a longer predict is taken for one that never returns, and its worker is replaced; 0 for never",
+        "GLUONTS_SHELL_MAX_PREDICT_SECONDS",
+        shown="twice SAGEMAKER_SERVER_TIMEOUT; 3,600 in batch jobs",
+    )
+    max_worker_bytes: int | None = setting(
+        None,
+        whole(1),
+        "a worker that has grown beyond it is replaced between two requests",
+        "GLUONTS_SHELL_MAX_WORKER_BYTES",
+        shown="none",
     )
     # asynchronous endpoints take up to 1 GB; the real-time limit is 6 MiB
     max_content_length: int | None = setting(
@@ -249,6 +274,19 @@ class Settings:
             return self.max_content_length
         # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
         return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
+
+    @property
+    def predict_limit(self) -> float:
+        """Seconds after which a predict counts as one that never returns; 0 for never.
+
+        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform job after an hour
+        at most (CreateTransformJob, InvocationsTimeoutInSeconds).
+        """
+        if self.max_predict_seconds is not None:
+            return self.max_predict_seconds
+        if self.batch or not self.timeout:
+            return LONGEST_REQUEST
+        return 2 * self.timeout
 
 
 def _variables() -> tuple[tuple[str, str, Callable[[str], Any]], ...]:

@@ -12,8 +12,7 @@ import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
@@ -22,6 +21,7 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _stop)
+    # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
+    stop_at(signal.SIGTERM, signal.SIGINT)
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     try:
@@ -98,29 +98,19 @@ def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> Non
     )
 
 
-class Stopped(SystemExit):
-    """By a signal, in contrast to a sys.exit() in somebody's code."""
+def planned(job: TrainingJob, paths: Paths, settings: Settings) -> Plan:
+    """Raises ConfigurationError or ForecasterError for what can be known to be wrong without the data."""
+    from gluonts_shell.forecasting.plan import Plan
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)
-        self.signal = signal.Signals(signum)
-
-
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success.
-
-    Nothing is logged here: the signal may have come while a line was being written.
-    """
-    raise Stopped(signum)
+    return Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code, job.strangers)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting import training
-    from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, job.strangers)
+    plan = planned(job, paths, settings)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)

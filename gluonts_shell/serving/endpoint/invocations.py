@@ -18,7 +18,7 @@ from gluonts_shell.messages import Prediction, Service
 from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.refusal import refuse
-from gluonts_shell.serving.http.connection import Request, Response
+from gluonts_shell.serving.http.exchange import Request, Response
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Transform:
         try:
             lines = self._lines(request.body, request.alive)
             return Response(200, lines, (("Content-Type", codec.JSON_LINES),))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever a model raises is its request's alone
             response = refuse(error)
             log.warning("a request of %d bytes failed with status %d", len(request.body), response.status)
             return response
@@ -99,7 +99,7 @@ def logged(answer: Callable[[], Response], note: Note) -> Response:
     started = time.perf_counter()
     try:
         response = answer()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a model raises is its request's alone
         response = refuse(error)
     seconds = time.perf_counter() - started
     what = f"status {response.status}, {note.instances} instances{note.lengths}"

@@ -21,7 +21,7 @@ from gluonts_shell.serving.endpoint.app import App, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.endpoint.refusal import refuse
-from gluonts_shell.serving.http.connection import Request
+from gluonts_shell.serving.http.exchange import Request
 
 
 class Doubling:
@@ -39,7 +39,7 @@ class Doubling:
             raise RequestError("instance 0: it is wrong")
         return Call(configuration, list(instances), [len(str(instance)) for instance in instances])
 
-    def predict(self, calls):
+    def predict(self, calls, wanted=None):
         return [[Prediction(mean=[2.0 * entry]) for entry in call.entries] for call in calls]
 
 
@@ -165,7 +165,7 @@ def test_errors_are_json_with_a_sentence():
 
 def test_a_model_that_fails_is_500_with_an_id_and_the_log_has_the_traceback(caplog):
     class Broken(Doubling):
-        def predict(self, calls):
+        def predict(self, calls, wanted=None):
             raise KeyError("a secret of the model")
 
     response = post(endpoint(Broken()), {"instances": [1]})
@@ -180,7 +180,7 @@ def test_a_model_that_fails_is_500_with_an_id_and_the_log_has_the_traceback(capl
 
 def test_a_model_that_exits_does_not_end_the_server():
     class Exits(Doubling):
-        def predict(self, calls):
+        def predict(self, calls, wanted=None):
             raise SystemExit(1)
 
     response = post(endpoint(Exits()), {"instances": [1]})
