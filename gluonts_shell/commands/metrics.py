@@ -23,5 +23,8 @@ DEFINITIONS = (
 
 def run() -> int:
     """Prints [{"Name": ..., "Regex": ...}, ...]; the names are those of DeepAR where it has one."""
-    print(json.dumps([{"Name": name, "Regex": regex} for name, regex in DEFINITIONS], indent=2))  # noqa: T201
+    definitions = []
+    for name, regex in DEFINITIONS:
+        definitions.append({"Name": name, "Regex": regex})
+    print(json.dumps(definitions, indent=2))  # noqa: T201
     return 0

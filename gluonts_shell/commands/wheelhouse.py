@@ -64,7 +64,10 @@ def _copies(file: Path, output: Path) -> dict[Path, Path]:
     name = file.name if file.match("requirements*.txt") else f"requirements-{file.stem}.txt"
     found = {output / name: file}
     _add_included(file, output, found)
-    return {target: source for target, source in found.items() if not _same(source, target)}
+    for target, source in list(found.items()):
+        if _same(source, target):
+            del found[target]
+    return found
 
 
 def _add_included(file: Path, output: Path, found: dict[Path, Path]) -> None:
@@ -72,7 +75,9 @@ def _add_included(file: Path, output: Path, found: dict[Path, Path]) -> None:
     for name in requirements.included(file):
         source, target = file.parent / name, output / name
         inside = target.resolve().is_relative_to(output.resolve())
-        if not source.is_file() or not inside or target in found:
+        if not inside or target in found:
+            continue
+        if not source.is_file():
             continue
         found[target] = source
         _add_included(source, output, found)
@@ -81,7 +86,9 @@ def _add_included(file: Path, output: Path, found: dict[Path, Path]) -> None:
 def _same(source: Path, target: Path) -> bool:
     if not target.is_file():
         return False
-    return target.resolve() == source.resolve() or target.read_bytes() == source.read_bytes()
+    if target.resolve() == source.resolve():
+        return True
+    return target.read_bytes() == source.read_bytes()
 
 
 def _check_replaceable(targets: Iterable[Path], output: Path) -> None:

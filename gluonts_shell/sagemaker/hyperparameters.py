@@ -52,7 +52,9 @@ def _place(name: str, values: dict[str, Any], env: dict[str, Any]) -> tuple[dict
 def source_dir(raw: Mapping[str, Any]) -> str | None:
     """Where the SDK's estimators (version 2) put their source_dir; other images unpack and run it."""
     value = unquoted(raw.get("sagemaker_submit_directory"))
-    return value if isinstance(value, str) and value else None
+    if not isinstance(value, str):
+        return None
+    return value or None
 
 
 def joined(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,11 +51,7 @@ class TrainingJob:
     @classmethod
     def read(cls, paths: Paths) -> TrainingJob:
         """Raises ConfigurationError, naming file and key, where a file cannot be understood, or no job is there."""
-        if not paths.config.is_dir() and not paths.data.is_dir():
-            raise ConfigurationError(
-                f"there is no job in {str(paths.base)!r}, expected input/config or input/data in it; "
-                "give the tree with --data-path or SAGEMAKER_DATA_PATH"
-            )
+        _check_tree(paths)
         raw = _object(paths.config / "hyperparameters.json") or {}
         values, env = hyperparameters.decode(raw)
         resources = _object(paths.config / "resourceconfig.json") or {}
@@ -72,6 +68,15 @@ class TrainingJob:
         )
 
 
+def _check_tree(paths: Paths) -> None:
+    if paths.config.is_dir() or paths.data.is_dir():
+        return
+    raise ConfigurationError(
+        f"there is no job in {str(paths.base)!r}, expected input/config or input/data in it; "
+        "give the tree with --data-path or SAGEMAKER_DATA_PATH"
+    )
+
+
 def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
     if not isinstance(hosts, list) or not hosts:
         return (host,)
@@ -84,7 +89,7 @@ def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
     strangers = []
     for name, declaration in _declared(paths).items():
         if name in DATA_CHANNELS:
-            channels[name] = _channel(name, declaration if isinstance(declaration, dict) else {}, paths)
+            channels[name] = _channel(name, declaration, paths)
         elif name not in CODE_CHANNELS:
             log.info("channel %r is left alone: this program reads %s and code", name, ", ".join(DATA_CHANNELS))
             strangers.append(name)
@@ -94,16 +99,17 @@ def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
 def _declared(paths: Paths) -> dict[str, Any]:
     """What inputdataconfig.json declares; without that file the folders under input/data."""
     declared = _object(paths.config / "inputdataconfig.json")
-    if declared is not None or not paths.data.is_dir():
-        return declared or {}
-    found: dict[str, Any] = {}
-    for path in sorted(paths.data.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            found[path.name] = {}
-    return found
+    if declared is not None:
+        return declared
+    if not paths.data.is_dir():
+        return {}
+    folders = sorted(filter(Path.is_dir, paths.data.iterdir()))
+    names = [path.name for path in folders if not path.name.startswith(".")]
+    return dict.fromkeys(names)
 
 
-def _channel(name: str, details: Mapping[str, Any], paths: Paths) -> Channel:
+def _channel(name: str, declaration: Any, paths: Paths) -> Channel:
+    details = declaration if isinstance(declaration, dict) else {}
     if details.get("TrainingInputMode") == "Pipe":
         raise ConfigurationError(
             f"channel {name!r} has TrainingInputMode 'Pipe', which is not supported; use 'File' or 'FastFile'"

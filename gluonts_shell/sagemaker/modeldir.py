@@ -40,17 +40,20 @@ def instead(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return ": it is empty"
-    for look in (_nested, _packed, _foreign):
-        found = look(folder, names)
-        if found:
-            return f": {found}"
+    found = _nested(folder) or _packed(names) or _foreign(names)
+    if found:
+        return f": {found}"
+    return f": it holds {_shown(names)}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
+
+
+def _shown(names: list[str]) -> str:
     shown = ", ".join(map(repr, names[:SHOWN]))
     if len(names) > SHOWN:
         shown += f" and {len(names) - SHOWN} more"
-    return f": it holds {shown}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
+    return shown
 
 
-def _nested(folder: Path, _names: list[str]) -> str:
+def _nested(folder: Path) -> str:
     for inner in _below(folder, DEEPEST):
         if not _is_model(inner):
             continue
@@ -73,14 +76,14 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
             yield from _below(path, depth - 1)
 
 
-def _packed(_folder: Path, names: list[str]) -> str:
+def _packed(names: list[str]) -> str:
     for name in names:
         if name.lower().endswith(PACKED):
             return f"{name!r} is still packed: unpack it there, or give it as the model itself"
     return ""
 
 
-def _foreign(_folder: Path, names: list[str]) -> str:
+def _foreign(names: list[str]) -> str:
     for pattern, meaning in FRAMEWORKS:
         fitting = fnmatch.filter(names, pattern)
         if fitting:

@@ -53,18 +53,24 @@ class Plan:
 
 def visible(folder: Path, hidden: bool = False) -> list[Path]:
     """What a folder holds, sorted, without caches, links that lead nowhere or upwards, and (or `hidden`) dot-files."""
-    above = (folder.resolve(), *folder.resolve().parents)
     found = []
     for path in sorted(folder.iterdir()):
         if path.name in NEVER:
             continue
         if path.name.startswith(".") and not hidden:
             continue
-        if path.is_dir() and path.resolve() in above:
-            continue
-        if path.exists():
+        if path.is_file() or _is_below(path):
             found.append(path)
     return found
+
+
+def _is_below(path: Path) -> bool:
+    """Whether it is a folder, and no link to one that it lies in."""
+    if not path.is_dir():
+        return False
+    if not path.is_symlink():
+        return True
+    return not path.parent.resolve().is_relative_to(path.resolve())
 
 
 def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = False) -> list[Path]:
@@ -73,13 +79,21 @@ def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = Fal
     Links may multiply: ten in each of ten folders that lead to the next are 10,000,000,000 entries in 600 bytes.
     Raises CodeChannelError where that are too many.
     """
-    found = visible(folder, hidden)
-    budget.charge(members=len(found))
-    for path in list(found):
-        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    entries = visible(folder, hidden)
+    budget.charge(members=len(entries))
+    found = []
+    for path in entries:
+        if _leads_out(path, root):
             log.warning("%r in the code channel is a link that leads out of it, and is left out", path.name)
-            found.remove(path)
+        else:
+            found.append(path)
     return found
+
+
+def _leads_out(path: Path, root: Path) -> bool:
+    if not path.is_symlink():
+        return False
+    return not path.resolve().is_relative_to(root.resolve())
 
 
 def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
@@ -108,11 +122,17 @@ def hooks(plan: Plan) -> dict[str, list[str]]:
     """Loose modules -> the functions in them that AWS's inference toolkits would call, and this program does not."""
     found = {}
     for source in plan.copies:
-        if source.path.suffix == ".py" and source.path.is_file():
-            names = HOOK.findall(source.path.read_text(encoding="utf-8", errors="replace"))
-            if names:
-                found[source.label] = names
+        names = _hooks_of(source.path)
+        if names:
+            found[source.label] = names
     return found
+
+
+def _hooks_of(path: Path) -> list[str]:
+    if path.suffix != ".py" or not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return HOOK.findall(text)
 
 
 def is_project(folder: Path) -> bool:

@@ -69,14 +69,14 @@ def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
 
 def modules(folder: Path) -> frozenset[str]:
     """The top-level names that can be imported from a folder of modules and packages."""
-    found = set()
     if not folder.is_dir():
         return frozenset()
-    for path in visible(folder):
+    found = set()
+    for path in filter(_holds_code, visible(folder)):
         name = path.name
         if path.is_file():
             name = name.partition(".")[0]
-        if name.isidentifier() and _holds_code(path):
+        if name.isidentifier():
             found.add(name)
     return frozenset(found)
 
@@ -89,12 +89,15 @@ def _holds_code(path: Path) -> bool:
 
 def shadows(folder: Path) -> frozenset[str]:
     """Those of a folder's modules that are imported instead of the standard library's, GluonTS's or our own."""
-    rivals = set(modules(folder) & (sys.stdlib_module_names | OURS))
-    for name in list(rivals):
-        # a folder without __init__.py is imported only where nothing else has its name
-        if (folder / name).is_dir() and not (folder / name / "__init__.py").exists():
-            rivals.remove(name)
-    return frozenset(rivals)
+    rivals = modules(folder) & (sys.stdlib_module_names | OURS)
+    return frozenset(name for name in rivals if _comes_first(folder / name))
+
+
+def _comes_first(path: Path) -> bool:
+    """A folder without __init__.py is imported only where nothing else has its name."""
+    if not path.is_dir():
+        return True
+    return (path / "__init__.py").exists()
 
 
 def copy(source: Path, target: Path, budget: Budget, root: Path, hidden: bool = False) -> None:
@@ -146,12 +149,13 @@ def _unasked(found: Sequence[Distribution], built: Sequence[Distribution], lines
         labels[project.name] = project.label
     unasked = set()
     for one in found:
-        if one.name in labels:
-            other = labels[one.name]
+        other = labels.get(one.name)
+        if other is not None:
             log.warning("%r and %r both install %r: %r is taken", one.label, other, one.name, other)
         elif one.fits:
             unasked.add(one.name)
-    return sorted(unasked - set(wheels.installed()))
+    here = wheels.installed()
+    return sorted(unasked.difference(here))
 
 
 def _owners(code: Path) -> dict[str, str]:
@@ -174,7 +178,8 @@ def _place(copies: Sequence[Source], code: Path, owners: dict[str, str], budget:
     for source in copies:
         target = code / source.name
         key = _key(source.name, folder=source.path.is_dir())
-        if key in owners or target.exists():
+        taken = key in owners or target.exists()
+        if taken:
             log.warning("%r and %r both install %r: the second is taken", owners.get(key), source.label, source.name)
             for path in (code / key, code / f"{key}.py", target):
                 _remove(path)

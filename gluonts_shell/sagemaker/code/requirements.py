@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 OPTION = re.compile(
     r"(?P<name>-r|--requirement|-c|--constraint|-f|--find-links|-e|--editable)(?:\s*=\s*|\s*)(?P<value>\S.*)"
 )
+FILES = ("-r", "-c", "-f")  # the options whose value is a path beside the file
 SHORT = {"--requirement": "-r", "--constraint": "-c", "--find-links": "-f", "--editable": "-e"}
 COMMENT = re.compile(r"(^|\s+)#.*$")
 CODING = re.compile(rb"^#.*coding[:=]\s*([-\w.]+)")  # PEP 263, which pip follows
@@ -77,11 +78,7 @@ class Requirements:
 
     def options(self) -> list[str]:
         """The lines that say where and how to look, as `--index-url` does, and not what to install."""
-        found = []
-        for text in self.texts():
-            if text.startswith("-") and _option(text)[0] in ("", "-f"):
-                found.append(text)
-        return found
+        return list(filter(_says_where, self.texts()))
 
     def named(self, text: str, asked: Path) -> str:
         """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote."""
@@ -116,25 +113,33 @@ class Requirements:
 
     def _take(self, line: Line, folder: Path, label: str) -> None:
         option, value = _option(line.text)
+        if option not in FILES or "://" in line.text:
+            self._ask(line, value or line.text, folder)
+            return
         path = folder / value
-        name = posixpath.normpath(posixpath.join(posixpath.dirname(label), value))
-        if "://" in line.text or option in ("", "-e"):
-            self._ask(line, option, value, folder)
-        elif option == "-f":
-            self.lines.append(Line(f"--find-links {path}" if path.exists() else line.text, line.place))
-        elif not path.is_file():
+        if option == "-f":
+            self._look_in(line, path)
+            return
+        if not path.is_file():
             raise CodeChannelError(f"{line.place} names {value!r}, which is not there")
-        elif option == "-c":
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(label), value))
+        if option == "-r":
+            self.read(path, name)
+        else:
             self.labels[str(path.resolve())] = name
             self.lines.append(Line(f"-c {path.resolve()}", line.place))
-        else:
-            self.read(path, name)
 
-    def _ask(self, line: Line, option: str, value: str, folder: Path) -> None:
-        if _is_local(value if option else line.text, folder):
+    def _ask(self, line: Line, what: str, folder: Path) -> None:
+        if _is_local(what, folder):
             log.info("%r (%s) is left to the treatment of the code channel itself", line.text, line.place)
         else:
             self.lines.append(line)
+
+    def _look_in(self, line: Line, path: Path) -> None:
+        """pip takes a path that is not there as it stands."""
+        if path.exists():
+            line = Line(f"--find-links {path}", line.place)
+        self.lines.append(line)
 
 
 def included(path: Path) -> list[str]:
@@ -150,6 +155,13 @@ def included(path: Path) -> list[str]:
 def written(lines: Iterable[str]) -> bytes:
     """A file for pip, whatever the locale is; the first of `lines` is its second."""
     return "\n".join(["# coding: utf-8", *lines, ""]).encode()
+
+
+def _says_where(text: str) -> bool:
+    if not text.startswith("-"):
+        return False
+    option, _ = _option(text)
+    return option in ("", "-f")
 
 
 def _quoted(text: str, sentence: str) -> bool:
