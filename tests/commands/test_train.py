@@ -942,4 +942,6 @@ class TestDeepAR:
         status, log = run(tree)
         assert (status, tree.reason) == (0, None)
         assert "cardinality=[3], num_dynamic_feat=1" in log
-        assert artifact.load(tree.paths.model)[1].features == contract.Features((3,), 0, 1, None)
+        assert artifact.load(tree.paths.model)[1].features == contract.Features(
+            (3,), 0, 1, 0, dynamic_cat=(), past_dynamic_cat=()
+        )

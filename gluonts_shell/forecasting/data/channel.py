@@ -97,18 +97,20 @@ class Channel:
         held: list[dict[str, Any]] | None = [] if hold else None
         statistics, unread = Statistics(), set[str]()
         numbering, longest = Numbering(), 0
+        ignored = self._ignored
         reader = self._reader(numbering)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
         lenient = self._reader(numbering, replace(self.features, static_cat=self._of_short_series, labels=()))
         for row in self._rows():
-            left_out = (row.length or 0) < self.shortest
+            left_out = self.shortest > 0 and (row.length or 0) < self.shortest
             entry = self._entry(row, lenient if left_out else reader)
             longest = max(longest, entry["target"].shape[-1])
             if left_out:
                 statistics.add_left_out(entry)
                 continue
             statistics.add(entry, row.where)
-            unread |= row.value.keys() & self._ignored
+            if ignored:
+                unread |= row.value.keys() & ignored
             if held is not None:
                 held.append(entry)
         self._check_left(statistics, longest)

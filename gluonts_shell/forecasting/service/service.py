@@ -291,7 +291,10 @@ class Forecasting:
             kind = self._default_class
         else:
             kind = self._rule.find(name)
-        return Model.of(build(kind, configuration), configuration.freq, Features())
+        # of a class of the user's nothing is known: it gets every field, and a target of any dimensions
+        own = not kind.__module__.startswith("gluonts.")
+        features = Features(dimensions=0 if own else 1, own=own)
+        return Model.of(build(kind, configuration), configuration.freq, features)
 
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:
