@@ -21,7 +21,7 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ModelError, RequestError, ShellError
+from gluonts_shell.errors import Cancelled, ModelError, RequestError, ShellError
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
@@ -32,11 +32,11 @@ from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
-# Numbers that a request may make us draw for a series and in all, and answer: 10 million are about 100 MB of JSON.
+# Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
+# draw in all is bounded by its time: predicting stops when that is over.
 MAX_DRAWN_AT_ONCE = 4_000_000
-MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
 NAMED = 8  # predictors that requests named last
@@ -84,24 +84,32 @@ class Model:
             hint=quantile_hint(type(predictor)),
         )
 
-    def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
+    def predict(
+        self, entries: list[dict[str, Any]], configuration: Configuration, wanted: Callable[[], bool] = always
+    ) -> list[Prediction]:
         """One prediction for each entry, in their order; in the context in which the model was loaded.
 
         Raises RequestError where a series or what was asked for is to blame, ModelError where the forecasts do not
-        belong to the entries, and whatever else the model raises.
+        belong to the entries, Cancelled once it is not wanted any more, and whatever else the model raises.
         """
         predictions: list[Prediction] = []
         # a copy, because a context can be entered only once at a time
-        self.context.copy().run(self._predict, entries, configuration, predictions)
+        self.context.copy().run(self._predict, entries, configuration, predictions, wanted)
         return predictions
 
     def _predict(
-        self, entries: list[dict[str, Any]], configuration: Configuration, predictions: list[Prediction]
+        self,
+        entries: list[dict[str, Any]],
+        configuration: Configuration,
+        predictions: list[Prediction],
+        wanted: Callable[[], bool],
     ) -> None:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         count = len(entries)
         with self.mode(), _blame(self, entries, predictions):
             for position, forecast in enumerate(self.predictor.predict(entries, **options)):
+                if not wanted():
+                    raise Cancelled(f"it was stopped after {position} of {count} series")
                 if position == count:
                     raise ModelError(f"the model gave more forecasts than the {count} instances")
                 check_item(forecast, entries[position], position)
@@ -259,11 +267,13 @@ class Forecasting:
         entries, lengths = model.reader.read(instances, configuration.freq or "")
         return Call(configuration, entries, lengths)
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
         """Calls of one configuration -> their predictions. Called by one thread at a time."""
         configuration = calls[0].configuration
         entries = [entry for call in calls for entry in call.entries]
-        predictions = iter(self._model(configuration).predict(entries, configuration) if entries else ())
+        if not entries:
+            return [[] for _ in calls]
+        predictions = iter(self._model(configuration).predict(entries, configuration, wanted))
         return [[next(predictions) for _ in call.entries] for call in calls]
 
     def _model(self, configuration: Configuration) -> Model:
@@ -291,7 +301,6 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
     for series, count, limit, what in (
         (instances, rows, MAX_ANSWERED, "values in the answer"),
         (1, drawn, MAX_DRAWN_AT_ONCE, "values to be drawn for a series"),
-        (instances, drawn, MAX_DRAWN, "values to be drawn"),
     ):
         if (found := series * steps * count) > limit:
             raise RequestError(

@@ -15,7 +15,7 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.evaluation.evaluate import DECILES, evaluate
 from gluonts_shell.forecasting.forecaster.catalog import class_path
@@ -458,6 +458,28 @@ def test_deepar_with_categories_and_dynamic_features(trained):
     assert refused(found, {**instance, "item_id": 4, "dynamic_feat": [[0.5] * 4]}) == (
         "instance 0 (item_id 4): dynamic_feat[0] has 4 values, expected 7 = len(target) 4 + prediction_length 3"
     )
+
+
+@pytest.mark.torch
+def test_deepar_stops_after_the_batch_that_it_is_at_once_nobody_waits(trained):
+    found = service(trained, features=Features((2, 3), 0, 1, 0))
+    instance = {"start": START, "target": [5.0] * 4, "cat": [1, 2], "dynamic_feat": [[0.5] * 7]}
+    call = found.prepare([instance] * 100, found.configure({"num_samples": 2}))
+    passes, asked = [], []
+    hook = trained.prediction_net.register_forward_hook(lambda *_: passes.append(1))
+
+    def wanted():
+        asked.append(1)
+        return len(asked) <= 40
+
+    try:
+        with pytest.raises(Cancelled, match="stopped after 40 of 100 series"):
+            found.predict([call], wanted)
+        assert len(passes) == -(-41 // trained.batch_size), "none after the batch that it was at"
+        found.predict([call])
+        assert len(passes) == -(-41 // trained.batch_size) + -(-100 // trained.batch_size)
+    finally:
+        hook.remove()
 
 
 @pytest.mark.torch
