@@ -150,7 +150,8 @@ def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
     base = tree.paths.base
     status, output = run(command=["train", "--data-path", str(base)], environment={"TRAINING_JOB_NAME": "job-1"})
     assert (status, tree.reason) == (0, None), output
-    assert [word for word in ("\r", "it/s", "Warning") if word in output] == []
+    if row.needs in (None, "torch"):  # other packages may warn
+        assert [word for word in ("\r", "it/s", "Warning") if word in output] == []
     scores = strict((tree.paths.output_data / "agg_metrics.json").read_text())
     assert scores["MASE"] > 0
     assert scores["RMSE"] > 0
@@ -167,6 +168,10 @@ def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
 
 def check(row, answer, expected, samples):
     status, body = answer
+    if samples is not None and row.forecasts == "mean":  # only what was really asked for is refused
+        assert status == 400
+        assert "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean" in body
+        return
     assert status == 200, body
     predictions = strict(body)["predictions"]
     check_predictions(row, predictions, expected, exact=row.draws != "own")
