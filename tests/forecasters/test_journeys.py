@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ ROOT = Path(gluonts_shell.__file__).parent.parent
 MONTHLY = ROOT / "gluonts_shell" / "data" / "monthly"
 MACRO = Path(__file__).parent / "macro.json"
 LENGTH = 3
+# GluonTS pairs their forecasts with the wrong values; tests/forecasting/evaluation has the right ones
+DATED_AT_THE_START = ("ConstantPredictor", "MeanPredictor", "MeanEstimator")
 FREQ = {"monthly": "M", "macro": "Q", "hierarchy": "Q"}
 
 
@@ -152,6 +155,12 @@ def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
     assert (status, tree.reason) == (0, None), output
     if row.needs in (None, "torch"):  # other packages may warn
         assert [word for word in ("\r", "it/s", "Warning") if word in output] == []
+    if row.needs == "torch":  # DeepNPTS trains in a loop of its own, which prints
+        pattern = r"^Loss for epoch (\d+):" if row.name == "DeepNPTSEstimator" else r"INFO\] Epoch\[(\d+)\] train loss"
+        assert re.findall(pattern, output, re.MULTILINE) == ["0"]
+    contract = strict((tree.paths.model / "gluonts_shell.json").read_text())
+    described = {"freq": FREQ[row.data], "prediction_length": LENGTH, "forecaster": row.path}
+    assert {name: contract[name] for name in described} == described
     scores = strict((tree.paths.output_data / "agg_metrics.json").read_text())
     assert scores["MASE"] > 0
     assert scores["RMSE"] > 0
@@ -160,6 +169,8 @@ def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
     status, output = run(answer=arguments, environment={"SAGEMAKER_BATCH": ""})
     assert status == 0, output
     found = json.loads(target.read_text())
+    if found["scores"] and not row.draws and row.forecasts != "mean" and row.name not in DATED_AT_THE_START:
+        assert {name: scores[name] for name in found["scores"]} == pytest.approx(found["scores"], rel=1e-5)
     check(row, found["default"], found["gluonts"], samples=None)
     check(row, found["everything"], found["gluonts everything"], samples=SAMPLES)
     check_lines(row, found["lines"], found["gluonts"])
