@@ -6,6 +6,8 @@ and cost a quarter of the requests where many connections wait for it.
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import select
@@ -14,19 +16,43 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
+TEXT, JSON = "text", "json"
 FORMAT = "[%(asctime)s %(levelname)s] %(message)s"
+# U+0000 to U+001F and U+007F to U+009F (Unicode's category Cc), as Python writes them in a literal
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+BUT_LINES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\t\n"}
 PAUSE = 0.05  # seconds in which a worker gathers lines
 PIECE = 4096  # bytes that a pipe takes whole or not at all (pipe(7), PIPE_BUF)
 
 
-def configure(level: str = "INFO") -> None:
-    """One line a record, flushed at once; a closed or full stream never stops the work that logs to it."""
+def fill_streams() -> None:
+    """Give a process whose standard streams were closed (`serve <&- >&- 2>&-`) some that lead nowhere.
+
+    Python has None for a closed stream, which every print and every look at a terminal would trip over; and the next
+    file or connection that is opened would get the number, and be sent what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+            setattr(sys, name, stream)
+
+
+def configure(level: str = "INFO", form: str = TEXT) -> None:
+    """One line a record, flushed at once; a closed or full stream never stops the work that logs to it.
+
+    form: TEXT, or JSON for a line that is one object (time, level, message, and what else a record tells).
+    """
+    fill_streams()
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -35,7 +61,7 @@ def configure(level: str = "INFO") -> None:
         # what a forecaster prints comes in its order, and is not lost if it is killed; no text makes a line fail
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     handler = Lines(sys.stdout)
-    handler.setFormatter(Stamped(FORMAT))
+    handler.setFormatter(Objects() if form == JSON else Stamped(FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level if isinstance(logging.getLevelName(level), int) else "INFO")
@@ -44,15 +70,23 @@ def configure(level: str = "INFO") -> None:
     warnings.filterwarnings("ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$")
 
 
-def say(log: logging.Logger, text: str) -> None:
-    """`log.info` for the line that each request has: what `logging` makes of one was a tenth of a small request."""
+def say(log: logging.Logger, text: str, fields: Mapping[str, object] | None = None) -> None:
+    """`log.info` for the line that each request has: what `logging` makes of one was a tenth of a small request.
+
+    fields: what the text tells, for a log of objects.
+    """
     if not log.isEnabledFor(logging.INFO):
         return
     match logging.getLogger().handlers:
         case [Lines() as lines]:
-            lines.line(text)
+            lines.line(text, fields or {})
         case _:
-            log.info("%s", text)
+            tell(log, logging.INFO, text, fields or {})
+
+
+def tell(log: logging.Logger, level: int, text: str, fields: Mapping[str, object]) -> None:
+    """A record with fields beside its text."""
+    log.log(level, "%s", text, extra={"fields": fields})
 
 
 def never_wait() -> None:
@@ -60,7 +94,19 @@ def never_wait() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Lines):
             with suppress(OSError, ValueError, AttributeError):  # no stream, or one without a descriptor
-                handler.setStream(Unwaiting(handler.stream))
+                handler.setStream(Unwaiting.open(handler.stream))
+
+
+def drop_prints() -> None:
+    """From now on what the process prints, in whatever way, is lost while nobody reads it: nothing waits for that."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        with suppress(OSError):
+            if (unwaiting := _opened_anew(descriptor)) != descriptor:  # native code writes to the number
+                os.dup2(unwaiting, descriptor)
+                os.close(unwaiting)
+        raw = io.BufferedWriter(Dropping(descriptor))
+        stream = TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        setattr(sys, name, stream)
 
 
 def gather() -> None:
@@ -86,17 +132,53 @@ def stamp(second: int) -> str:
     return time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(second))
 
 
+def one_line(text: str) -> str:
+    """Without a control character: what a file is called, or what a client or a model says, may hold any."""
+    return text.translate(CONTROLS)
+
+
 class Stamped(logging.Formatter):
+    """Neither a name with a line break in it nor a terminal's escape sequence looks like a line of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
+        """What stands behind a line break in a message of ours, as pip's output does, may have several lines."""
+        ours = record.name.partition(".")[0] == "gluonts_shell"
+        inside = CONTROLS if ours and "\n" not in str(record.msg) else BUT_LINES
+        record.message = record.message.translate(inside)
+        return super().formatMessage(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
         return stamp(int(record.created))
+
+
+class Objects(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return as_object(record.created, record.levelname, record.getMessage(), fields)
+
+
+def as_object(created: float, level: str, message: str, fields: Mapping[str, object]) -> str:
+    """time: UTC, as ISO 8601 has it, to the millisecond."""
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+    stamped = f"{seconds}.{int(created % 1 * 1000):03d}Z"
+    return json.dumps({"time": stamped, "level": level, "message": message, **fields}, default=str)
 
 
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10 cannot subscript it
     """Holds no warning back."""
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, fields: Mapping[str, object]) -> None:
         """One at INFO, as if it came from a record."""
-        self.stream.write(FORMAT % {"asctime": stamp(int(time.time())), "levelname": "INFO", "message": text} + "\n")
+        now = time.time()
+        if isinstance(self.formatter, Objects):
+            line = as_object(now, "INFO", text, fields)
+        else:
+            line = FORMAT % {"asctime": stamp(int(now)), "levelname": "INFO", "message": text}
+        self.stream.write(line + "\n")
         self.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -105,19 +187,52 @@ class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10 can
             self.stream.send()
 
 
+def _opened_anew(descriptor: int) -> int:
+    """A descriptor of the same pipe or terminal on which no write waits; the same one for anything else.
+
+    Opened once more, since O_NONBLOCK would hold for everybody who shares the open file. Raises OSError.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        return descriptor
+    return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+class Dropping(io.RawIOBase):
+    """Takes everything that is written to it and hands on what the descriptor has room for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError, ValueError):
+            if select.select([], [self._descriptor], [], 0)[1]:
+                return os.write(self._descriptor, data[:PIECE])
+        return len(data)
+
+
 class Unwaiting:
     """A text stream on the same file as another, without its buffer. Only whole lines are written to it."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.pause = self.due = 0.0
         self.lines: deque[bytes] = deque()
-        os.register_at_fork(after_in_child=self.forget)
-        self.descriptor = stream.fileno()
-        mode = os.fstat(self.descriptor).st_mode
-        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            # opened once more, since O_NONBLOCK would hold for everybody who shares the open file
-            with suppress(OSError):
-                self.descriptor = os.open(f"/dev/fd/{self.descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        self.descriptor = descriptor
+
+    @classmethod
+    def open(cls, stream: TextIO) -> Unwaiting:
+        descriptor = stream.fileno()
+        with suppress(OSError):
+            descriptor = _opened_anew(descriptor)
+        opened = cls(descriptor)
+        os.register_at_fork(after_in_child=opened.forget)
+        return opened
 
     def write(self, text: str) -> int:
         self.lines.append(text.encode(errors="replace"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,21 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, m
     assert read(written) == []
 
 
+def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger().handlers[0].setFormatter(log.Objects())
+    monkeypatch.setattr(log.time, "time", lambda: 0.25)
+    log.say(logging.getLogger("x"), 'one "\u00e9\n"', {"status": 200})
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        logging.getLogger("x").exception("two")
+    log.tell(logging.getLogger("x"), logging.WARNING, "three", {"status": 400})
+    one, two, three = map(json.loads, read(written))
+    assert one == {"time": "1970-01-01T00:00:00.250Z", "level": "INFO", "message": 'one "\u00e9\n"', "status": 200}
+    assert (two["level"], two["message"]) == ("ERROR", "two") and two["traceback"].endswith("ValueError: bad")
+    assert (three["level"], three["message"], three["status"]) == ("WARNING", "three", 400)
+
+
 def test_a_forked_process_does_not_write_its_parents_lines(written: int) -> None:
     logging.getLogger("x").info("one")
     logging.getLogger("x").info("two")
@@ -96,3 +113,17 @@ def test_a_full_pipe_takes_whole_lines_or_none(written: int) -> None:
     assert lines[0] == "first"
     assert {len(line) for line in lines[1:]} == {67}
     assert [int(line[:6]) for line in lines[1:]] == list(range(len(lines) - 1))
+
+
+def test_names_and_texts_from_outside_cannot_look_like_lines_of_ours():
+    """A file's name may hold a line break and what a terminal takes for a command."""
+    formatter = log.Stamped("%(message)s")
+
+    def formatted(message, *arguments, name="gluonts_shell.x"):
+        return formatter.format(logging.LogRecord(name, logging.INFO, "", 0, message, arguments, None))
+
+    evil = "a\n[ERROR] b\x1b[2J\x9b"
+    assert formatted("%s and %r, %d", Path(evil), evil, 3) == "a\\n[ERROR] b\\x1b[2J\\x9b and " + repr(evil) + ", 3"
+    assert formatted("%s", OSError(evil)) == "a\\n[ERROR] b\\x1b[2J\\x9b"
+    assert formatted("it said:\n%s", "one\ntwo\x1b") == "it said:\none\ntwo\\x1b"
+    assert formatted("%s", "of a library\nin two lines", name="lightning") == "of a library\nin two lines"

@@ -8,46 +8,41 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError, ModelError
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestTimeout, TooLarge
+from gluonts_shell.messages import Call
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.batch import job
+from gluonts_shell.serving.batch.job import Batch
+from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
+from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
-from gluonts_shell.serving.http.connection import Limits
-from gluonts_shell.serving.processes import machine as processors
-from gluonts_shell.serving.processes import native, supervisor
+from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.processes import supervisor
+from gluonts_shell.serving.processes.machine import Machine, has_accelerator
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
-    from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Machine:
-    """workers: processes; threads: native ones of each; forks: whether a loaded model may be shared by forking."""
-
-    workers: int
-    threads: int
-    forks: bool
-
-    @classmethod
-    def of(cls, settings: Settings) -> Machine:
-        cpus = processors.available()
-        forks = sys.platform == "linux" and not native.has_accelerator()
-        workers = (settings.workers or cpus) if forks else 1
-        return cls(workers, max(1, cpus // workers), forks)
+SILENT_MARGIN = 10.0
+"""Seconds, beyond what a predict may take, that a worker has to tell of it itself before it counts as silent."""
+ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
 def run(settings: Settings) -> int:
@@ -55,38 +50,107 @@ def run(settings: Settings) -> int:
 
     Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
     """
-    # process 1 has no default action, and the code channel may take a while
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logs.configure(settings.log_level)
+    stop_at(signal.SIGTERM)  # the code channel may take a while
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        return _serve(settings)
+    except Stopped:
+        return 0
+
+
+def _serve(settings: Settings) -> int:
     paths = Paths(Path(settings.data_path))
     code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
-    machine = Machine.of(settings)
-    native.limit_threads(machine.threads, os.environ)
-    description: list[str] = []
-
-    def load() -> Callable[[], App]:
-        service = served(settings, paths.model, code)
-        description[:] = [service.description]
-        lines = None
-        if settings.batch:
-            from gluonts_shell.commands import batch
-
-            lines = batch.prepare(service, settings, machine.threads)
-        return lambda: application(service, lines, settings, machine)
-
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
     return supervisor.run(
         address=settings.address,
         port=settings.port,
         workers=machine.workers,
-        load=load,
-        limits=Limits(body=settings.body_limit),
-        announce=lambda port: announce(port, machine, description),
+        load=lambda: load(settings, paths.model, code, machine),
+        limits=Limits(body=settings.body_limit, body_seconds=settings.body_seconds),
+        terms=terms(settings),
+        announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
     )
 
 
-def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
-    """The model that is there, else the forecaster that the operator named; requests may name others."""
+def terms(settings: Settings) -> Terms:
+    limit = settings.predict_limit or inf
+    return Terms(silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Of a batch job. answer: as of Batch. overdue: what a predict that never returns is at."""
+
+    answer: Callable[..., bytes]
+    overdue: Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+
+    service: Forecasting
+    batch: Callable[[], Worker] | None
+    settings: Settings
+    machine: Machine
+
+    @property
+    def description(self) -> str:
+        return self.service.description
+
+    def start(self) -> App:
+        """Called in each worker, after the fork."""
+        handler, overdue = self._batch() if self.batch else self._endpoint()
+        settings = self.settings
+        if settings.canary:
+            rehearse(self.service, Path(settings.data_path))
+        parameters = execution_parameters(
+            workers=self.machine.workers,
+            joins=self.service.joins,
+            strategy=settings.batch_strategy,
+            max_payload_in_mb=settings.max_payload_in_mb,
+            most=settings.max_concurrent_transforms,
+        )
+        return App(
+            handler,
+            parameters,
+            limit=settings.body_limit,
+            advice=advice(settings),
+            local_endpoints=settings.local_endpoints,
+            overdue=overdue,
+        )
+
+    def _endpoint(self) -> tuple[Handler, Callable[[], str | None]]:
+        from gluonts_shell.forecasting.service.service import start_worker
+
+        start_worker(self.machine.threads)
+        service, settings = self.service, self.settings
+        batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout, limit=settings.predict_limit)
+        return Endpoint(
+            service, batcher, job.forwarded(settings.forward_fields), settings.default_accept
+        ), batcher.overdue
+
+    def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
+        assert self.batch is not None
+        worker = self.batch()
+        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.overdue
+
+
+def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
+    service = served(settings, model, code)
+    if not settings.batch:
+        return Loaded(service, None, settings, machine)
+    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine)
+
+
+def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
+    """The model that is there, else the forecaster that the operator named; requests may name others.
+
+    Raises ConfigurationError where there is neither; it ends with the `advice`.
+    """
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
@@ -100,9 +164,9 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
-            f"there is nothing to serve: {str(model)!r} holds no model"
+            f"there is nothing to serve: {str(model)!r} holds no model{modeldir.instead(model)}"
             + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
-            + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
+            + f"; {advice}"
         )
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 
@@ -123,27 +187,70 @@ def nameable(settings: Settings, code: Path | None) -> Rule:
     )
 
 
-def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:
-    """Called in each worker, after the fork."""
+def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callable[[], Worker]:
+    """Check what the environment says of the job; returns what each worker calls before it starts a thread.
+
+    For the server's workers and those of the `transform` command. threads: native ones of each worker. Raises
+    ConfigurationError.
+    """
+    from gluonts_shell.forecasting.service.fallback import fallback
     from gluonts_shell.forecasting.service.service import start_worker
 
-    start_worker(machine.threads)
-    handler: Handler
-    if batch is not None:
-        lines = batch()
-        handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
-    else:
-        handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
-    if settings.canary:
-        rehearse(service, Path(settings.data_path))
-    parameters = execution_parameters(
-        workers=machine.workers,
-        joins=service.joins,
-        strategy=settings.batch_strategy,
-        max_payload_in_mb=settings.max_payload_in_mb,
-        most=settings.max_concurrent_transforms,
-    )
-    return App(handler, parameters, local_endpoints=settings.local_endpoints)
+    configuration = job.configure(service, settings.inference_config)
+    forward = job.forwarded(settings.forward_fields)
+    instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
+    thorough, seconds = settings.suppress_errors, settings.batch_timeout
+    if seconds and has_accelerator():
+        raise ConfigurationError(
+            f"GLUONTS_BATCH_TIMEOUT is {seconds:g}, but a process that uses an accelerator cannot be forked, "
+            "and so not be killed and replaced; unset it, or use an instance without an accelerator"
+        )
+
+    def engine() -> Callable[[Sequence[Call], Callable[[], bool]], list[list[Outcome]]]:
+        if not seconds:
+            return Isolated(service.predict, thorough).predict
+
+        def begin() -> None:
+            start_worker(threads)
+
+        timed = Timed.start(
+            service.predict,
+            seconds,
+            instead,
+            label,
+            joins=service.joins,
+            thorough=thorough,
+            begin=begin,
+            most_bytes=settings.max_worker_bytes or inf,
+        )
+        return timed.predict
+
+    def make() -> Worker:
+        start_worker(threads)
+        # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
+        batcher = Batcher(engine(), joins=service.joins, limit=settings.predict_limit)
+        lines = Batch(
+            service.prepare,
+            lambda call, wanted: batcher.submit(call, wanted)[0],
+            configuration,
+            forward=forward,
+            suppress_errors=thorough,
+            whole=seconds > 0,
+        )
+        return Worker(lines.answer, batcher.overdue)
+
+    return make
+
+
+def advice(settings: Settings) -> dict[type[BaseException], str]:
+    """How the sentences about a limit end: what sets it."""
+    size = "MAX_CONTENT_LENGTH sets"
+    if settings.batch and settings.max_payload_in_mb:
+        size = "the job's MaxPayloadInMB (SAGEMAKER_MAX_PAYLOAD_IN_MB) sets"
+    return {
+        TooLarge: f"; {size} this limit",
+        RequestTimeout: f" ({settings.body_seconds:g} s and 1 s for each MB; SAGEMAKER_SERVER_TIMEOUT sets this limit)",
+    }
 
 
 def rehearse(service: Forecasting, data_path: Path) -> None:
@@ -161,6 +268,5 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
         raise ModelError(f"{told}: {error}; {advice}") from error
 
 
-def announce(port: int, machine: Machine, description: list[str]) -> None:
-    what = description[0] if description else "what each worker loads"
+def announce(port: int, what: str, machine: Machine) -> None:
     log.info("serving %s on port %d: workers %d, threads %d each", what, port, machine.workers, machine.threads)
