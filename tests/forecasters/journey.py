@@ -44,6 +44,7 @@ def answer(ml: str, freq: str, target: str) -> None:
         "lines": _post(lines, *instances),
         "gluonts": _plain(model, instances, freq, 100),
         "gluonts everything": _plain(model, instances, freq, SAMPLES),
+        "scores": _scores(model, instances, freq),
     }
     Path(target).write_text(json.dumps(found, default=str))
 
@@ -75,6 +76,23 @@ def _plain(model: Path, instances: list[dict[str, Any]], freq: str, samples: int
         return [_values(forecast) for forecast in forecasts]
     except Exception as error:
         return [{"error": f"{type(error).__name__}: {error}"}]
+
+
+def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str, float]:
+    """GluonTS's own scores of the model; nothing where it has none, as for series of several dimensions."""
+    from gluonts.dataset.common import ListDataset
+    from gluonts.evaluation import Evaluator, make_evaluation_predictions
+    from gluonts.model.predictor import Predictor
+
+    if np.ndim(instances[0]["target"]) > 1:
+        return {}
+    dataset = ListDataset(instances, freq)
+    try:
+        forecasts, series = make_evaluation_predictions(dataset, Predictor.deserialize(model), num_samples=10)
+        found, _ = Evaluator(quantiles=[float(level) for level in DECILES], num_workers=0)(series, forecasts)
+    except Exception:
+        return {}
+    return {name: float(found[name]) for name in ("MASE", "RMSE", "mean_wQuantileLoss")}
 
 
 def _values(forecast: Any) -> dict[str, Any]:

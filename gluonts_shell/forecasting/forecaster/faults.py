@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
@@ -47,6 +48,8 @@ def check_predictor(predictor: Predictor) -> None:
             f"{name} {found}, expected a positive whole number: its constructor must set it, "
             "for example by super().__init__(prediction_length=prediction_length)"
         )
+    if hasattr(predictor, "train") and type(predictor).__module__.startswith("gluonts."):
+        raise ForecasterError(f"{name} forecasts only after an Estimator has trained it; name the Estimator")
     asked = getattr(getattr(predictor, "config", None), "quantile_levels", None)
     if asked and _has_no_levels(getattr(predictor, "model", None)):
         raise ConfigurationError(
@@ -56,9 +59,16 @@ def check_predictor(predictor: Predictor) -> None:
 
 def _has_no_levels(model: Any) -> bool:
     """statsforecast's models without intervals of their own raise a text of their `forecast`, unless they are given
-    the parameter prediction_intervals."""
-    if getattr(model, "prediction_intervals", None) is not None:
-        return False
+    the parameter prediction_intervals. Those that have such a text are tried, for MSTL raises it only for some."""
     code = getattr(getattr(type(model), "forecast", None), "__code__", None)
-    texts = [text for text in getattr(code, "co_consts", ()) if isinstance(text, str)]
-    return any("to compute them" in text or "to calculate them" in text for text in texts)
+    if not any(map(_asks_for_intervals, getattr(code, "co_consts", ()))):
+        return False
+    try:
+        model.forecast(y=np.arange(1, 61, dtype=np.float32), h=1, level=[50])
+    except Exception as error:
+        return _asks_for_intervals(str(error))
+    return False
+
+
+def _asks_for_intervals(text: Any) -> bool:
+    return isinstance(text, str) and text.rstrip(".").endswith(("to compute them", "to calculate them"))

@@ -162,11 +162,21 @@ class Mean:
             raise Exception("You must pass `prediction_intervals` to compute them.")
 
 
+class Sometimes(Mean):
+    """The text is in its code too, but it has levels: MSTL of statsforecast."""
+
+    def forecast(self, y, h, level=None):
+        if len(y) < h:
+            raise Exception("You must pass `prediction_intervals` to compute them.")
+
+
 class Wrapping(RepresentablePredictor):
+    Model = Mean
+
     @validated()
     def __init__(self, prediction_length: int, quantile_levels: Any = None, **model_params):
         super().__init__(prediction_length=prediction_length)
-        self.model, self.config = Mean(**model_params), self
+        self.model, self.config = self.Model(**model_params), self
         self.quantile_levels = quantile_levels
 
 
@@ -178,3 +188,8 @@ def test_levels_are_refused_where_the_model_forecasts_the_mean_alone():
     assert construct(Wrapping, {"prediction_length": 2}).prediction_length == 2
     given = {"prediction_length": 2, "quantile_levels": [0.1], "prediction_intervals": object()}
     assert construct(Wrapping, given).quantile_levels == [0.1]
+
+
+def test_levels_are_taken_where_the_model_has_them(monkeypatch):
+    monkeypatch.setattr(Wrapping, "Model", Sometimes)
+    assert construct(Wrapping, {"prediction_length": 2, "quantile_levels": [0.1]}).quantile_levels == [0.1]
