@@ -10,7 +10,7 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting import artifact, checkpoints
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.forecaster import arguments as routing
@@ -117,6 +117,13 @@ class Plan:
             training_job_name=settings.training_job_name,
             created=artifact.now(),
         )
+
+    def fingerprint(self, data: Datasets) -> dict[str, str]:
+        """What a checkpoint must agree with for the job to go on from it."""
+        drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
+        channels = {"train": data.train, "validation": data.validation}
+        arguments = {**data.arguments, **drawn}
+        return checkpoints.fingerprint(names.class_path(self.kind), arguments, channels)
 
     def _channel(self, name: str, wanted: artifact.Features, shortest: int) -> Data:
         source = self.job.channels[name]

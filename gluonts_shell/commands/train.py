@@ -10,6 +10,9 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,14 +26,18 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.plan import Plan
+    from gluonts_shell.commands.plan import Datasets, Plan
+    from gluonts_shell.forecasting.checkpoints import Checkpoints
+    from gluonts_shell.forecasting.training import Stop, Watch
 
 log = logging.getLogger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in STOPPING:
         signal.signal(signum, _stop)
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
@@ -69,6 +76,31 @@ def _stop(signum: int, _: FrameType | None) -> NoReturn:
     raise Stopped(signum)
 
 
+@contextmanager
+def _patiently(stop: Stop) -> Iterator[None]:
+    """Inside, a signal is a wish that training hears at its next batch; what it has learnt is saved, and the job ends.
+
+    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time.
+    """
+    signals: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if not stop.awaited or (signals and signum == signal.SIGINT):
+            _stop(signum, frame)
+        signals.append(signum)
+        stop.wished = True
+
+    for signum in STOPPING:
+        signal.signal(signum, note)
+    try:
+        yield
+    finally:
+        for signum in STOPPING:
+            signal.signal(signum, _stop)
+    if signals:
+        raise Stopped(signals[0])
+
+
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import artifact, training
@@ -79,22 +111,45 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
         training.seed_everything(plan.options.seed)
     data = plan.read()
     forecaster = plan.construct(data)
-    predictor = forecaster
-    if plan.trains:
-        watch = training.Watch(
-            host=job.host,
-            progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
-            early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-        )
-        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-            previous = _previous_model(job, Path(folder), settings)
-            predictor = training.fit(
-                forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
-            )
-    artifact.save(predictor, plan.contract(predictor, data, settings), paths.model)
-    log.info("model written to %s", paths.model)
+    watch = _watch(plan, data, paths, settings)
+    with _patiently(watch.stop):
+        predictor = _fitted(forecaster, plan, data, settings, watch) if plan.trains else forecaster
+        contract = plan.contract(predictor, data, settings)
+        artifact.save(predictor, replace(contract, stopped_early=watch.stop.early), paths.model)
+        log.info("model written to %s", paths.model)
     if data.test is not None:
         _evaluate(predictor, plan, data.test, job.host, paths)
+
+
+def _fitted(estimator: Any, plan: Plan, data: Datasets, settings: Settings, watch: Watch) -> Any:
+    from gluonts_shell.forecasting import training
+
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous = _previous_model(plan.job, Path(folder), settings)
+        return training.fit(
+            estimator, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
+        )
+
+
+def _watch(plan: Plan, data: Datasets, paths: Paths, settings: Settings) -> Watch:
+    from gluonts_shell.forecasting.training import Watch
+
+    return Watch(
+        host=plan.job.host,
+        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+        checkpoints=_checkpoints(plan, data, paths),
+    )
+
+
+def _checkpoints(plan: Plan, data: Datasets, paths: Paths) -> Checkpoints | None:
+    """Where SageMaker made the folder for them, or the job asks for some."""
+    from gluonts_shell.forecasting.checkpoints import Checkpoints
+
+    every = plan.options.checkpoint_every
+    if every is None and not paths.checkpoints.is_dir():
+        return None
+    return Checkpoints(paths.checkpoints, plan.job.host, plan.fingerprint(data), every or 0.0)
 
 
 def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+import math
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +28,14 @@ log = logging.getLogger(__name__)
 
 # Names from DeepAR that other estimators have under a name of their own.
 ALIASES = {"learning_rate": "lr", "mini_batch_size": "batch_size", "time_freq": "freq"}
-LEAST = {"num_eval_samples": 1, "num_prefetch": 1, "shuffle_buffer_length": 1, "num_workers": 0, "seed": 0}
+LEAST = {
+    "num_eval_samples": 1,
+    "num_prefetch": 1,
+    "shuffle_buffer_length": 1,
+    "num_workers": 0,
+    "seed": 0,
+    "checkpoint_every": 0,
+}
 ROOTS = (Estimator, Predictor, RepresentablePredictor, object)
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
@@ -46,6 +55,7 @@ class Options:
     num_prefetch: int | None = None
     shuffle_buffer_length: int | None = None
     cache_data: bool | None = None
+    checkpoint_every: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,8 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
         hint = f"; did you mean {close[0]!r}?" if close else ""
         found = f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}"
         raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
+    if merged.get("max_time") is not None:
+        merged["max_time"] = _duration(merged["max_time"])
     arguments = {name: _typed(name, value, known[name]) for name, value in merged.items()}
     if arguments.get("enable_checkpointing") is False:
         raise ConfigurationError("hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints")
@@ -192,6 +204,22 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
                 f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
             )
     return {name: 1 if (name, value) == ("devices", "auto") else value for name, value in arguments.items()}
+
+
+def _duration(given: Any) -> Any:
+    """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
+    if isinstance(given, dict):
+        return given
+    text = str(given).strip()
+    if re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
+        return text
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
+        expected = "a number of seconds, or DD:HH:MM:SS"
+        raise ConfigurationError(f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}")
+    minutes, seconds = divmod(math.ceil(float(text)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days:02}:{hours:02}:{minutes:02}:{seconds:02}"
 
 
 def _trainer_parameters() -> dict[str, Any]:
@@ -230,6 +258,7 @@ def _check(options: Options) -> None:
     for name, least in LEAST.items():
         value = getattr(options, name)
         if value is not None and value < least:
-            raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected a whole number of at least {least}")
+            kind = "a number of seconds," if isinstance(value, float) else "a whole number of"
+            raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected {kind} at least {least}")
     if options.seed is not None and options.seed >= 2**32:
         raise ConfigurationError(f"hyperparameter 'seed' is {options.seed}, expected a whole number below 2**32")
