@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 DECILES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
 OUTPUT_TYPES = ("mean", "quantiles", "samples")
+Row: TypeAlias = Sequence[Any]
+"""Floats that may be NaN or infinite, or lists of such floats, one for each dimension of the target."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Configuration:
     """What a request asks for, checked. Equal configurations may join one predict call, so it is hashable.
 
     quantiles: the text that the client sent, which is the key of the answer, paired with its level in (0, 1).
+    quantiles_given: whether the client listed them; those of the default are answered only where the forecast has them.
     parameters: of a forecaster named in the request, as sorted JSON text; None for the trained model.
     """
 
@@ -28,19 +31,21 @@ class Configuration:
     forecaster: str | None = None
     parameters: str | None = None
     debug: bool = False
+    quantiles_given: bool = False
 
 
 @dataclass(slots=True)
 class Prediction:
-    """One forecast, ready to be encoded. Lists hold floats that may be NaN or infinite; None means not asked for.
+    """One forecast, ready to be encoded. None means not asked for, or not there.
 
     mean: prediction_length; quantiles: text of the request -> prediction_length;
-    samples: num_samples x prediction_length.
+    samples: num_samples x prediction_length. Of a target of several dimensions each of these rows is a list of
+    `dimensions` rows, as in the target: the mean dimensions x prediction_length, and so on.
     """
 
-    mean: Sequence[float] | None = None
-    quantiles: Mapping[str, Sequence[float]] | None = None
-    samples: Sequence[Sequence[float]] | None = None
+    mean: Row | None = None
+    quantiles: Mapping[str, Row] | None = None
+    samples: Sequence[Row] | None = None
 
 
 @dataclass(slots=True)

@@ -33,8 +33,9 @@ class LastValue(RepresentablePredictor):
 
 
 def save(folder: Path, predictor, freq: str) -> None:
-    from gluonts_shell.forecasting.artifact import Contract, save
-    from gluonts_shell.forecasting.forecaster.names import class_path
+    from gluonts_shell.forecasting.artifact import save
+    from gluonts_shell.forecasting.contract import Contract
+    from gluonts_shell.forecasting.forecaster.catalog import class_path
 
     save(predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.commands.demo import served
-from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting import artifact, contract
 
 FORECASTER = "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
 
@@ -32,7 +32,7 @@ def main(program: Path) -> int:
         theirs, ours = Path(folder, "theirs"), Path(folder, "ours")
         (theirs / "model").mkdir(parents=True)
         predictor.serialize(theirs / "model")
-        artifact.save(predictor, artifact.Contract("h", 24, FORECASTER), ours / "model")
+        artifact.save(predictor, contract.Contract("h", 24, FORECASTER), ours / "model")
         hourly = Path(folder, "hourly.jsonl")
         hourly.write_text("".join(map(with_hours, program.with_name("cases.jsonl").read_text().splitlines(True))))
         status = run(program, theirs) + run(program, ours, "--cases", str(hourly))

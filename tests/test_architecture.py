@@ -4,7 +4,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +105,60 @@ def test_the_journeys_import_nothing_heavy_before_the_code_channel_is_installed(
     found = list(imports(ROOT / "commands" / command))
     assert [name for name, at_the_top in found if at_the_top and ours(name) == "forecasting"] == []
     assert [name for name, at_the_top in found if at_the_top and name.startswith("gluonts.")] == []
+
+
+# where bytes of a client become a request, and where the request becomes a forecast
+REQUESTS = (
+    "serving.endpoint.app",
+    "serving.endpoint.invocations",
+    "serving.batch.job",
+    "serving.http.wire",
+    "forecasting.service.service",
+)
+# what turns text into objects, or names into code; `values` and `known` are the owner's
+EVALUATES = ("ast", "code", "importlib", "marshal", "pickle", "pkgutil", "pydoc", "runpy", "subprocess", "yaml", "gluonts.core.serde",
+             "gluonts.core.component", "gluonts_shell.forecasting.forecaster.values", "gluonts_shell.forecasting.forecaster.known",
+             "gluonts_shell.forecasting.forecaster.names", "gluonts_shell.forecasting.forecaster.arguments")  # fmt: skip
+BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint"}
+
+
+def reached(names: Iterable[str]) -> set[str]:
+    """Our modules that these import, and so on, wherever in the module the statement stands."""
+    found: set[str] = set()
+    todo = [f"gluonts_shell.{name}" for name in names]
+    while todo:
+        name = todo.pop()
+        path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if name in found or not path.is_file():
+            continue
+        found.add(name)
+        for imported in imported_modules(path):
+            todo += [imported, imported.rpartition(".")[0]]
+    return found
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names of what a module imports; of `from a import b` both a and a.b, for b may be a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {name for name, _ in imports(path)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_nothing_in_the_path_of_a_request_evaluates_text_or_imports_by_name():
+    modules = reached(REQUESTS)
+    passed = ("service.named", "service.allowed", "service.plain", "service.configuration", "data.instances",
+              "forecaster.catalog", "forecaster.constructors", "contract")  # fmt: skip
+    assert {f"gluonts_shell.forecasting.{name}" for name in passed} <= modules
+    assert "gluonts_shell.serving.endpoint.codec" in modules
+    for name in sorted(modules):
+        path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
+        wrong = [one for one in imported_modules(path) if f"{one}.".startswith(tuple(f"{bad}." for bad in EVALUATES))]
+        assert wrong == [], f"{name} is in the path of a request"
+        called = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not called & BUILTINS, f"{name} is in the path of a request"
 
 
 def test_the_command_line_loads_nothing_heavy():

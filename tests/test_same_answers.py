@@ -14,7 +14,7 @@ from gluonts.model.npts import NPTSPredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
-from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
 from gluonts_shell.serving.endpoint import codec

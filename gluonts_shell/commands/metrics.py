@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 # SageMaker: at most 40 definitions; the first group of the regex is the value (AWS, "Define Training Metrics").
-SCORES = ("MASE", "MAPE", "sMAPE", "MSIS", "ND", "NRMSE", "MSE", "mean_absolute_QuantileLoss", "MAE_Coverage")
+SCORES = ("MASE", "MAPE", "sMAPE", "MSIS", "ND", "NRMSE", "MSE", "mean_absolute_QuantileLoss", "calibration_error")
 NUMBER = r"(-?[0-9]+\.?[0-9]*)"
 # DeepAR's own three come first; its tuning jobs name them as objectives.
 DEFINITIONS = (

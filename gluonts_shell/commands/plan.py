@@ -10,11 +10,16 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 
 from gluonts_shell.errors import ConfigurationError
+<<<<<<< HEAD
 from gluonts_shell.forecasting import artifact, checkpoints
+=======
+from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting.contract import Contract, Features
+>>>>>>> main
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.forecaster import arguments as routing
-from gluonts_shell.forecasting.forecaster import deepar, features, names
+from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.settings import Settings
 
@@ -29,7 +34,7 @@ class Datasets:
     validation: Data | None
     test: Data | None
     arguments: dict[str, Any]
-    features: artifact.Features
+    features: Features
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,18 @@ class Plan:
             )
         kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
         hyperparameters, dialect = job.hyperparameters, None
-        if names.class_path(kind) == deepar.ESTIMATOR:
+        if catalog.class_path(kind) == deepar.ESTIMATOR:
             hyperparameters = {n: v for n, v in job.hyperparameters.items() if n != "forecaster_name"}
             dialect = deepar.translate(hyperparameters, built_in)
             hyperparameters = dialect.hyperparameters
             if dialect.notes:
                 log.warning("not as in the built-in algorithm: %s", "; ".join(dialect.notes))
         routed = routing.route(kind, hyperparameters)
-        parameters, _ = routing.constructor_parameters(kind)
+        parameters, _ = constructors.constructor_parameters(kind)
         freq = _freq(routed.options.freq, job)
         arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
         if not features.overrides_derivation(kind):
-            routing.check_complete(kind, arguments)
+            constructors.check_complete(kind, arguments)
         length = arguments.get("prediction_length")
         if "prediction_length" in parameters and (length is None or length < 1):
             found = "missing" if length is None else f"{length}"
@@ -103,14 +108,14 @@ class Plan:
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
         shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
-        log.info("Final configuration: %s(%s)", names.class_path(self.kind), shown)
-        return routing.construct(self.kind, data.arguments)
+        log.info("Final configuration: %s(%s)", catalog.class_path(self.kind), shown)
+        return constructors.construct(self.kind, data.arguments)
 
-    def contract(self, predictor: Any, data: Datasets, settings: Settings) -> artifact.Contract:
-        return artifact.Contract(
+    def contract(self, predictor: Any, data: Datasets, settings: Settings) -> Contract:
+        return Contract(
             freq=self.freq,
             prediction_length=int(predictor.prediction_length),
-            forecaster=names.class_path(self.kind),
+            forecaster=catalog.class_path(self.kind),
             arguments=data.arguments,
             features=data.features,
             versions=artifact.versions(),
@@ -118,6 +123,7 @@ class Plan:
             created=artifact.now(),
         )
 
+<<<<<<< HEAD
     def fingerprint(self, data: Datasets) -> dict[str, str]:
         """What a checkpoint must agree with for the job to go on from it."""
         drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
@@ -126,6 +132,9 @@ class Plan:
         return checkpoints.fingerprint(names.class_path(self.kind), arguments, channels)
 
     def _channel(self, name: str, wanted: artifact.Features, shortest: int) -> Data:
+=======
+    def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
+>>>>>>> main
         source = self.job.channels[name]
         channel = Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
         return channel.read(self.options.listify_dataset)

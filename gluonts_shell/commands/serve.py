@@ -27,6 +27,7 @@ from gluonts_shell.serving.processes import native, supervisor
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
+    from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
     from gluonts_shell.serving.batch.job import Batch
 
@@ -87,11 +88,10 @@ def run(settings: Settings) -> int:
 def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     """The model that is there, else the forecaster that the operator named; requests may name others."""
     from gluonts_shell.forecasting import artifact
-    from gluonts_shell.forecasting.service.allowed import Rule
-    from gluonts_shell.forecasting.service.service import Forecasting, default_forecaster
+    from gluonts_shell.forecasting.forecaster.known import default_forecaster
+    from gluonts_shell.forecasting.service.service import Forecasting
 
-    refused = "this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
-    rule = Rule(settings.allowed_forecasters, code, refused if settings.force_static else None)
+    rule = nameable(settings, code)
     if artifact.present(model):
         return Forecasting(artifact.load(model), rule)
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
@@ -102,6 +102,22 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
             + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
         )
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
+
+
+def nameable(settings: Settings, code: Path | None) -> Rule:
+    """What requests may name; a batch job's configuration is the operator's own, so what it names is allowed too."""
+    from gluonts_shell.forecasting.forecaster import known
+    from gluonts_shell.forecasting.service.allowed import Rule
+
+    refused = "this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
+    operators = settings.batch and not settings.force_static
+    named = known.of_the_job(settings.inference_config) if operators else None
+    return Rule(
+        settings.allowed_forecasters,
+        known.Installed(code, settings.allowed_forecasters or ()),
+        dict([named]) if named else {},
+        refused if settings.force_static else None,
+    )
 
 
 def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:

@@ -13,25 +13,24 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from gluonts.model.predictor import Predictor
 
 import gluonts_shell
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+from gluonts_shell.forecasting.contract import CONTRACT, Contract
 from gluonts_shell.written import Written
 
-CONTRACT = "gluonts_shell.json"
 NOT_SERIALIZABLE = (
     "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
     "or methods serialize(path) and deserialize(path) of its own"
 )
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class Features:
     """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
@@ -82,6 +81,8 @@ class Contract:
         return json.dumps(asdict(self), indent=2, default=repr) + "\n"
 
 
+=======
+>>>>>>> main
 def versions() -> dict[str, str]:
     """Of everything that a later reader may have to match."""
     found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}

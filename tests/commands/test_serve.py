@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
-from gluonts_shell.forecasting.artifact import Contract, Features, save
+from gluonts_shell.forecasting.artifact import save
+from gluonts_shell.forecasting.contract import Contract, Features
 
 ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
@@ -173,7 +174,8 @@ def test_the_documents_predictor_beside_a_model(server):
     status, answer = server.invoke({"instances": [], "configuration": {"forecaster_name": "os.system", "freq": "D"}})
     assert (status, answer["error"]) == (
         400,
-        "configuration.forecaster_name is 'os.system', which is not allowed: only 'gluonts.' and the code channel",
+        "configuration.forecaster_name is 'os.system', which is not allowed: only GluonTS's trivial, seasonal, NPTS and "
+        "statsforecast predictors, and those of the code channel (GLUONTS_ALLOWED_FORECASTERS allows others)",
     )
 
 
@@ -271,7 +273,7 @@ def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_pat
 
 def test_a_predictor_of_the_operator_without_a_model(tmp_path):
     with Server(tmp_path, "--forecaster", CONSTANT) as server:
-        given = {"freq": "D", "prediction_length": 2, "value": "4", "output_types": ["mean"]}
+        given = {"freq": "D", "prediction_length": 2, "value": 4, "output_types": ["mean"]}
         request = {"instances": [{"start": START, "target": [1]}], "configuration": given}
         assert server.invoke(request) == (200, {"predictions": [{"mean": [4, 4]}]})
         given.update(forecaster_name="gluonts.model.trivial.mean.MeanPredictor")

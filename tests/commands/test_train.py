@@ -23,7 +23,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import gluonts_shell
 from gluonts_shell.commands import metrics, train
-from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting import artifact, contract
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.settings import Settings
 
@@ -284,7 +284,7 @@ class TestASuccess:
         tree = opt_ml(NAIVE)
         tree.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-2", "algo-1"]})
         assert run(tree)[0] == 0
-        assert (tree.paths.model / artifact.CONTRACT).exists()
+        assert (tree.paths.model / contract.CONTRACT).exists()
 
     @pytest.mark.parametrize("name", ["NPTSPredictor", "MeanPredictor"])
     def test_repeats_itself_with_a_seed(self, opt_ml, run, name):
@@ -388,7 +388,7 @@ class TestUsersForecasters:
         status, _ = run(tree)
         assert status == 1
         assert tree.reason.startswith(reason)
-        assert not (tree.paths.model / artifact.CONTRACT).exists()
+        assert not (tree.paths.model / contract.CONTRACT).exists()
 
     def test_that_cannot_predict_keep_their_model_and_the_log_has_the_traceback(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless"}, test=[SERIES])
@@ -748,4 +748,4 @@ class TestDeepAR:
         status, log = run(tree)
         assert (status, tree.reason) == (0, None)
         assert "cardinality=[3], num_dynamic_feat=1" in log
-        assert artifact.load(tree.paths.model)[1].features == artifact.Features((3,), 0, 1, None)
+        assert artifact.load(tree.paths.model)[1].features == contract.Features((3,), 0, 1, None)

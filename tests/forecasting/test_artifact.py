@@ -13,7 +13,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.errors import ForecasterError, ModelError
 from gluonts_shell.forecasting import artifact
-from gluonts_shell.forecasting.artifact import CONTRACT, Contract, Features
+from gluonts_shell.forecasting.contract import CONTRACT, Contract, Features
 from gluonts_shell.written import RECORD
 
 CONTRACT_OF_A_MODEL = Contract(
@@ -270,6 +270,19 @@ class TestAccelerators:
         assert {str(value.device) for value in loaded.prediction_net.state_dict().values()} == {"cpu"}
         entry = {"start": pd.Period("2020-01-01", "D"), "target": np.arange(9, dtype=np.float32)}
         assert next(iter(loaded.predict([entry]))).mean.shape == (2,)
+
+    def test_weights_are_loaded_as_weights_and_run_nothing(self, predictor, tmp_path):
+        import torch
+
+        class Bomb:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "owned"),)
+
+        predictor.serialize(tmp_path)
+        torch.save({"weight": Bomb()}, tmp_path / "prediction-net-state.pt")
+        with pytest.raises(ModelError, match=r"cannot be loaded: Weights only load failed"):
+            artifact.load(tmp_path)
+        assert not (tmp_path / "owned").exists()
 
     def test_a_model_is_saved_from_the_cpu_and_goes_back_to_where_it_was(self, predictor, tmp_path, monkeypatch):
         seen = []

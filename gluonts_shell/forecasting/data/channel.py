@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gluonts_shell.errors import DataError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import instances
 from gluonts_shell.forecasting.data.fields import FieldError, quoted
 from gluonts_shell.forecasting.data.files import data_files, rows, short

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gluonts_shell.errors import RequestError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import fields
 from gluonts_shell.forecasting.data.fields import FieldError, quoted
 
@@ -42,7 +42,7 @@ class Reader:
             except FieldError as fault:
                 raise RequestError(f"{named(index, instance)}: {fault}") from None
             lengths.append(len(entry["target"]))
-            entries.append(self._padded(entry) if self.pads_empty and not lengths[-1] else entry)
+            entries.append(padded(entry) if self.pads_empty and not lengths[-1] else entry)
         return entries, lengths
 
     def entry(self, instance: Any, freq: str) -> dict[str, Any]:
@@ -71,14 +71,17 @@ class Reader:
             entry["past_feat_dynamic_real"] = fields.dynamic(*sent, count, length, "len(target)")
         return entry
 
-    @staticmethod
-    def _padded(entry: dict[str, Any]) -> dict[str, Any]:
-        entry["start"] = entry["start"] - 1
-        entry["target"] = np.full(1, np.nan, dtype=np.float32)
-        for name in ("feat_dynamic_real", "past_feat_dynamic_real"):
-            if name in entry:
-                entry[name] = np.pad(entry[name], ((0, 0), (1, 0)), mode="edge" if entry[name].size else "constant")
-        return entry
+
+def padded(entry: dict[str, Any]) -> dict[str, Any]:
+    """A cold start as one missing value just before `start`: models that go series by series index into the target.
+
+    The features are known from there on too; their first value stands for that step.
+    """
+    found = {**entry, "start": entry["start"] - 1, "target": np.full(1, np.nan, dtype=np.float32)}
+    for name in ("feat_dynamic_real", "past_feat_dynamic_real"):
+        if name in entry:
+            found[name] = np.pad(entry[name], ((0, 0), (1, 0)), mode="edge" if entry[name].size else "constant")
+    return found
 
 
 def named(index: int, instance: Any) -> str:

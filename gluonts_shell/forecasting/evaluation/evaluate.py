@@ -1,6 +1,6 @@
 """A predictor and test data -> metrics, the log lines that tuning jobs scrape, and two files.
 
-The formulas are in `metrics`, the pairing of series and forecasts in `scores`. It does not read channels, does not
+The formulas are in `formulas`, the pairing of series and forecasts in `scores`. It does not read channels, does not
 know SageMaker's folders, and does not decide whether a failing evaluation fails the job.
 """
 
@@ -33,7 +33,7 @@ DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 class Evaluation:
     """aggregate: metric -> value for the whole data, GluonTS' names in its order; NaN where it has none.
 
-    items: one line per series scored: item_id, forecast_start, then GluonTS' item metrics in its order.
+    items: one line per series scored (and dimension): item_id, forecast_start, then GluonTS' item metrics in its order.
     left_out: series that were too short to be scored. warnings: sentences about forecasts that held NaN.
     """
 
@@ -54,8 +54,9 @@ def evaluate(
 ) -> Evaluation:
     """Forecast the last `prediction_length` values of each series from what precedes them, and compare.
 
-    dataset: entries with start (Period), target (1-d array) and optional features; it is read once, in step with the
-    predictor. quantiles: levels as numbers or in GluonTS' spellings. num_samples: for predictors that take it.
+    dataset: entries with start (Period), target, (length,) or (dimensions, length), and optional features; it is read
+    in step with the predictor, and as often as that reads it. quantiles: levels as numbers or in GluonTS' spellings.
+    num_samples: for predictors that take it.
 
     Raises ConfigurationError for a quantile that is none, DataError if no series is long enough, ModelError if the
     predictor raises or its forecasts do not fit. What reading the dataset raises of ours comes through as it is.
@@ -109,6 +110,8 @@ def log_lines(evaluation: Evaluation, host: str) -> Iterator[str]:
     """The lines that people and tuning jobs scrape: GluonTS' `#test_score`, then DeepAR's `#quality_metric`."""
     scores = {name: plain(value) for name, value in evaluation.aggregate.items()}
     for name, score in scores.items():
+        if name[0].isdigit():  # of one dimension: tuning reads those of all together, and a log has its bounds
+            continue
         yield f"#test_score ({host}, {name}): {score}"
     for name in ("RMSE", "mean_wQuantileLoss"):
         yield f"#quality_metric: host={host}, test {name} <loss>={scores[name]}"

@@ -3,6 +3,8 @@
 It knows the names, formulas and order that GluonTS users compare, and nothing of predictors, datasets or files.
 The one deliberate difference: where GluonTS refuses a forecast that holds NaN, the metrics that need it become NaN,
 for the series and for the data set. A missing forecast must never flatter a model by dropping out of a mean.
+One metric is added at the end, `calibration_error`: the mean absolute difference between each quantile's level and the
+share of values that it covered, which is what the name MAE_Coverage promises and GluonTS 0.17 does not compute.
 """
 
 from __future__ import annotations
@@ -133,23 +135,29 @@ class Metrics:
                 totals[f"wQuantileLoss[{name}]"] = totals[f"QuantileLoss[{name}]"] / totals["abs_target_sum"]
             totals["mean_absolute_QuantileLoss"] = np.mean([totals[name] for name in losses])
             totals["mean_wQuantileLoss"] = np.mean([totals[f"w{name}"] for name in losses])
+        coverages = [totals[f"Coverage[{name}]"] for name, _ in self.quantiles]
+        levels = [level for _, level in self.quantiles]
         # not each quantile's own coverage, as the name promises, but the last one's: so it is in GluonTS 0.17's values
-        coverage = totals[f"Coverage[{self.quantiles[-1][0]}]"]
-        totals["MAE_Coverage"] = np.mean([abs(coverage - level) for _, level in self.quantiles])
+        totals["MAE_Coverage"] = np.mean(np.abs(coverages[-1] - np.array(levels)))
         totals["OWA"] = np.nan  # GluonTS names it always and computes it only where R is installed and it is asked to
+        totals["calibration_error"] = np.mean(np.abs(np.array(coverages) - levels))
         return {name: float(value) for name, value in totals.items()}
 
 
-def seasonal_error(past: np.ndarray, seasonality: int) -> float:
+def seasonal_error(past: np.ndarray, seasonality: int) -> Any:
     """Mean absolute error of the seasonal naive forecast within the history; NaN if no pair of values is observed.
 
-    past: (length,). A history no longer than the season is compared with the step before, as in GluonTS.
+    past: (length,), or (dimensions, length) for one value each. A history no longer than the season is compared with
+    the step before, as in GluonTS.
     """
-    lag = seasonality if seasonality < len(past) else 1
+    lag = seasonality if seasonality < past.shape[-1] else 1
     with np.errstate(invalid="ignore"):
-        differences = np.abs(past[lag:] - past[:-lag])
-    total = float(np.add.reduce(differences, dtype=np.float64))
-    if not np.isfinite(total):
-        differences = differences[np.isfinite(differences)]
-        total = float(np.add.reduce(differences, dtype=np.float64))
-    return total / len(differences) if len(differences) else np.nan
+        differences = np.abs(past[..., lag:] - past[..., :-lag])
+    total = np.add.reduce(differences, axis=-1, dtype=np.float64)
+    count = differences.shape[-1]
+    if not np.isfinite(total).all():
+        finite = np.isfinite(differences)
+        total = np.add.reduce(np.where(finite, differences, 0), axis=-1, dtype=np.float64)
+        count = finite.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(total, count)

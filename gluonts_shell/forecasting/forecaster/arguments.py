@@ -7,20 +7,17 @@ flat". Parameters of the class win over those of the trainer, and explicit `trai
 from __future__ import annotations
 
 import difflib
-import inspect
 import logging
 import math
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gluonts.model.estimator import Estimator
-from gluonts.model.predictor import Predictor, RepresentablePredictor
-
-from gluonts_shell.errors import ConfigurationError, ForecasterError, ShellError
+from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
+from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters, hints_of
 from gluonts_shell.forecasting.forecaster.names import Forecaster
 from gluonts_shell.forecasting.forecaster.values import Unfit, fit, literal
 
@@ -36,8 +33,6 @@ LEAST = {
     "seed": 0,
     "checkpoint_every": 0,
 }
-ROOTS = (Estimator, Predictor, RepresentablePredictor, object)
-VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
                 raise ConfigurationError(f"hyperparameters {alias!r} and {name!r} are the same; give one of them")
             given[name] = given.pop(alias)
 
-    hints = _hints(Options)
+    hints = hints_of(Options)
     options = Options(**{name: _typed(name, given[name], hints[name]) for name in hints if name in given})
     arguments = {name: _typed(name, given[name], parameters[name]) for name in given if name in parameters}
     rest = {n: v for n, v in given.items() if n not in parameters and n not in Options.__dataclass_fields__}
@@ -98,64 +93,6 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
         log.warning("ignored, because unknown_hyperparameters is 'ignore': %s", message)
     _check(options)
     return Routed(arguments, options)
-
-
-def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
-    """Names and annotations of a constructor's parameters, and whether it takes any others too.
-
-    One with `**kwargs` usually hands them on to its base class, so that one's are counted in.
-    """
-    parameters: dict[str, Any] = {}
-    takes_more = True
-    for depth, function in enumerate(_constructors(kind)):
-        hints, found = _hints(function), _parameters(function)
-        for name, parameter in found.items():
-            # a parameter whose default is a class wants a class, whatever its annotation says
-            wants_class = isinstance(parameter.default, type) and parameter.default is not parameter.empty
-            if parameter.kind not in VARIADIC:
-                parameters.setdefault(name, Any if wants_class else hints.get(name, Any))
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()):
-            takes_more = depth > 0
-            break
-    return parameters, takes_more
-
-
-def required_parameters(kind: type) -> list[str]:
-    found = _parameters(next(_constructors(kind)))
-    return [name for name, p in found.items() if p.default is p.empty and p.kind not in VARIADIC]
-
-
-def _constructors(kind: type) -> Iterator[Any]:
-    """The class's own and those of its bases, but for GluonTS's roots, which are named where nothing else is."""
-    owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
-    for base in [base for base in owners if base not in ROOTS] or owners[:1]:
-        yield inspect.unwrap(vars(base)["__init__"])
-
-
-def _parameters(function: Any) -> dict[str, inspect.Parameter]:
-    """Without self."""
-    return dict(list(inspect.signature(function).parameters.items())[1:])
-
-
-def check_complete(kind: Forecaster, arguments: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError, naming the arguments that the class cannot do without."""
-    missing = [name for name in required_parameters(kind) if name not in arguments]
-    if missing:
-        raise ConfigurationError(f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}")
-
-
-def construct(kind: Forecaster, arguments: Mapping[str, Any]) -> Any:
-    """The estimator or predictor. Raises ForecasterError with the class's own reason where it refuses."""
-    check_complete(kind, arguments)
-    try:
-        return kind(**arguments)
-    except ShellError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or "an assertion in its constructor fails"
-        if isinstance(error, ImportError):  # prophet and R are looked for only now
-            raise ForecasterError(f"{kind.__name__} needs a package that is not installed: {reason[:600]}") from error
-        raise ForecasterError(f"{kind.__name__} refuses its arguments: {reason[:600]}") from error
 
 
 def _nested(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,15 +163,6 @@ def _trainer_parameters() -> dict[str, Any]:
     from lightning.pytorch import Trainer
 
     return constructor_parameters(Trainer)[0]
-
-
-def _hints(holder: Any) -> dict[str, Any]:
-    """Annotations, resolved where they can be."""
-    try:
-        return typing.get_type_hints(holder)
-    except Exception:
-        found = inspect.get_annotations(holder)
-        return {name: hint for name, hint in found.items() if not isinstance(hint, str)}
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError, DataError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Data, Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 

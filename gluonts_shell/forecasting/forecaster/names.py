@@ -16,64 +16,11 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ForecasterError
+from gluonts_shell.forecasting.forecaster.catalog import EXTRAS, SHORT_NAMES
 
 log = logging.getLogger(__name__)
 
 Forecaster = type[Estimator] | type[Predictor]
-
-# Short names, and where GluonTS 0.17 keeps the class. Resolving a name must not import torch for those without it.
-SHORT_NAMES = {
-    path.rpartition(".")[2]: path
-    for path in (
-        "gluonts.ext.naive_2.Naive2Predictor",
-        "gluonts.ext.prophet.ProphetPredictor",
-        "gluonts.ext.r_forecast.RForecastPredictor",
-        "gluonts.ext.r_forecast.RHierarchicalForecastPredictor",
-        "gluonts.ext.rotbaum.TreeEstimator",
-        "gluonts.ext.rotbaum.TreePredictor",
-        "gluonts.ext.statsforecast.ADIDAPredictor",
-        "gluonts.ext.statsforecast.AutoARIMAPredictor",
-        "gluonts.ext.statsforecast.AutoCESPredictor",
-        "gluonts.ext.statsforecast.AutoETSPredictor",
-        "gluonts.ext.statsforecast.AutoThetaPredictor",
-        "gluonts.ext.statsforecast.CrostonClassicPredictor",
-        "gluonts.ext.statsforecast.CrostonOptimizedPredictor",
-        "gluonts.ext.statsforecast.CrostonSBAPredictor",
-        "gluonts.ext.statsforecast.IMAPAPredictor",
-        "gluonts.ext.statsforecast.MSTLPredictor",
-        "gluonts.ext.statsforecast.TSBPredictor",
-        "gluonts.model.npts.NPTSPredictor",
-        "gluonts.model.seasonal_agg.SeasonalAggregatePredictor",
-        "gluonts.model.seasonal_naive.SeasonalNaivePredictor",
-        "gluonts.model.trivial.constant.ConstantPredictor",
-        "gluonts.model.trivial.constant.ConstantValuePredictor",
-        "gluonts.model.trivial.identity.IdentityPredictor",
-        "gluonts.model.trivial.mean.MeanEstimator",
-        "gluonts.model.trivial.mean.MeanPredictor",
-        "gluonts.model.trivial.mean.MovingAveragePredictor",
-        "gluonts.torch.model.d_linear.DLinearEstimator",
-        "gluonts.torch.model.deep_npts.DeepNPTSEstimator",
-        "gluonts.torch.model.deepar.DeepAREstimator",
-        "gluonts.torch.model.i_transformer.ITransformerEstimator",
-        "gluonts.torch.model.lag_tst.LagTSTEstimator",
-        "gluonts.torch.model.mqf2.MQF2MultiHorizonEstimator",
-        "gluonts.torch.model.patch_tst.PatchTSTEstimator",
-        "gluonts.torch.model.simple_feedforward.SimpleFeedForwardEstimator",
-        "gluonts.torch.model.tft.TemporalFusionTransformerEstimator",
-        "gluonts.torch.model.tide.TiDEEstimator",
-        "gluonts.torch.model.wavenet.WaveNetEstimator",
-    )
-}
-# Packages of GluonTS's extras, and what to install to have them.
-EXTRAS = {
-    **dict.fromkeys(("torch", "lightning", "pytorch_lightning", "scipy"), "gluonts-shell[torch]"),
-    "statsforecast": "gluonts[statsforecast]",
-    "prophet": "gluonts[prophet]",
-    "rpy2": "gluonts[r]",
-    "lightgbm": "gluonts[rotbaum]",
-    "xgboost": "gluonts[rotbaum]",
-    "statsmodels": "statsmodels",
-}
 
 
 def resolve(name: str) -> Forecaster:
@@ -95,13 +42,6 @@ def resolve(name: str) -> Forecaster:
             f"{name!r} is {_described(found)}, expected a subclass of gluonts' Estimator or Predictor"
         )
     return found
-
-
-def class_path(kind: type) -> str:
-    """The path that `resolve` takes: the public one for GluonTS's own classes."""
-    public = SHORT_NAMES.get(kind.__qualname__)
-    actual = f"{kind.__module__}.{kind.__qualname__}"
-    return public if public and actual.startswith(public.rpartition(".")[0]) else actual
 
 
 def _locate(path: str) -> Any:

@@ -1,156 +1,201 @@
-"""Predictors that requests name: which names are allowed, how one is built, and which are kept.
+"""Which forecasters a request may name, and the class behind a name. A client's text is looked up, never imported.
 
-A name is judged before anything is imported for it, and the class that it leads to is judged again.
+GluonTS's own are a table of import statements. Other classes are found by whoever knows what the owner installed, who
+is handed in (`known.Installed`), so that nothing here can import by name.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
+from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.data.fields import quoted
-from gluonts_shell.forecasting.forecaster.arguments import construct, constructor_parameters, required_parameters
-from gluonts_shell.forecasting.forecaster.names import SHORT_NAMES, class_path, resolve
-from gluonts_shell.forecasting.forecaster.values import Unfit, fit
-from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGTH
-from gluonts_shell.messages import Configuration
+from gluonts_shell.forecasting.forecaster.catalog import ESTIMATORS, EXTRAS, HARMLESS, PREDICTORS, today
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+DEFAULT = "GluonTS's trivial, seasonal, NPTS and statsforecast predictors, and those of the code channel"
+LONGEST = 200
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which forecasters a request may name: those under `prefixes` if given, else GluonTS's and the code channel's.
+    """Which forecasters a request may name: those under `prefixes` if given, else the harmless and the code channel's.
 
-    code: the folder that the code channel was installed to. refused: why none may be named, if so.
+    installed: path -> the class of that path in what the owner installed, or None. chosen: what the operator named
+    himself. refused: why none may be named, if so.
     """
 
     prefixes: tuple[str, ...] | None = None
-    code: Path | None = None
+    installed: Callable[[str], type | None] | None = None
+    chosen: Mapping[str, type[Predictor]] = field(default_factory=dict)
     refused: str | None = None
 
-    def check(self, name: str) -> None:
-        """Imports nothing. Raises RequestError."""
-        path = SHORT_NAMES.get(name, name)
+    def find(self, name: str) -> type[Predictor]:
+        """Raises RequestError, before anything is imported where the name is enough to tell."""
         if self.refused:
             raise RequestError(f"configuration.forecaster_name is {quoted(name)}, but {self.refused}")
-        if not all(part.isidentifier() for part in path.split(".")) or "." not in path:
+        if name in self.chosen:
+            return self.chosen[name]
+        path = today(name)
+        if not _is_path(path):
             raise RequestError(
                 f"configuration.forecaster_name is {quoted(name)}, expected a class path such as "
                 "'gluonts.model.trivial.constant.ConstantValuePredictor'"
             )
-        if not self.allows(path):
-            allowed = (
-                "'gluonts.' and the code channel" if self.prefixes is None else ", ".join(map(repr, self.prefixes))
-            )
+        if path in ESTIMATORS:
+            raise RequestError(_estimator(name))
+        found = self._gluonts(name, path) if path.partition(".")[0] == "gluonts" else self._installed(name, path)
+        if not isinstance(found, type) or not issubclass(found, Predictor) or inspect.isabstract(found):
+            raise RequestError(f"configuration.forecaster_name is {quoted(name)}, expected a Predictor")
+        return found
+
+    def _gluonts(self, name: str, path: str) -> Any:
+        if path not in PREDICTORS:
+            allowed = [known for known in sorted(PREDICTORS) if self._allows(known, known in HARMLESS)]
+            close = difflib.get_close_matches(path, allowed, n=1, cutoff=0.8)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; {self._only()}"
             raise RequestError(
-                f"configuration.forecaster_name is {quoted(name)}, which is not allowed: only {allowed or 'none'}"
+                f"configuration.forecaster_name: there is no predictor {quoted(name)} in GluonTS that requests may name"
+                + hint
             )
-
-    def allows(self, path: str) -> bool:
-        if self.prefixes is not None:
-            return any(f"{path}.".startswith(prefix.rstrip(".") + ".") for prefix in self.prefixes)
-        top = path.partition(".")[0]
-        return top == "gluonts" or (
-            self.code is not None and ((self.code / top).is_dir() or (self.code / f"{top}.py").is_file())
-        )
-
-    def allows_class(self, kind: type, path: str) -> bool:
-        """A path can end at what its module only imported, so the class's own home counts too."""
-        home = f"{kind.__module__}.{kind.__qualname__}"
-        same_package = home.partition(".")[0] == path.partition(".")[0]
-        return self.allows(home) or self.allows(class_path(kind)) or (self.prefixes is not None and same_package)
-
-
-def build(configuration: Configuration, rule: Rule | None) -> Predictor:
-    """The predictor that the configuration names, with all its parameters; no `rule` for the operator's own choice.
-
-    Raises RequestError with the parameter, what was found and what was expected.
-    """
-    name = configuration.forecaster or ""
-    if rule is not None:
-        rule.check(name)
-    try:
-        kind = resolve(name)
-    except ForecasterError as error:
-        raise RequestError(f"configuration.forecaster_name: {error}") from error
-    if rule is not None and not rule.allows_class(kind, SHORT_NAMES.get(name, name)):
-        raise RequestError(
-            f"configuration.forecaster_name is {quoted(name)}, whose class {class_path(kind)!r} is not allowed"
-        )
-    if not issubclass(kind, Predictor) or inspect.isabstract(kind):
-        raise RequestError(
-            f"configuration.forecaster_name is {quoted(name)}, an Estimator, which needs training; expected a Predictor"
-        )
-    arguments = _arguments(kind, configuration)
-    try:
-        predictor = construct(kind, arguments)
-    except (ForecasterError, ConfigurationError) as error:
-        raise RequestError(f"configuration: {error}") from error
-    length = getattr(predictor, "prediction_length", None)
-    if not isinstance(length, int) or not 0 < length <= MAX_PREDICTION_LENGTH:
-        raise RequestError(
-            f"{kind.__name__} has prediction_length {quoted(length)}, expected a whole number "
-            f"from 1 to {MAX_PREDICTION_LENGTH}"
-        )
-    return predictor
-
-
-def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
-    parameters, takes_more = constructor_parameters(kind)
-    given = json.loads(configuration.parameters or "{}")
-    for name, value in (("freq", configuration.freq), ("num_samples", configuration.num_samples)):
-        if name in parameters and value is not None:
-            given[name] = value
-    arguments = {}
-    for name, value in given.items():
-        if name not in parameters and not takes_more:
-            close = difflib.get_close_matches(
-                name, [*parameters, "freq", "num_samples", "output_types", "quantiles"], n=1
-            )
-            hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(map(repr, parameters))}"
-            raise RequestError(f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}")
+        if not self._allows(path, path in HARMLESS):
+            raise RequestError(self._not_allowed(name))
+        module, _, short = path.rpartition(".")
         try:
-            arguments[name] = fit(value, parameters.get(name, Any))
-        except Unfit as unfit:
-            raise RequestError(f"configuration.{name[:100]} is {quoted(value)}, expected {unfit}") from None
-    missing = [name for name in required_parameters(kind) if name not in arguments]
-    if missing:
-        raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
-    return arguments
+            return vars(MODULES[module]())[short]
+        except ImportError as error:
+            package = (error.name or "").partition(".")[0]
+            remedy = f": install {EXTRAS[package]}" if package in EXTRAS else ""
+            raise RequestError(
+                f"configuration.forecaster_name: forecaster {path!r} needs {package or 'a package'}, "
+                f"which is not installed{remedy}"
+            ) from error
+
+    def _installed(self, name: str, path: str) -> Any:
+        found = self.installed(path) if self.installed and self._allows(path, True) else None
+        if found is None:
+            raise RequestError(self._not_allowed(name))
+        home = f"{found.__module__}.{found.__qualname__}"
+        if home.partition(".")[0] != path.partition(".")[0] and not self._allows(home, True):
+            raise RequestError(self._not_allowed(name))
+        if not issubclass(found, Predictor):
+            raise RequestError(_estimator(name))
+        return found
+
+    def _allows(self, path: str, otherwise: bool) -> bool:
+        """By the prefixes, if there are any; whole parts of a path count."""
+        if self.prefixes is None:
+            return otherwise
+        return any(f"{path}.".startswith(prefix.rstrip(".") + ".") for prefix in self.prefixes)
+
+    def _only(self) -> str:
+        return "only " + (DEFAULT if self.prefixes is None else ", ".join(map(repr, self.prefixes)) or "none")
+
+    def _not_allowed(self, name: str) -> str:
+        remedy = " (GLUONTS_ALLOWED_FORECASTERS allows others)" if self.prefixes is None else ""
+        return f"configuration.forecaster_name is {quoted(name)}, which is not allowed: {self._only()}{remedy}"
 
 
-@dataclass
-class Recent(Generic[Key, Value]):
-    """The values that were asked for last, made where they are missing; for several threads.
+def _is_path(path: str) -> bool:
+    """A `pkg.__main__` is a program, so nobody's private dunder is on a path."""
+    parts = path.split(".")
+    named = all(part.isidentifier() and not part.startswith("__") for part in parts)
+    return len(path) <= LONGEST and len(parts) > 1 and named
 
-    Two threads may make the same value at once: making is slow, and nobody else should wait for it.
-    """
 
-    make: Callable[[Key], Value]
-    size: int = 8
-    kept: OrderedDict[Key, Value] = field(default_factory=OrderedDict)
-    mutex: threading.Lock = field(default_factory=threading.Lock)
+def _estimator(name: str) -> str:
+    return f"configuration.forecaster_name is {quoted(name)}, an Estimator, which needs training; expected a Predictor"
 
-    def __call__(self, key: Key) -> Value:
-        with self.mutex:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-                return self.kept[key]
-        value = self.make(key)
-        with self.mutex:
-            self.kept[key] = value
-            while len(self.kept) > self.size:
-                self.kept.popitem(last=False)
-        return value
+
+def _npts() -> Any:
+    import gluonts.model.npts as module
+
+    return module
+
+
+def _seasonal_agg() -> Any:
+    import gluonts.model.seasonal_agg as module
+
+    return module
+
+
+def _seasonal_naive() -> Any:
+    import gluonts.model.seasonal_naive as module
+
+    return module
+
+
+def _constant() -> Any:
+    import gluonts.model.trivial.constant as module
+
+    return module
+
+
+def _identity() -> Any:
+    import gluonts.model.trivial.identity as module
+
+    return module
+
+
+def _mean() -> Any:
+    import gluonts.model.trivial.mean as module
+
+    return module
+
+
+def _statsforecast() -> Any:
+    import gluonts.ext.statsforecast as module
+
+    return module
+
+
+def _hierarchicalforecast() -> Any:
+    import gluonts.ext.hierarchicalforecast as module
+
+    return module
+
+
+def _naive_2() -> Any:
+    import gluonts.ext.naive_2 as module
+
+    return module
+
+
+def _prophet() -> Any:
+    import gluonts.ext.prophet as module
+
+    return module
+
+
+def _r_forecast() -> Any:
+    import gluonts.ext.r_forecast as module
+
+    return module
+
+
+def _rotbaum() -> Any:
+    import gluonts.ext.rotbaum as module
+
+    return module
+
+
+# Import statements, not import by name: this list is all that a request can cause to be imported of GluonTS.
+MODULES: dict[str, Callable[[], Any]] = {
+    "gluonts.model.npts": _npts,
+    "gluonts.model.seasonal_agg": _seasonal_agg,
+    "gluonts.model.seasonal_naive": _seasonal_naive,
+    "gluonts.model.trivial.constant": _constant,
+    "gluonts.model.trivial.identity": _identity,
+    "gluonts.model.trivial.mean": _mean,
+    "gluonts.ext.hierarchicalforecast": _hierarchicalforecast,
+    "gluonts.ext.naive_2": _naive_2,
+    "gluonts.ext.prophet": _prophet,
+    "gluonts.ext.r_forecast": _r_forecast,
+    "gluonts.ext.rotbaum": _rotbaum,
+    "gluonts.ext.statsforecast": _statsforecast,
+}

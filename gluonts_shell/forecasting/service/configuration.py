@@ -14,14 +14,13 @@ from typing import Any
 from gluonts_shell.errors import ConfigurationError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
 from gluonts_shell.messages import OUTPUT_TYPES, Configuration
 
 # Nothing is allocated or computed because a request said so: what it may ask for has an end.
 MAX_SAMPLES = 10_000
 MAX_QUANTILES = 1_000
-MAX_PARAMETER = 1_000_000
 MAX_PREDICTION_LENGTH = 10_000
-MAX_TEXT = 1_000
 # keys that say what to answer; all others are parameters of the forecaster that the request names
 OWN_KEYS = frozenset({"num_samples", "num_eval_samples", "output_types", "quantiles", "freq", "forecaster_name"})
 
@@ -40,6 +39,7 @@ def parse(configuration: Mapping[str, Any], default_forecaster: str | None = Non
         found["output_types"] = _output_types(given["output_types"])
     if "quantiles" in given:
         found["quantiles"] = _quantiles(given["quantiles"])
+        found["quantiles_given"] = True
     if "freq" in given:
         found["freq"] = _freq(given["freq"])
     forecaster = given.get("forecaster_name", default_forecaster)
@@ -105,21 +105,18 @@ def _freq(value: Any) -> str:
 
 
 def _parameters(given: Mapping[str, Any]) -> str:
-    """As sorted JSON text, which makes equal parameters equal. Raises RequestError where one is out of bounds."""
+    """As sorted JSON text, which makes equal parameters equal. Raises RequestError where one is out of bounds.
+
+    Only their size is judged here; what each should be is judged by whoever knows the forecaster.
+    """
     for name, value in given.items():
-        bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_PARAMETER
-        if _size(value) > bound:
+        bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_NUMBER
+        if isinstance(value, int | float) and not abs(value) <= bound:
             raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected at most {bound}")
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise RequestError(f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}")
-    text = json.dumps(given, sort_keys=True)
-    if "__kind__" in text:  # GluonTS's notation for objects of any class: a request names one forecaster and no more
-        raise RequestError("configuration has '__kind__', expected plain JSON values")
-    return text
-
-
-def _size(value: Any) -> float:
-    """What a parameter may make its class allocate: a whole number, written as a number or as text."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}(\.0*)?", value):
-        value = float(value)
-    return abs(value) if isinstance(value, (int, float)) else 0
+        try:
+            bounded(value)
+        except Refused as refusal:
+            raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}") from None
+    return json.dumps(given, sort_keys=True)

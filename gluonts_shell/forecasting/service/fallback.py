@@ -11,15 +11,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.artifact import Contract, Features
-from gluonts_shell.forecasting.forecaster.arguments import construct, constructor_parameters, required_parameters
-from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.instances import padded
+from gluonts_shell.forecasting.forecaster.catalog import class_path
+from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.known import default_forecaster
+from gluonts_shell.forecasting.forecaster.names import resolve
 from gluonts_shell.forecasting.forecaster.values import Unfit, fit
-from gluonts_shell.forecasting.service.allowed import build
+from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.service import Model
 from gluonts_shell.messages import Call, Configuration, Prediction
 
@@ -46,16 +48,22 @@ def fallback(
     model = Model.of(predictor, configuration.freq, Features())
 
     def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [model.predict([_filled(entry) for entry in call.entries], call.configuration) for call in calls]
+        return [model.predict([_with_target(entry) for entry in call.entries], call.configuration) for call in calls]
 
     return predict, class_path(kind)
+
+
+def _with_target(entry: dict[str, Any]) -> dict[str, Any]:
+    """The model may have taken a cold start as it was; simple predictors index into the target."""
+    return entry if len(entry["target"]) else padded(entry)
 
 
 def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:
     """What is known of the forecaster that may be late."""
     if configuration.forecaster is not None or contract is None:
         known = json.loads(configuration.parameters or "{}")
-        known["prediction_length"] = build(configuration, None).prediction_length
+        kind = default_forecaster(configuration.forecaster or "")
+        known["prediction_length"] = build(kind, configuration).prediction_length
     else:
         known = {**contract.arguments, "prediction_length": contract.prediction_length}
     return {**known, "freq": configuration.freq, "num_samples": configuration.num_samples}
@@ -75,10 +83,3 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
     if missing := [name for name in required_parameters(kind) if name not in arguments]:
         raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
     return arguments
-
-
-def _filled(entry: dict[str, Any]) -> dict[str, Any]:
-    """A cold start as one missing value just before it: simple predictors index into the target."""
-    if len(entry["target"]):
-        return entry
-    return {**entry, "start": entry["start"] - 1, "target": np.full(1, np.nan, dtype=np.float32)}

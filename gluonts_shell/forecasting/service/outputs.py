@@ -1,6 +1,7 @@
 """GluonTS forecasts -> predictions. The values are those of `forecast.mean` and `forecast.quantile`, got faster.
 
-It knows three kinds of forecast: with samples, with quantiles, and any other that computes both.
+The rule for what a forecast does not have: of the output types asked for, those are answered that are there, and where
+none is, that is the client's error. A quantile that the client listed itself must be there; the default ones need not.
 """
 
 from __future__ import annotations
@@ -10,30 +11,56 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
+from gluonts.model.forecast import Forecast, SampleForecast
 
-from gluonts_shell.errors import RequestError
+from gluonts_shell.errors import ModelError, RequestError
+from gluonts_shell.forecasting.forecasts import View
 from gluonts_shell.messages import Configuration, Prediction
 
 
-def prediction(forecast: Forecast, configuration: Configuration) -> Prediction:
-    """What was asked for and no more. Raises RequestError where this kind of forecast does not have it."""
-    wanted = configuration.output_types
+def prediction(forecast: Forecast, configuration: Configuration, hint: str = "") -> Prediction:
+    """What was asked for and no more. hint: ends the sentence about a quantile that the forecast does not have.
+
+    Raises RequestError where this kind of forecast does not have it.
+    """
     if isinstance(forecast, SampleForecast):
-        return _of_samples(_univariate(forecast.samples, forecast), configuration)
-    if "samples" in wanted:
-        raise RequestError(
-            f"configuration.output_types asks for 'samples', but this model's forecasts are of type "
-            f"{type(forecast).__name__}, which has none; ask for 'mean' or 'quantiles'"
-        )
+        return _of_samples(_samples(forecast.samples, forecast), configuration)
+    view = View(forecast, configuration.num_samples)
+    wanted = configuration.output_types
     found = Prediction()
     if "mean" in wanted:
-        found.mean = _row(forecast.mean, forecast)
+        found.mean = _row(view.mean, forecast)
     if "quantiles" in wanted:
-        found.quantiles = {
-            text: _row(_quantile(forecast, level, configuration), forecast) for text, level in configuration.quantiles
-        }
+        found.quantiles = _quantiles(view, configuration, hint)
+    if "samples" in wanted and view.samples is not None:
+        found.samples = _samples(view.samples, forecast).tolist()
+    if found.mean is None and found.quantiles is None and found.samples is None:
+        raise RequestError(_nothing(view, wanted, hint))
     return found
+
+
+def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
+    asked = " and ".join(map(repr, wanted))
+    has = [name for name, value in (("mean", view.mean), ("quantiles", view.quantile(0.5))) if value is not None]
+    other = " or ".join(map(repr, has)) or "nothing"
+    kind = type(view.forecast).__name__
+    return (
+        f"configuration.output_types asks for {asked}, but this model's forecasts are of type {kind}, "
+        f"which has none; ask for {other}{hint if 'quantiles' in wanted else ''}"
+    )
+
+
+def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
+    """None where the forecast has none at all and the client named none."""
+    found = {text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles}
+    lacking = [text for text, row in found.items() if row is None]
+    if lacking and configuration.quantiles_given:
+        raise RequestError(
+            f"configuration.quantiles asks for {lacking[0]}, but this model's forecasts have {view.description}{hint}"
+        )
+    for text in lacking:
+        del found[text]
+    return found if found or not lacking else None
 
 
 def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction:
@@ -60,35 +87,29 @@ def _ranks(quantiles: Sequence[tuple[str, float]], count: int) -> list[int]:
     return [int(np.round((count - 1) * level)) for _, level in quantiles]
 
 
-def _quantile(forecast: Forecast, level: float, configuration: Configuration) -> Any:
-    if isinstance(forecast, QuantileForecast):
-        stored = {float(key): key for key in forecast.forecast_keys if key != "mean"}
-        if level in stored:  # under its own key: GluonTS does not find '0.10' when it looks for '0.1'
-            return forecast.forecast_array[forecast.forecast_keys.index(stored[level])]
-        if len(stored) < 2:  # nothing to interpolate between, where GluonTS answers NaN
-            known = ", ".join(stored.values()) or "a mean"
-            raise RequestError(
-                f"configuration.quantiles asks for {level:g}, but this model's forecasts have only {known}"
-            )
-    try:
-        return forecast.quantile(level)
-    except NotImplementedError:  # some distributions have no inverse of their CDF, but all can be drawn from
-        return forecast.to_sample_forecast(configuration.num_samples).quantile(level)
+def _samples(samples: np.ndarray, forecast: Forecast) -> np.ndarray:
+    """(samples, prediction_length) floats; of several dimensions (samples, dimensions, prediction_length)."""
+    if samples.ndim == 3:
+        samples = samples[:, :, 0] if samples.shape[2] == 1 else samples.swapaxes(1, 2)
+    if samples.ndim in (2, 3):
+        return samples if samples.dtype.kind == "f" else samples.astype(float)
+    raise _unreadable(forecast, samples)
 
 
-def _row(values: Any, forecast: Forecast) -> list[float]:
+def _row(values: np.ndarray | None, forecast: Forecast) -> list[Any] | None:
+    """prediction_length floats; of several dimensions a list of them for each, as targets have it."""
+    if values is None:
+        return None
     array = np.asarray(values, dtype=float)
-    if array.ndim != 1:
-        _univariate(array[None], forecast)
+    if array.ndim == 2:
+        array = array[:, 0] if array.shape[1] == 1 else array.T
+    if not 1 <= array.ndim <= 2:
+        raise _unreadable(forecast, array)
     return array.tolist()  # type: ignore[no-any-return]
 
 
-def _univariate(samples: np.ndarray, forecast: Forecast) -> np.ndarray:
-    """(samples, prediction_length) floats, also where the model has one target dimension as an axis of its own."""
-    if samples.ndim == 3 and samples.shape[2] == 1:
-        samples = samples[:, :, 0]
-    if samples.ndim == 2:
-        return samples if samples.dtype.kind == "f" else samples.astype(float)
-    raise RequestError(
-        f"this model's forecasts ({type(forecast).__name__}) have several dimensions, which the answer has no place for"
+def _unreadable(forecast: Forecast, values: np.ndarray) -> ModelError:
+    return ModelError(
+        f"this model's forecasts ({type(forecast).__name__}) are arrays of shape {values.shape}, expected "
+        "prediction_length values, or prediction_length x dimensions"
     )

@@ -10,8 +10,9 @@ import inspect
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,14 +20,16 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import ModelError, RequestError, ShellError
 from gluonts_shell.forecasting import memory, shortcuts
-from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.data.instances import Reader
-from gluonts_shell.forecasting.forecaster.names import class_path, resolve
+from gluonts_shell.forecasting.forecaster.catalog import class_path
+from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.service import configuration as configurations
-from gluonts_shell.forecasting.service.allowed import Recent, Rule, build
+from gluonts_shell.forecasting.service.allowed import Rule
+from gluonts_shell.forecasting.service.named import Recent, build
 from gluonts_shell.forecasting.service.outputs import prediction
 from gluonts_shell.messages import Call, Configuration, Prediction
 
@@ -50,6 +53,8 @@ class Model:
     """A predictor with what the server must know of it. freq is None where only a request can tell it.
 
     draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
+    context: that in which it was loaded, because libraries keep state in `contextvars` (rpy2 does), which threads do
+    not inherit. hint: ends sentences about quantiles that its forecasts do not have.
     """
 
     predictor: Predictor
@@ -58,33 +63,96 @@ class Model:
     draws: bool
     batches: bool
     mode: Callable[[], AbstractContextManager[object]]
+    context: Context
+    hint: str = ""
 
     @classmethod
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
         batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
         reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
         draws = "num_samples" in inspect.signature(predictor.predict).parameters
-        return cls(predictor, freq and period_alias(freq), reader, draws, batches, forward_only(predictor))
+        return cls(
+            predictor=predictor,
+            freq=freq and period_alias(freq),
+            reader=reader,
+            draws=draws,
+            batches=batches,
+            mode=forward_only(predictor),
+            context=copy_context(),
+            hint=quantile_hint(type(predictor)),
+        )
 
     def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
-        options = {"num_samples": configuration.num_samples} if self.draws else {}
+        """One prediction for each entry, in their order; in the context in which the model was loaded.
+
+        Raises RequestError where a series or what was asked for is to blame, ModelError where the forecasts do not
+        belong to the entries, and whatever else the model raises.
+        """
         predictions: list[Prediction] = []
-        try:
-            with self.mode():
-                for forecast in self.predictor.predict(entries, **options):
-                    predictions.append(prediction(forecast, configuration))
-        except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
-            which = "a series" if self.batches else f"instance {len(predictions)}"
-            raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
-        except KeyError as error:
-            if error.args[0] not in FEATURES:
-                raise
-            # only a model without a contract gets here: with one, the field would have been asked for before
-            name = FEATURES[error.args[0]]
-            raise RequestError(f"an instance has no {name}: the model was trained with it") from error
+        # a copy, because a context can be entered only once at a time
+        self.context.copy().run(self._predict, entries, configuration, predictions)
+        return predictions
+
+    def _predict(
+        self, entries: list[dict[str, Any]], configuration: Configuration, predictions: list[Prediction]
+    ) -> None:
+        options = {"num_samples": configuration.num_samples} if self.draws else {}
+        with self.mode(), _blame(self, entries, predictions):
+            for forecast in self.predictor.predict(entries, **options):
+                if len(predictions) == len(entries):
+                    raise ModelError(f"the model gave more forecasts than the {len(entries)} instances")
+                check_item(forecast, entries[len(predictions)], len(predictions))
+                predictions.append(prediction(forecast, configuration, self.hint))
         if len(predictions) != len(entries):
             raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
-        return predictions
+
+
+def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
+    """Forecasts belong to series by their position. Raises ModelError where one says that it belongs to another."""
+    found, expected = getattr(forecast, "item_id", None), entry.get("item_id")
+    if found is not None and expected is not None and found != expected and str(found) != str(expected):
+        raise ModelError(
+            f"the model answered out of order: forecast {position} is for item_id {found!r}, expected {expected!r}"
+        )
+
+
+@contextmanager
+def _blame(model: Model, entries: list[dict[str, Any]], predictions: list[Prediction]) -> Iterator[None]:
+    """Turn what the model raises into a RequestError where the series that it was at is to blame.
+
+    Which one that was is known of models that take series by series: the one after the last forecast.
+    """
+    try:
+        yield
+    except ShellError:
+        raise
+    except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
+        which = "a series" if model.batches else f"instance {len(predictions)}"
+        raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
+    except Exception as error:
+        if isinstance(error, KeyError) and error.args and error.args[0] in FEATURES:
+            # only a model without a contract gets here: with one, the field would have been asked for before
+            name = FEATURES[error.args[0]]
+            raise RequestError(f"an instance has no {name}: the model needs it") from error
+        position = len(predictions)
+        if model.batches or position >= len(entries) or np.isfinite(entries[position]["target"]).any():
+            raise
+        raise RequestError(
+            f"instance {position}: the model cannot forecast it: its target has no value, and "
+            f"{type(model.predictor).__name__} needs some: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def quantile_hint(kind: type) -> str:
+    """What gives a class quantiles that has none by default, as GluonTS's wrappers of statsforecast."""
+    parameters, _ = constructor_parameters(kind)
+    if "quantile_levels" not in parameters:
+        return ""
+    return "; hyperparameter 'quantile_levels' makes it forecast quantiles"
 
 
 def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
@@ -104,14 +172,18 @@ def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[ob
 class Forecasting:
     """The service: a trained model, requests that name a predictor, or both.
 
-    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model.
+    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model;
+    it is the operator's, but its parameters are the client's.
     """
 
-    def __init__(self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: str | None = None) -> None:
+    def __init__(
+        self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: type[Predictor] | None = None
+    ) -> None:
         self.contract = trained[1] if trained else None
         self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
         self._rule = rule
-        self._default = default
+        self._default = class_path(default) if default else None
+        self._default_class = default
         self._named = Recent(self._build)
         self._configurations: dict[str, Configuration] = {}
 
@@ -131,7 +203,10 @@ class Forecasting:
 
     def configure(self, configuration: Mapping[str, Any]) -> Configuration:
         """Check a request's configuration; the same one is checked once. Raises RequestError."""
-        text = repr(configuration)
+        try:
+            text = repr(configuration)
+        except RecursionError:  # orjson reads deeper than Python's own functions go
+            raise RequestError("configuration has too many levels of lists and objects") from None
         found = self._configurations.get(text)
         if found is None:
             found = self._checked(configuration)
@@ -181,19 +256,12 @@ class Forecasting:
         return self._trained
 
     def _build(self, configuration: Configuration) -> Model:
-        rule = None if configuration.forecaster == self._default else self._rule
-        return Model.of(build(configuration, rule), configuration.freq, Features())
-
-
-def default_forecaster(name: str) -> str:
-    """The name of a class that predicts without training. Raises ConfigurationError for an Estimator."""
-    kind = resolve(name)
-    if not issubclass(kind, Predictor):
-        raise ConfigurationError(
-            f"forecaster {name!r} is an Estimator, which needs training, and there is no model; "
-            "put the trained model into the model folder, or name a Predictor"
-        )
-    return class_path(kind)
+        name = configuration.forecaster or ""
+        if self._default_class is not None and name == self._default:
+            kind = self._default_class
+        else:
+            kind = self._rule.find(name)
+        return Model.of(build(kind, configuration), configuration.freq, Features())
 
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:

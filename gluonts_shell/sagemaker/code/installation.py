@@ -14,9 +14,10 @@ from importlib import metadata
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
-from gluonts_shell.sagemaker.code import requirements, wheels
+from gluonts_shell.sagemaker.code import wheels
 from gluonts_shell.sagemaker.code.contents import Plan, Source, holds_only_distributions, visible
 from gluonts_shell.sagemaker.code.pip import Installed, Pip
+from gluonts_shell.sagemaker.code.requirements import Line, Requirements
 from gluonts_shell.sagemaker.code.wheels import Distribution
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,13 @@ def install(plan: Plan, code: Path, work: Path, offline: bool, environ: dict[str
             if not one.fits:
                 takes = wheels.container()
                 raise CodeChannelError(f"{one.label!r} in the code channel does not fit this container ({takes})")
-        lines = [line for source in plan.requirements for line in requirements.read(source.path)]
+        asked = Requirements()
+        for source in plan.requirements:
+            asked.read(source.path, source.label)
         if supplied:
-            lines += _unasked([*plan.wheels, *(sdist for sdist, _ in plan.sdists)], built, lines)
-        installed = pip.install(explicit, lines, code)
+            found = _unasked([*plan.wheels, *(sdist for sdist, _ in plan.sdists)], built, asked.texts())
+            asked.lines += [Line(name, f"{name} in the code channel") for name in found]
+        installed = pip.install(explicit, asked, code)
     _place(plan.copies, code, _owners(code))
     return installed
 

@@ -21,7 +21,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gluonts_shell.errors import CodeChannelError
-from gluonts_shell.sagemaker.code import requirements, wheels
+from gluonts_shell.sagemaker.code import reasons, requirements, wheels
+from gluonts_shell.sagemaker.code.masking import masked
+from gluonts_shell.sagemaker.code.requirements import Requirements
 from gluonts_shell.sagemaker.code.wheels import Distribution
 
 log = logging.getLogger(__name__)
@@ -30,16 +32,14 @@ QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_US
 # nothing listens on the discard port: what tries to reach a network offline all the same fails at once
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+# git speaks ssh and its own protocol past any proxy; so it refuses them itself (git's manual, GIT_ALLOW_PROTOCOL)
+NO_TRANSPORT = {"GIT_ALLOW_PROTOCOL": "file"}
 
-NOT_FOUND = re.compile(r"^ERROR: No matching distribution found for (.+)$", re.MULTILINE)
-CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
-ERROR = re.compile(r"^(?:ERROR|error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE)
-# a build that failed: pip gives it a code, and what the build itself said is further up, indented
-FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
-RAISED = re.compile(
-    r"^\s+(?:╰─> )?((?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): .+)$",
-    re.MULTILINE,
-)
+# git's reasons are looked for by their English words
+ENGLISH = {"LC_MESSAGES": "C", "LANGUAGE": "en", "GIT_TERMINAL_PROMPT": "0"}
+ASKED = "asked.txt"
+STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ", re.MULTILINE)  # before each line of pip's log
+ADDRESS = re.compile(r"(?:^|\s|@)\s*([a-z][a-z+.-]*)://", re.IGNORECASE)
 NO_BUILD_TOOLS = re.compile(r"[Bb]ackend-?[Uu]navailable|setuptools is not available|No module named '?setuptools")
 
 
@@ -50,6 +50,19 @@ class Installed:
     name: str
     version: str
     sha256: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a pip command. Both texts are masked: no user name, password or token is in them."""
+
+    status: int
+    output: str
+    log: str
+
+    @property
+    def reason(self) -> str:
+        return reasons.why(self.output, self.log)
 
 
 @dataclass(frozen=True)
@@ -64,86 +77,110 @@ class Pip:
     def build(self, project: Path, label: str) -> Distribution:
         """Make a wheel of the project in the folder `project`, which is written to. Raises CodeChannelError."""
         folder = self.work / f"built-{project.name}"
-        status, output = self._build("wheel", "--no-deps", "--wheel-dir", str(folder), str(project))
-        if status and NO_BUILD_TOOLS.search(output) and (self.offline or self.supply):
+        run = self._build("wheel", "--no-deps", "--wheel-dir", str(folder), str(project))
+        if run.status and NO_BUILD_TOOLS.search(run.output) and self._alone:
             raise CodeChannelError(
-                f"cannot build {label!r} offline: its build tools are not in this image ({_reason(output)}); "
+                f"cannot build {label!r} offline: its build tools are not in this image ({run.reason}); "
                 "put a wheel of it into the code channel instead"
             )
-        if status:
-            raise CodeChannelError(f"pip cannot build {label!r} of the code channel: {_reason(output)}")
+        if run.status:
+            raise CodeChannelError(f"pip cannot build {label!r} of the code channel: {run.reason}")
         found = Distribution.parse(next(folder.glob("*.whl")), label)
         assert found is not None
         return found
 
-    def install(self, explicit: Sequence[Distribution], lines: Sequence[str], target: Path) -> list[Installed]:
-        """Install `explicit` and what the requirement `lines` ask for, with all that they need and this image lacks.
+    def install(self, explicit: Sequence[Distribution], asked: Requirements, target: Path) -> list[Installed]:
+        """Install `explicit` and what the requirements ask for, with all that they need and this image lacks.
 
         Raises CodeChannelError; offline it names all that is missing.
         """
+        self._refuse_addresses(asked)
         pins = {one.name: (f"{one.name} @ {one.path.as_uri()}", _installed(one)) for one in explicit}
-        if lines or wheels.missing([need for one in explicit for need in one.requires()], explicit):
-            for item in self._lacking(explicit, lines):
+        if asked.lines or wheels.missing(_needs(explicit), explicit):
+            for item in self._lacking(explicit, asked):
                 pins.setdefault(wheels.normalized(item["metadata"]["name"]), _reported(item))
-        if not pins:
-            return []
-        hashed = all(installed.sha256 for _, installed in pins.values())
-        exact = self.work / "exact.txt"
-        exact.write_text(
-            "\n".join(
-                [*filter(requirements.is_option, lines)]
-                + [pin + (f" --hash=sha256:{installed.sha256}" if hashed else "") for pin, installed in pins.values()]
-            )
-            + "\n"
-        )
-        status, output = self._build("install", "--no-deps", "--target", str(target), "-r", str(exact))
-        if status:
-            raise CodeChannelError(self._sentence(output, explicit, lines))
+        if pins:
+            self._install_pinned(list(pins.values()), explicit, asked, target)
         return sorted((installed for _, installed in pins.values()), key=lambda one: one.name.lower())
 
-    def _lacking(self, explicit: Sequence[Distribution], lines: Sequence[str]) -> list[Any]:
+    def _install_pinned(
+        self,
+        pins: Sequence[tuple[str, Installed]],
+        explicit: Sequence[Distribution],
+        asked: Requirements,
+        target: Path,
+    ) -> None:
+        """Exactly these, checked against their hashes if there is one for each: pip takes hashes for all or none."""
+        hashed = all(installed.sha256 for _, installed in pins)
+        lines = asked.options()
+        for pin, installed in pins:
+            lines.append(f"{pin} --hash=sha256:{installed.sha256}" if hashed else pin)
+        exact = self.work / "exact.txt"
+        exact.write_bytes(requirements.written(lines))
+        run = self._build("install", "--no-deps", "--target", str(target), "-r", str(exact))
+        if run.status:
+            raise CodeChannelError(self._sentence(run, explicit, asked))
+
+    def _lacking(self, explicit: Sequence[Distribution], asked: Requirements) -> list[Any]:
         """What pip would install, as its report has it. This is where all requirements are resolved together."""
-        asked, report = self.work / "asked.txt", self.work / "report.json"
-        asked.write_text("\n".join([*lines, *(one.path.as_uri() for one in explicit)]) + "\n")
-        status, output = self._build("install", "--dry-run", "--report", str(report), "-r", str(asked))
-        if status:
-            raise CodeChannelError(self._sentence(output, explicit, lines))
+        file, report = self.work / ASKED, self.work / "report.json"
+        file.write_bytes(requirements.written([*asked.texts(), *(one.path.as_uri() for one in explicit)]))
+        run = self._build("install", "--dry-run", "--report", str(report), "-r", str(file), asked=asked)
+        if run.status:
+            raise CodeChannelError(self._sentence(run, explicit, asked))
         return list(json.loads(report.read_text())["install"])
 
     def download(self, file: Path, output: Path, python_version: str | None, platforms: Sequence[str]) -> None:
         """Fill `output` with what the requirements file needs. Raises CodeChannelError."""
-        options = [option for platform in platforms for option in ("--platform", platform)]
-        options += ["--python-version", python_version] if python_version else []
+        options = ["--python-version", python_version] if python_version else []
+        for platform in platforms:
+            options += ["--platform", platform]
         if options:  # pip builds nothing for another Python than its own
             options += ["--implementation", "cp", "--only-binary", ":all:"]
-        status, text = self._call("download", "--dest", str(output), "--prefer-binary", "-r", str(file), *options)
-        if status:
-            raise CodeChannelError(f"pip cannot download what {str(file)!r} needs: {_reason(text)}")
+        run = self._call("download", "--dest", str(output), "--prefer-binary", "-r", str(file), *options)
+        if run.status:
+            raise CodeChannelError(f"pip cannot download what {str(file)!r} needs: {run.reason}")
 
-    def _build(self, *arguments: str) -> tuple[int, str]:
+    @property
+    def _alone(self) -> bool:
+        """Whether pip has nothing but the channel and this image to take from."""
+        return bool(self.offline or self.supply)
+
+    def _refuse_addresses(self, asked: Requirements) -> None:
+        """Offline: an address leads nowhere, and some are asked past any proxy."""
+        if not self.offline:
+            return
+        for line in asked.lines:
+            scheme = ADDRESS.search(line.text)
+            if scheme and scheme[1] not in ("file", "git+file") and not line.text.startswith("-"):
+                raise CodeChannelError(
+                    f"cannot install offline: {masked(line.text)!r} ({line.place}) is fetched from an address; "
+                    "put a wheel of it into the code channel instead"
+                )
+
+    def _build(self, *arguments: str, asked: Requirements | None = None) -> Run:
         """Run a command that may have to build something.
 
         Without an index pip's isolated build finds its tools in the channel only; those of this image are next best.
         """
         if self.offline:
-            return self._call(*arguments, "--no-build-isolation")
-        status, output = self._call(*arguments)
-        if status and self.supply and "build dependencies" in output:
+            return self._call(*arguments, "--no-build-isolation", asked=asked)
+        run = self._call(*arguments, asked=asked)
+        if run.status and self.supply and "build dependencies" in run.output:
             log.info("the build tools are not in the code channel; trying those of this image")
-            status, output = self._call(*arguments, "--no-build-isolation")
-        return status, output
+            run = self._call(*arguments, "--no-build-isolation", asked=asked)
+        return run
 
-    def _call(self, *arguments: str) -> tuple[int, str]:
-        """Exit status and output. It runs in an empty folder, because `-m` puts that first on the path."""
-        environ = {**QUIET, **self.environ}
-        command = [sys.executable, "-m", "pip", *arguments]
-        command += ["--no-index"] if self.offline or self.supply else []
-        command += ["--find-links", str(self.supply[0].path.parent)] if self.supply else []
-        if self.offline:
-            command += ["--retries", "0", "--proxy", NOWHERE]
-            environ = {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")}
-            environ |= dict.fromkeys(PROXIES, NOWHERE)
-        log.info("running %s", shlex.join(command))
+    def _call(self, *arguments: str, asked: Requirements | None = None) -> Run:
+        """It runs in an empty folder, because `-m` puts that first on the path.
+
+        What pip says comes masked, and with the lines of `asked` named as a person wrote them.
+        """
+        command = [sys.executable, "-m", "pip", *arguments, *self._options()]
+        environ = self._environment()
+        journal = Path(environ["PIP_LOG"])
+        before = journal.stat().st_size if journal.exists() else 0
+        log.info("running %s", masked(shlex.join(command)))
         folder = self.work / "empty"
         folder.mkdir(exist_ok=True)
         done = subprocess.run(
@@ -157,27 +194,68 @@ class Pip:
             errors="replace",
             check=False,
         )
-        log.log(logging.ERROR if done.returncode else logging.DEBUG, "pip's output:\n%s", done.stdout)
-        return done.returncode, done.stdout
+        details = STAMP.sub("", _tail(journal, before))
+        output = done.stdout
+        if done.returncode and "See above for output" in output:  # which went to the journal alone
+            output += reasons.of_the_child(details)
+        run = Run(done.returncode, self._readable(output, asked), self._readable(details, asked))
+        _tell(run)
+        return run
 
-    def _sentence(self, output: str, explicit: Sequence[Distribution], lines: Sequence[str]) -> str:
-        found = NOT_FOUND.findall(output)
-        if not found or not (self.offline or self.supply):
-            return f"pip cannot install the code channel: {_reason(output)}"
-        wanted = [*lines, *(need for one in explicit for need in one.requires())]
+    def _options(self) -> list[str]:
+        options = ["--no-index"] if self._alone else []
+        if self.supply:
+            options += ["--find-links", str(self.supply[0].path.parent)]
+        if self.offline:
+            options += ["--retries", "0", "--proxy", NOWHERE]
+        return options
+
+    def _environment(self) -> dict[str, str]:
+        """PIP_LOG, which the pips that build in isolation inherit, is where pip says why a page was not fetched."""
+        environ = {"PIP_LOG": str((self.work / "pip.log").absolute()), **QUIET, **self.environ, **ENGLISH}
+        if not self.offline:
+            return environ
+        for name in list(environ):
+            if name.lower().endswith("_proxy"):
+                del environ[name]
+        return environ | dict.fromkeys(PROXIES, NOWHERE) | NO_TRANSPORT
+
+    def _readable(self, text: str, asked: Requirements | None) -> str:
+        text = asked.named(text, self.work / ASKED) if asked else text
+        return masked(text)
+
+    def _sentence(self, run: Run, explicit: Sequence[Distribution], asked: Requirements) -> str:
+        found = reasons.NOT_FOUND.findall(run.output)
+        if not found or not self._alone:
+            return f"pip cannot install the code channel: {asked.blamed(run.reason)}"
+        wanted = [*asked.texts(), *_needs(explicit)]
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
         names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
         return f"cannot install offline: {names} not in the code channel (this container takes {wheels.container()})"
 
 
-def _reason(output: str) -> str:
-    """pip's last reason: of a failed build the exception that ended it, of a conflict its parties."""
-    raised, errors, conflict = RAISED.findall(output), ERROR.findall(output), CONFLICT.search(output)
-    if FAILED_BUILD.search(output) and raised:
-        return str(raised[-1])
-    if conflict and errors:
-        return f"{errors[-1]} {'; '.join(line.strip() for line in conflict[1].splitlines())}"
-    return str(errors[-1]) if errors else (output.strip().splitlines() or ["it said nothing"])[-1]
+def _tell(run: Run) -> None:
+    log.log(logging.ERROR if run.status else logging.DEBUG, "pip's output:\n%s", run.output)
+    if run.status:
+        for match in reasons.NOT_FETCHED.finditer(run.log):
+            log.error("pip: %s", match[0])
+
+
+def _needs(distributions: Sequence[Distribution]) -> list[str]:
+    needs: list[str] = []
+    for one in distributions:
+        needs += one.requires()
+    return needs
+
+
+def _tail(path: Path, before: int) -> str:
+    """What was written behind `before`; nothing where the file is missing or no longer readable."""
+    try:
+        with path.open("rb") as file:
+            file.seek(before)
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _reported(item: Mapping[str, Any]) -> tuple[str, Installed]:

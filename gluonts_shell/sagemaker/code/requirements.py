@@ -1,67 +1,194 @@
-"""Requirement files as lines. It knows the format, not what a requirement means; pip has the last word.
+"""Requirement files as lines, each with the place where a person wrote it. Not what a requirement means: pip decides.
 
-A file is read as pip reads it: continuation lines are joined, comments dropped, `-r` followed. What it names by a path
-within the code channel is left out, because everything in the channel is installed anyway, from a copy.
+A file is read as pip reads it (pip documentation, "Requirements File Format"): byte-order marks and coding comments,
+continuation lines, comments, `-r`. What it names by a path within the code channel is left out, because everything in
+the channel is installed anyway, from a copy.
 """
 
 from __future__ import annotations
 
+import codecs
+import locale
 import logging
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from gluonts_shell.errors import CodeChannelError
 
 log = logging.getLogger(__name__)
 
-INCLUDE = re.compile(r"(?:-r|--requirement)[\s=]*(\S.*)")
-CONSTRAINT = re.compile(r"(?:-c|--constraint)[\s=]*(\S.*)")
-FIND_LINKS = re.compile(r"(?:-f|--find-links)[\s=]*(\S.*)")
-EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*")
+OPTION = re.compile(
+    r"(?P<name>-r|--requirement|-c|--constraint|-f|--find-links|-e|--editable)(?:\s*=\s*|\s*)(?P<value>\S.*)"
+)
+SHORT = {"--requirement": "-r", "--constraint": "-c", "--find-links": "-f", "--editable": "-e"}
+COMMENT = re.compile(r"(^|\s+)#.*$")
+CODING = re.compile(rb"^#.*coding[:=]\s*([-\w.]+)")  # PEP 263, which pip follows
+# the longer ones first: UTF-32's mark begins with that of UTF-16. PowerShell's `>` writes UTF-16
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
-def read(path: Path) -> list[str]:
-    """The lines of a requirements file and of all that it includes; relative paths are made absolute."""
-    return list(_read(path, set()))
+# the three ways in which pip names a line of a file
+PLACE = re.compile(
+    r"line (?P<n1>\d+) of (?P<p1>/[^\n]*?\.\w+)(?=\)|$)|-r (?P<p2>/[^\n]*?) \(line (?P<n2>\d+)\)"
+    r"|(?P<p3>/[^\s\n]*?\.\w+) line (?P<n3>\d+)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """`place` is where a person wrote it, as in `more/dev.txt line 4`."""
+
+    text: str
+    place: str
+
+
+@dataclass
+class Requirements:
+    """All lines of some files and of what those include; `labels`: path -> what a person calls the file."""
+
+    lines: list[Line] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def read(self, path: Path, label: str) -> None:
+        """Add a file, whose relative paths are made absolute. Raises CodeChannelError if it cannot be read."""
+        if str(path.resolve()) in self.labels:
+            return
+        self.labels[str(path.resolve())] = label
+        for line in _lines(path, label):
+            self._take(line, path.parent, label)
+
+    def texts(self) -> list[str]:
+        return [line.text for line in self.lines]
+
+    def options(self) -> list[str]:
+        """The lines that say where and how to look, as `--index-url` does, and not what to install."""
+        return [line.text for line in self.lines if line.text.startswith("-") and _option(line.text)[0] in ("", "-f")]
+
+    def named(self, text: str, asked: Path) -> str:
+        """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote."""
+
+        def place(match: re.Match[str]) -> str:
+            number, path = int(match["n1"] or match["n2"] or match["n3"]), match["p1"] or match["p2"] or match["p3"]
+            if path != str(asked):
+                return f"{self.labels[path]} line {number}" if path in self.labels else match[0]
+            # a comment that names the coding comes before them; wheels of the channel come after them
+            return self.lines[number - 2].place if number - 2 < len(self.lines) else "the code channel"
+
+        return PLACE.sub(place, text)
+
+    def blamed(self, sentence: str) -> str:
+        """The sentence with the place of the line that it quotes, unless it names one already."""
+        for line in self.lines:
+            if line.place in sentence:
+                return sentence
+        for line in self.lines:
+            if _quoted(line.text, sentence):
+                return f"{sentence} ({line.place})"
+        return sentence
+
+    def _take(self, line: Line, folder: Path, label: str) -> None:
+        option, value = _option(line.text)
+        path = folder / value
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(label), value))
+        if "://" in line.text or option in ("", "-e"):
+            self._ask(line, option, value, folder)
+        elif option == "-f":
+            self.lines.append(Line(f"--find-links {path}" if path.exists() else line.text, line.place))
+        elif not path.is_file():
+            raise CodeChannelError(f"{line.place} names {value!r}, which is not there")
+        elif option == "-c":
+            self.labels[str(path.resolve())] = name
+            self.lines.append(Line(f"-c {path.resolve()}", line.place))
+        else:
+            self.read(path, name)
+
+    def _ask(self, line: Line, option: str, value: str, folder: Path) -> None:
+        if _is_local(value if option else line.text, folder):
+            log.info("%r (%s) is left to the treatment of the code channel itself", line.text, line.place)
+        else:
+            self.lines.append(line)
 
 
 def included(path: Path) -> list[str]:
     """What the file itself names with -r or -c, as it is written there."""
-    found = [INCLUDE.match(line) or CONSTRAINT.match(line) for line in _lines(path)]
-    return [match[1].strip() for match in found if match]
+    found = []
+    for line in _lines(path, path.name):
+        option, value = _option(line.text)
+        if option in ("-r", "-c"):
+            found.append(value)
+    return found
 
 
-def is_option(line: str) -> bool:
-    """Whether the line says where and how to look, as `--index-url` does, and not what to install."""
-    return line.startswith("-") and not CONSTRAINT.match(line) and not EDITABLE.match(line)
+def written(lines: Iterable[str]) -> bytes:
+    """A file for pip, whatever the locale is; the first of `lines` is its second."""
+    return "\n".join(["# coding: utf-8", *lines, ""]).encode()
 
 
-def _lines(path: Path) -> Iterator[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        plain = re.sub(r"(^|\s)#.*", "", line).strip()
+def _quoted(text: str, sentence: str) -> bool:
+    """Whether a sentence is about that line: of an option pip repeats only the name."""
+    if text.startswith("--"):
+        return sentence.endswith(text.split(maxsplit=1)[0].partition("=")[0])
+    return text in sentence or repr(text) in sentence
+
+
+def _option(text: str) -> tuple[str, str]:
+    """The short name of an option that takes a path, and that path; two empty texts for any other line."""
+    match = OPTION.match(text)
+    if not match:
+        return "", ""
+    return SHORT.get(match["name"], match["name"]), match["value"].strip().strip("'\"")
+
+
+def _lines(path: Path, label: str) -> Iterator[Line]:
+    """Lines that are continued come as one, with the number of the first; none is empty or a comment."""
+    begun, number = "", 0
+    for current, row in enumerate([*_text(path, label).splitlines(), ""], 1):
+        number = number if begun else current
+        if row.endswith("\\") and not COMMENT.match(row):
+            begun += row.strip("\\")
+            continue
+        # pip puts a space before a comment, so that it ends what is continued into it
+        whole = begun + (f" {row}" if COMMENT.match(row) else row)
+        begun, plain = "", COMMENT.sub("", whole).strip()
         if plain:
-            yield plain
+            yield Line(plain, f"{label} line {number}")
 
 
-def _read(path: Path, seen: set[Path]) -> Iterator[str]:
-    if path.resolve() in seen:
-        return
-    seen.add(path.resolve())
-    for line in _lines(path):
-        include, constraint, links = INCLUDE.match(line), CONSTRAINT.match(line), FIND_LINKS.match(line)
-        if include and "://" not in line:
-            yield from _read(path.parent / include[1].strip(), seen)
-        elif constraint and "://" not in line:
-            yield f"-c {path.parent / constraint[1].strip()}"
-        elif links and "://" not in line:
-            yield f"--find-links {path.parent / links[1].strip()}"
-        elif _is_local(line, path.parent):
-            log.info("%r in %s is left to the treatment of the code channel itself", line, path.name)
-        else:
-            yield line
+def _text(path: Path, label: str) -> str:
+    data = path.read_bytes()
+    for mark, encoding in MARKS:
+        if data.startswith(mark):
+            return _decoded(data[len(mark) :], encoding, label)
+    for row in data.split(b"\n")[:2]:
+        coding = CODING.match(row)
+        if coding:
+            return _decoded(data, coding[1].decode(), label)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return _decoded(data, locale.getpreferredencoding(False), label)
 
 
-def _is_local(line: str, folder: Path) -> bool:
-    name = EDITABLE.sub("", line, count=1).split("[")[0].strip()
+def _decoded(data: bytes, encoding: str, label: str) -> str:
+    try:
+        return data.decode(encoding)
+    except (LookupError, UnicodeDecodeError) as error:
+        raise CodeChannelError(f"{label!r} cannot be read as {encoding}: {error}; write it in UTF-8") from None
+
+
+def _is_local(text: str, folder: Path) -> bool:
+    name = text.split("[", maxsplit=1)[0].strip()
+    if "://" in name or " @ " in name:
+        return False
     looks_like_path = name.startswith(".") or "/" in name or name.endswith(".whl")
-    return looks_like_path and "://" not in name and " @ " not in name and (folder / name).exists()
+    return looks_like_path and (folder / name).exists()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gluonts_shell.errors import NotAcceptable, RequestError, UnsupportedMediaType
-from gluonts_shell.messages import Prediction
+from gluonts_shell.messages import Prediction, Row
 
 orjson: Any
 try:
@@ -166,8 +166,13 @@ def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = N
     return b"{" + b",".join(members) + b"}"
 
 
-def _row(values: Sequence[float]) -> bytes:
-    """A list of floats that read back equal as float32. Non-finite ones are strings, as JSON has no such numbers."""
+def _row(values: Row) -> bytes:
+    """Floats that read back equal as float32; non-finite ones are strings, as JSON has no such numbers.
+
+    Of several dimensions it is a list of such lists.
+    """
+    if values and type(values[0]) is list:
+        return b"[" + b",".join(map(_row, values)) + b"]"
     if not math.isfinite(sum(values)):  # a finite sum needs finite values; an overflowing one only takes the slow way
         return b"[" + b",".join(map(_number, values)) + b"]"
     if orjson is not None:

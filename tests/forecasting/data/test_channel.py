@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import DataError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Channel
 
 

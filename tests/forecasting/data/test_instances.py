@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gluonts_shell.errors import RequestError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.instances import Reader
 
 NONE = Features((), 0, 0, 0)

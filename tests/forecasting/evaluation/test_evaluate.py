@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from gluonts.evaluation import Evaluator, make_evaluation_predictions
+from gluonts.dataset.split import split
+from gluonts.ev.metrics import MASE, RMSE, MeanWeightedSumQuantileLoss
+from gluonts.evaluation import Evaluator, MultivariateEvaluator, make_evaluation_predictions
+from gluonts.model import evaluate_model
 from gluonts.model.forecast import QuantileForecast, SampleForecast
 from gluonts.model.npts import NPTSPredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
-from gluonts.model.trivial.constant import ConstantValuePredictor
-from gluonts.model.trivial.mean import MeanPredictor
+from gluonts.model.trivial.constant import ConstantPredictor, ConstantValuePredictor
+from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 import gluonts_shell
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError
@@ -107,7 +111,7 @@ def assert_same(dataset, predictor, prediction_length, freq, quantiles=DECILES):
         quantiles=quantiles,
     )
 
-    assert list(found.aggregate) == list(aggregate)
+    assert list(found.aggregate) == [*aggregate, "calibration_error"]
     assert list(found.items) == list(items)
     assert found.items[["item_id", "forecast_start"]].equals(items[["item_id", "forecast_start"]])
     for name in items.columns[2:]:
@@ -267,30 +271,178 @@ def test_no_series_to_score_is_an_error_of_the_data():
         evaluate(SeasonalNaivePredictor(12, 12), [], prediction_length=12, freq="M")
 
 
-def test_forecasts_without_quantiles_leave_their_metrics_nan_and_say_so():
+def only_mean(forecast):
+    return QuantileForecast(forecast.forecast_array[:1], forecast.start_date, ["mean"], forecast.item_id)
+
+
+def test_the_median_of_a_point_forecast_is_its_mean_and_the_log_says_so():
     dataset = list(monthly())
     complete = Replay(with_quantiles(dataset, 12, ["mean", "0.5"]), 12)
-    forecasts = [QuantileForecast(f.forecast_array[:1], f.start_date, ["mean"], f.item_id) for f in complete.forecasts]
+    for forecast in complete.forecasts:
+        forecast.forecast_array[1] = forecast.forecast_array[0]
+    forecasts = list(map(only_mean, complete.forecasts))
     found = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M", quantiles=[0.1, 0.9])
 
     whole = evaluate(complete, dataset, prediction_length=12, freq="M")
     for name in ("MSE", "RMSE", "NRMSE", "abs_target_sum", "seasonal_error", "num_masked_target_values"):
         assert found.aggregate[name] == whole.aggregate[name]
-    for name in (
-        "MASE",
-        "abs_error",
-        "ND",
-        "sMAPE",
-        "MSIS",
-        "wQuantileLoss[0.9]",
-        "mean_wQuantileLoss",
-        "MAE_Coverage",
-    ):
+    for name in ("MASE", "abs_error", "ND", "sMAPE", "MAPE"):
+        assert found.aggregate[name] == whole.aggregate[name] > 0
+    for name in ("MSIS", "QuantileLoss[0.1]", "wQuantileLoss[0.9]", "mean_wQuantileLoss", "calibration_error"):
         assert math.isnan(found.aggregate[name])
     assert found.warnings == (
-        "Replay gave NaN for 0.5, 0.025, 0.975, 0.1, 0.9 in 11 of 11 forecasts, first for item_id 'AirPassengers', "
+        "11 of 11 forecasts of Replay have no median: their mean stands for it in MASE, ND, sMAPE and the like",
+        "Replay gave NaN for 0.025, 0.975, 0.1, 0.9 in 11 of 11 forecasts, first for item_id 'AirPassengers', "
         "whose forecast holds only mean; the metrics that need them are NaN",
     )
+
+
+def test_the_calibration_error_compares_each_level_with_its_own_coverage():
+    """A well calibrated forecast scores near 0, where GluonTS's MAE_Coverage does not."""
+    rng = np.random.default_rng(5)
+    start = pd.Period("2020-01", "M")
+    dataset = [{"item_id": str(n), "start": start, "target": rng.normal(size=40)} for n in range(200)]
+    forecasts = [SampleForecast(rng.normal(size=(200, 20)), start + 20, item_id=str(n)) for n in range(200)]
+    found = evaluate(Replay(forecasts, 20), dataset, prediction_length=20, freq="M")
+    coverages = [found.aggregate[f"Coverage[{level}]"] for level in DECILES]
+    expected = np.mean(np.abs(np.subtract(coverages, DECILES)))
+    np.testing.assert_allclose(found.aggregate["calibration_error"], expected, rtol=1e-12)
+    assert found.aggregate["calibration_error"] < 0.02
+    assert found.aggregate["MAE_Coverage"] > 0.3
+
+
+def test_forecasts_dated_at_the_start_of_their_series_are_those_of_its_end():
+    """MeanEstimator's predictor dates them so; `evaluate_model` of GluonTS pairs by position, and so do we."""
+    dataset = list(monthly())
+    history = [dict(entry, target=entry["target"][:-12]) for entry in dataset]
+    predictor = MeanEstimator(prediction_length=12, num_samples=5).train(history)
+    assert type(predictor) is ConstantPredictor
+    found = evaluate(predictor, dataset, prediction_length=12, freq="M")
+    _, template = split(dataset, offset=-12)
+    theirs = evaluate_model(
+        predictor,
+        test_data=template.generate_instances(12),
+        metrics=[MASE(), RMSE(), MeanWeightedSumQuantileLoss(DECILES)],
+        axis=None,
+        seasonality=12,
+    )
+    np.testing.assert_allclose(found.aggregate["RMSE"], theirs["RMSE[mean]"].iloc[0], rtol=1e-6)
+    np.testing.assert_allclose(found.aggregate["MASE"], theirs["MASE[0.5]"].iloc[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.aggregate["mean_wQuantileLoss"], theirs["mean_weighted_sum_quantile_loss"].iloc[0], rtol=1e-6
+    )
+
+
+class Ensemble(SeasonalNaivePredictor):
+    """Reads the data once for each member, side by side, the members at different speeds."""
+
+    def predict(self, dataset, **kwargs):
+        member = SeasonalNaivePredictor(12, 12)
+        ahead = iter(dataset)
+        waiting = [member.predict_item(next(ahead)) for _ in range(3)]
+        for one in member.predict(dataset):
+            waiting += [member.predict_item(item) for item in itertools.islice(ahead, 1)]
+            np.testing.assert_array_equal(one.samples, waiting.pop(0).samples)
+            yield one
+
+
+class Zipped(SeasonalNaivePredictor):
+    def predict(self, dataset, **kwargs):
+        members = [SeasonalNaivePredictor(12, 12), SeasonalNaivePredictor(12, 12)]
+        for first, _ in zip(*(member.predict(dataset) for member in members), strict=True):
+            yield first
+
+
+class Counting(SeasonalNaivePredictor):
+    """Asks how many series there are before it forecasts one."""
+
+    def predict(self, dataset, **kwargs):
+        assert len(dataset) == 10
+        next(iter(dataset))
+        yield from super().predict(dataset)
+
+
+@pytest.mark.parametrize("kind", [Ensemble, Zipped, Counting])
+def test_predictors_may_read_the_data_as_they_like(kind):
+    dataset = list(monthly())
+    dataset[4]["target"] = dataset[4]["target"][:5]
+    found = evaluate(kind(12, 12), dataset, prediction_length=12, freq="M")
+    expected = evaluate(SeasonalNaivePredictor(12, 12), dataset, prediction_length=12, freq="M")
+    assert str(found.aggregate) == str(expected.aggregate)
+    assert found.left_out == 1
+
+
+def test_forecasts_out_of_order_are_refused():
+    dataset = list(monthly())
+    forecasts = list(sampled(dataset, 12))[::-1]
+    with pytest.raises(ModelError, match=r"answered out of order: item_id '.*' came, expected 'AirPassengers'"):
+        evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
+
+
+def several(freq, prediction_length, dimensions=3):
+    """The awkward series, three to a target of three dimensions, cut to the shortest."""
+    flat = awkward(freq, prediction_length)
+    for number in range(0, len(flat) - dimensions, dimensions):
+        targets = [entry["target"] for entry in flat[number : number + dimensions]]
+        length = min(map(len, targets))
+        target = np.stack([target[len(target) - length :] for target in targets])
+        yield {"item_id": f"series {number}", "start": pd.Period("2021-03-01", freq), "target": target}
+
+
+def multivariate(dataset, prediction_length, size=21):
+    rng = np.random.default_rng(1)
+    for entry in dataset:
+        samples = rng.normal(10, 6, (size, prediction_length, len(entry["target"]))).round(1)
+        start = entry["start"] + entry["target"].shape[1] - prediction_length
+        yield SampleForecast(samples, start, item_id=entry["item_id"])
+
+
+@pytest.mark.parametrize("batch", [1, 500_000])
+@pytest.mark.parametrize("freq", ["M", "D"])
+def test_targets_of_several_dimensions_equal_gluonts_multivariate_evaluator(freq, batch, monkeypatch):
+    monkeypatch.setattr(scores, "BATCH_VALUES", batch)
+    dataset = list(several(freq, 6))
+    forecasts = list(multivariate(dataset, 6))
+    labels = [
+        pd.DataFrame(entry["target"].T, pd.period_range(entry["start"], periods=entry["target"].shape[1], freq=freq))
+        for entry in dataset
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        aggregate, items = MultivariateEvaluator(quantiles=DECILES, num_workers=0)(labels, forecasts)
+    found = evaluate(Replay(forecasts, 6), dataset, prediction_length=6, freq=freq)
+    assert [name for name in found.aggregate if "calibration_error" not in name] == list(aggregate)
+    for name, value in aggregate.items():
+        np.testing.assert_allclose(found.aggregate[name], value, rtol=1e-6, err_msg=name)
+    assert list(found.items) == [*items, "dimension"]
+    assert list(found.items["item_id"]) == list(items["item_id"])
+    for name in items.columns[2:]:
+        np.testing.assert_allclose(found.items[name], items[name], rtol=1e-6, err_msg=f"item metric {name}")
+    assert list(found.items["dimension"]) == [n for n in range(3) for _ in dataset]
+    lines = list(log_lines(found, "algo-1"))
+    assert any(line.startswith("#test_score (algo-1, MASE): ") for line in lines)
+    assert not any("0_MASE" in line for line in lines)
+
+
+def test_one_dimension_is_scored_as_one_whatever_its_axes():
+    dataset = list(monthly())
+    forecasts = list(sampled(dataset, 12))
+    expected = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
+    for entry in dataset:
+        entry["target"] = entry["target"][None]
+    for forecast in forecasts:
+        forecast.samples = forecast.samples[:, :, None]
+        forecast._mean = None
+    found = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
+    pd.testing.assert_frame_equal(found.items, expected.items)
+    assert str(found.aggregate) == str(expected.aggregate)
+
+
+def test_forecasts_of_other_dimensions_are_refused():
+    dataset = list(several("M", 6))
+    two = list(multivariate([dict(entry, target=entry["target"][:2]) for entry in dataset], 6))
+    with pytest.raises(ModelError, match=r"of 6 values x 3 dimensions each: ValueError: .*\(6,2\)"):
+        evaluate(Replay(two, 6), dataset, prediction_length=6, freq="M")
 
 
 def test_one_forecast_with_nan_does_not_flatter_the_others():

@@ -12,13 +12,8 @@ from gluonts.model.trivial.constant import ConstantValuePredictor
 from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.forecaster.arguments import (
-    Options,
-    construct,
-    constructor_parameters,
-    required_parameters,
-    route,
-)
+from gluonts_shell.forecasting.forecaster.arguments import Options, route
+from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
 
 
 class Plain(RepresentablePredictor):
@@ -411,7 +406,8 @@ class TestTrainers:
         assert type(route(resolve("DeepAREstimator"), given).arguments["distr_output"]) is NegativeBinomialOutput
 
     def test_every_estimator_of_gluonts_takes_epochs_and_makes_them_its_own(self):
-        from gluonts_shell.forecasting.forecaster.names import SHORT_NAMES, resolve
+        from gluonts_shell.forecasting.forecaster.catalog import SHORT_NAMES
+        from gluonts_shell.forecasting.forecaster.names import resolve
 
         for path in [path for path in SHORT_NAMES.values() if path.startswith("gluonts.torch")]:
             routed = route(resolve(path), {"epochs": "2"})

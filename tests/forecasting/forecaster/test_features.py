@@ -5,7 +5,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import RepresentablePredictor
 
 from gluonts_shell.errors import ConfigurationError, DataError
-from gluonts_shell.forecasting.artifact import Features
+from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 from gluonts_shell.forecasting.forecaster.features import derived, overrides_derivation, to_read, used

@@ -12,7 +12,8 @@ from gluonts.model.trivial.mean import MeanPredictor
 
 import gluonts_shell
 from gluonts_shell.errors import ForecasterError
-from gluonts_shell.forecasting.forecaster.names import SHORT_NAMES, class_path, resolve
+from gluonts_shell.forecasting.forecaster.catalog import SHORT_NAMES, class_path
+from gluonts_shell.forecasting.forecaster.names import resolve
 
 MODULE = """
     from gluonts.model.predictor import RepresentablePredictor

@@ -1,67 +1,79 @@
-"""Predictors named in requests: the rule before the import, the class behind the name, its parameters, and the cache."""
+"""The forecasters that a request may name: the rule before the import, and the class behind the name."""
 
 import sys
-import threading
 
 import pytest
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.constant import ConstantValuePredictor
 
 from gluonts_shell.errors import RequestError
-from gluonts_shell.forecasting.service.allowed import Recent, Rule, build
-from gluonts_shell.forecasting.service.configuration import parse
+from gluonts_shell.forecasting.forecaster.catalog import HARMLESS, OTHERS, PREDICTORS
+from gluonts_shell.forecasting.forecaster.known import Installed
+from gluonts_shell.forecasting.service import allowed
+from gluonts_shell.forecasting.service.allowed import Rule
 
 CONSTANT = "gluonts.model.trivial.constant.ConstantValuePredictor"
+ONLY = "only GluonTS's trivial, seasonal, NPTS and statsforecast predictors, and those of the code channel"
 DEFAULT = Rule()
 
 
-def made(rule=DEFAULT, **configuration):
-    return build(parse(configuration), rule)
-
-
-def refused(rule=DEFAULT, **configuration):
+def refused(name, rule=DEFAULT):
     with pytest.raises(RequestError) as caught:
-        made(rule, **configuration)
+        rule.find(name)
     return str(caught.value)
 
 
-def test_a_predictor_gets_its_parameters_typed():
-    predictor = made(forecaster_name=CONSTANT, freq="D", prediction_length="7", value="2.5", num_samples=3)
-    assert isinstance(predictor, ConstantValuePredictor)
-    assert (predictor.prediction_length, predictor.value, predictor.num_samples) == (7, 2.5, 3)
-    predictor = made(forecaster_name="SeasonalNaivePredictor", freq="D", prediction_length=7, season_length=7)
-    assert (predictor.prediction_length, predictor.season_length) == (7, 7)
-
-
 @pytest.mark.parametrize(
-    ("configuration", "sentence"),
+    ("name", "kind"),
     [
-        ({"prediction_length": 7, "valu": 1},
-         "configuration.valu is not a parameter of ConstantValuePredictor; did you mean 'value'?"),
-        ({"prediction_length": 7, "xyz": 1},
-         "configuration.xyz is not a parameter of ConstantValuePredictor; "
-         "it has 'prediction_length', 'value', 'num_samples'"),
-        ({"prediction_length": 7, "quantile": []},
-         "configuration.quantile is not a parameter of ConstantValuePredictor; did you mean 'quantiles'?"),
-        ({}, "configuration.prediction_length is missing: ConstantValuePredictor needs it"),
-        ({"prediction_length": "x"}, "configuration.prediction_length is 'x', expected a whole number"),
-        ({"prediction_length": 7, "value": "x"}, "configuration.value is 'x', expected a number"),
+        (CONSTANT, ConstantValuePredictor),
+        ("ConstantValuePredictor", ConstantValuePredictor),
+        ("gluonts.model.seasonal_naive._predictor.SeasonalNaivePredictor", SeasonalNaivePredictor),
+        ("gluonts.mx.trivial.constant.ConstantValuePredictor", ConstantValuePredictor),
     ],
-)  # fmt: skip
-def test_parameters_that_do_not_fit(configuration, sentence):
-    assert refused(forecaster_name=CONSTANT, freq="D", **configuration) == sentence
+)
+def test_gluonts_own_have_their_paths_short_names_and_old_ones(name, kind):
+    assert DEFAULT.find(name) is kind
 
 
-@pytest.mark.parametrize("length", [0, -3])
-def test_a_class_that_refuses_its_parameters_says_why(length):
-    sentence = refused(forecaster_name=CONSTANT, freq="D", prediction_length=length)
-    assert sentence.startswith("configuration: ConstantValuePredictor refuses its arguments: ")
+def test_the_table_of_imports_has_every_predictor():
+    assert {path.rpartition(".")[0] for path in PREDICTORS} == set(allowed.MODULES)
+    for path in [path for path in sorted(HARMLESS) if path.startswith("gluonts.model.")]:
+        assert DEFAULT.find(path).__name__ == path.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_predictors_that_do_more_than_compute_are_the_operators_to_allow(name):
+    sentence = refused(name)
+    assert sentence == (
+        f"configuration.forecaster_name is '{name}', which is not allowed: {ONLY} "
+        "(GLUONTS_ALLOWED_FORECASTERS allows others)"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        kind = type(name.rpartition(".")[2], (ConstantValuePredictor,), {})
+        module = type(sys)("module")
+        setattr(module, kind.__name__, kind)
+        patch.setitem(allowed.MODULES, name.rpartition(".")[0], lambda: module)
+        assert Rule((name,)).find(name) is kind
+        assert Rule(("gluonts.ext",)).find(kind.__name__) is kind
+
+
+def test_a_missing_package_says_what_to_install():
+    assert refused("Naive2Predictor", Rule(("gluonts",))) == (
+        "configuration.forecaster_name: forecaster 'gluonts.ext.naive_2.Naive2Predictor' needs statsmodels, "
+        "which is not installed: install statsmodels"
+    )
+
+
+def test_what_the_operator_named_himself_is_found():
+    assert Rule((), chosen={"mine.Own": ConstantValuePredictor}).find("mine.Own") is ConstantValuePredictor
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("os.system", "which is not allowed: only 'gluonts.' and the code channel"),
-        ("gluontsevil.Predictor", "which is not allowed: only 'gluonts.' and the code channel"),
+        ("os.system", "which is not allowed: " + ONLY),
+        ("gluontsevil.Predictor", "which is not allowed: " + ONLY),
         ("gluonts", "expected a class path such as"),
         ("gluonts.", "expected a class path such as"),
         (".gluonts.x", "expected a class path such as"),
@@ -70,15 +82,17 @@ def test_a_class_that_refuses_its_parameters_says_why(length):
         ("../x", "expected a class path such as"),
         ("", "expected a class path such as"),
         ("x" * 5000, "expected a class path such as"),
-        ("gluonts.json.os.system", "there is no forecaster 'gluonts.json.os.system'"),
-        ("gluonts.model.predictor.json.JSONDecoder", "expected a subclass of gluonts' Estimator or Predictor"),
-        ("gluonts.model.predictor.TemporaryDirectory", "expected a subclass of gluonts' Estimator or Predictor"),
+        ("gluonts.json.os.system", "there is no predictor 'gluonts.json.os.system' in GluonTS that requests may name"),
+        ("gluonts.model.predictor.json.JSONDecoder", "in GluonTS that requests may name"),
+        ("gluonts.model.predictor.TemporaryDirectory", "in GluonTS that requests may name"),
         ("gluonts.model.trivial.constant.ConstantValuPredictor", f"did you mean '{CONSTANT}'"),
+        ("gluonts.model.predictor.Localizer", "in GluonTS that requests may name"),
+        ("code.__main__.Mine", "expected a class path such as"),
         ("gluonts.model.trivial.mean.MeanEstimator", "an Estimator, which needs training; expected a Predictor"),
     ],
 )
 def test_other_names_are_refused(name, words):
-    sentence = refused(forecaster_name=name, freq="D", prediction_length=7)
+    sentence = refused(name)
     assert words in sentence
     assert len(sentence) < 700
 
@@ -86,34 +100,106 @@ def test_other_names_are_refused(name, words):
 def test_nothing_is_imported_before_the_name_is_allowed(tmp_path, monkeypatch):
     (tmp_path / "forbidden_forecasters.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "is not allowed" in refused(forecaster_name="forbidden_forecasters.Predictor", freq="D")
+    assert "is not allowed" in refused("forbidden_forecasters.Predictor")
     assert "forbidden_forecasters" not in sys.modules
 
 
 SOURCE = """
-from os import system
+import os, json
+from os import mkdir
+from json import JSONDecoder
+from gluonts.model.predictor import Predictor
+from gluonts.model.estimator import Estimator
 from gluonts.model.trivial.constant import ConstantValuePredictor
 class Mine(ConstantValuePredictor):
+    class Inner(ConstantValuePredictor):
+        pass
+class Trained(Estimator):
     pass
+def __getattr__(name):
+    if not name.startswith("__"):
+        raise SystemExit("asked for " + name)
+    raise AttributeError(name)
 """
 
 
-def test_the_code_channel_may_be_named(tmp_path, monkeypatch):
+@pytest.fixture
+def code(tmp_path, monkeypatch):
     (tmp_path / "channel_forecasters.py").write_text(SOURCE)
     package = tmp_path / "channel_package"
     package.mkdir()
     (package / "__init__.py").write_text("from channel_package._impl import Mine\n")
     (package / "_impl.py").write_text(SOURCE)
+    (package / "__main__.py").write_text("raise SystemExit('run')\n")
+    (package / "broken.py").write_text("import no_such_module_at_all\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    rule = Rule(code=tmp_path)
-    for name in ("channel_forecasters.Mine", "channel_package.Mine", "channel_package._impl.Mine", CONSTANT):
-        assert made(rule, forecaster_name=name, freq="D", prediction_length=2).prediction_length == 2
-    assert "is not allowed" in refused(forecaster_name="channel_forecasters.Mine", freq="D", prediction_length=2)
-    assert "is not allowed" in refused(rule, forecaster_name="os.path.join", freq="D")
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("channel_")]:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize(
-    ("prefixes", "allowed"),
+    "name",
+    [
+        "channel_forecasters.Mine",
+        "channel_forecasters.Mine.Inner",
+        "channel_package.Mine",
+        "channel_package._impl.Mine",
+    ],
+)
+def test_the_code_channel_may_be_named(code, name):
+    assert Rule(installed=Installed(code)).find(name).__module__.startswith("channel_")
+    assert Rule(("channel_forecasters", "channel_package"), Installed(code)).find(name)
+    assert refused(name).startswith(f"configuration.forecaster_name is '{name}', which is not allowed: ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "channel_forecasters.os.mkdir",
+        "channel_forecasters.mkdir",
+        "channel_forecasters.json.JSONDecoder",
+        "channel_forecasters.JSONDecoder",
+        "channel_forecasters.Predictor",
+        "channel_forecasters.ConstantValuePredictor",
+        "channel_forecasters.Mine.predict",
+        "channel_forecasters.Absent",
+        "channel_forecasters",
+        "channel_package._impl",
+        "channel_package.absent.Mine",
+        "channel_package.absent",
+        "os.path.join",
+        "x" * 150 + ".Mine",
+        "channel_package." + "\u00e9" * 180,
+    ],
+)
+def test_what_the_code_channel_only_imported_is_not_its_own(code, name):
+    assert "which is not allowed" in refused(name, Rule(installed=Installed(code))) or "class path" in refused(name)
+
+
+def test_a_program_of_the_code_channel_is_not_run(code):
+    assert "expected a class path" in refused("channel_package.__main__.Mine", Rule(installed=Installed(code)))
+
+
+def test_an_estimator_or_a_broken_module_of_the_code_channel_has_its_own_sentence(code):
+    rule = Rule(installed=Installed(code))
+    assert "an Estimator, which needs training" in refused("channel_forecasters.Trained", rule)
+    assert refused("channel_package.broken.Mine", rule) == (
+        "configuration.forecaster_name: 'channel_package.broken' cannot be imported: "
+        "ModuleNotFoundError: No module named 'no_such_module_at_all'"
+    )
+
+
+def test_a_package_of_the_image_is_the_operators_to_allow(code):
+    found = Installed(None, ("channel_package",))
+    assert Rule(("channel_package",), found).find("channel_package.Mine").__name__ == "Mine"
+    assert Rule(("channel_package.Mine",), found).find("channel_package.Mine").__name__ == "Mine"
+    assert "is not allowed" in refused("channel_package._impl.Mine", Rule(("channel_package.Mine",), found))
+    assert "is not allowed" in refused("channel_forecasters.Mine", Rule(("channel_package",), found))
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "may"),
     [
         (("gluonts.model.trivial",), True),
         (("gluonts.model.trivial.",), True),
@@ -124,60 +210,23 @@ def test_the_code_channel_may_be_named(tmp_path, monkeypatch):
         ((), False),
     ],
 )
-def test_a_list_of_prefixes_replaces_the_rule(prefixes, allowed):
+def test_a_list_of_prefixes_replaces_the_rule(prefixes, may):
     rule = Rule(prefixes)
-    if allowed:
-        assert made(rule, forecaster_name=CONSTANT, freq="D", prediction_length=2)
+    if may:
+        assert rule.find(CONSTANT) is ConstantValuePredictor
     else:
         expected = ", ".join(map(repr, prefixes)) or "none"
-        assert refused(rule, forecaster_name=CONSTANT, freq="D").endswith(f"which is not allowed: only {expected}")
+        assert refused(CONSTANT, rule).endswith(f"which is not allowed: only {expected}")
 
 
 def test_a_class_may_be_allowed_by_its_public_path():
-    rule = Rule(("gluonts.model.seasonal_naive.SeasonalNaivePredictor",))
-    given = {"freq": "D", "prediction_length": 2, "season_length": 2}
-    assert made(rule, forecaster_name="gluonts.model.seasonal_naive.SeasonalNaivePredictor", **given)
+    path = "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
+    assert Rule((path,)).find(path) is SeasonalNaivePredictor
 
 
 def test_a_static_server_takes_none():
     rule = Rule(refused="this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)")
-    assert refused(rule, forecaster_name=CONSTANT, freq="D") == (
+    assert refused(CONSTANT, rule) == (
         f"configuration.forecaster_name is '{CONSTANT}', "
         "but this server takes no forecasters from requests (GLUONTS_FORCE_STATIC)"
     )
-
-
-def test_the_values_used_last_are_kept():
-    made_for = []
-
-    def make(key):
-        made_for.append(key)
-        return key * 2
-
-    recent = Recent(make, size=2)
-    assert [recent(key) for key in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
-    assert made_for == [1, 2, 3, 2]
-
-
-def test_values_that_cannot_be_made_are_not_kept():
-    recent = Recent({}.__getitem__)
-    for _ in range(2):
-        with pytest.raises(KeyError):
-            recent(1)
-    assert not recent.kept
-
-
-def test_several_threads_share_the_cache():
-    recent = Recent(lambda key: key * 2, size=3)
-    wrong = []
-
-    def work(number):
-        wrong.extend(key for key in [(number * turn) % 7 for turn in range(2000)] if recent(key) != key * 2)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert len(recent.kept) == 3

@@ -110,11 +110,21 @@ def test_with_a_forecaster_the_other_keys_are_its_parameters():
     ("key", "value", "sentence"),
     [
         ("prediction_length", 10_001, "configuration.prediction_length is 10001, expected at most 10000"),
-        ("prediction_length", "1000000000", "configuration.prediction_length is '1000000000', expected at most 10000"),
+        ("prediction_length", float("nan"), "configuration.prediction_length is nan, expected at most 10000"),
         ("season_length", 1_000_001, "configuration.season_length is 1000001, expected at most 1000000"),
         ("season_length", 1e300, "configuration.season_length is 1e+300, expected at most 1000000"),
         ("method", "x" * 1001, "configuration.method has 1001 characters, expected at most 1000"),
-        ("value", {"__kind__": "instance"}, "configuration has '__kind__', expected plain JSON values"),
+        (
+            "value",
+            [{"__kind__": "instance"}],
+            "configuration.value is a list of 1, expected plain JSON values, without the key '__kind__'",
+        ),
+        (
+            "value",
+            [[[[[[[[[]]]]]]]]],
+            "configuration.value is a list of 1, expected at most 8 levels of lists and objects",
+        ),
+        ("value", [0] * 100_000, "configuration.value is a list of 100000, expected at most 100000 values"),
         ("forecaster_name", 5, "configuration.forecaster_name is 5, expected a class path"),
     ],
 )

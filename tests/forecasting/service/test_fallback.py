@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.artifact import Contract
-from gluonts_shell.forecasting.service.fallback import fallback
+from gluonts_shell.forecasting.contract import Contract
+from gluonts_shell.forecasting.service.fallback import _with_target, fallback
 from gluonts_shell.messages import Call, Configuration
 
 CONTRACT = Contract("h", 5, "x", arguments={"season_length": 3, "context_length": 1})
@@ -47,7 +47,7 @@ def test_a_forecaster_named_in_the_configuration_gives_its_horizon() -> None:
     named = Configuration(
         freq="h",
         forecaster="gluonts.model.trivial.constant.ConstantValuePredictor",
-        parameters='{"prediction_length": "4", "value": 1}',
+        parameters='{"prediction_length": 4, "value": 1}',
         output_types=("mean",),
     )
     assert len(forecast(MEAN, [1.0], named, None)[0]) == 4
@@ -77,3 +77,15 @@ def test_a_broken_fallback_is_a_sentence(name: str, contract: Contract, sentence
     with pytest.raises(ConfigurationError) as caught:
         fallback(name, Configuration(freq="h"), contract)
     assert sentence in str(caught.value)
+
+
+def test_a_series_without_history_keeps_its_features() -> None:
+    seen = _with_target({
+        "start": pd.Period("2024-01-02", "D"),
+        "target": np.zeros(0, dtype=np.float32),
+        "feat_dynamic_real": np.array([[1.0, 2.0, 3.0]]),
+        "past_feat_dynamic_real": np.zeros((1, 0)),
+    })  # fmt: skip
+    assert seen["start"] == pd.Period("2024-01-01", "D")
+    assert seen["feat_dynamic_real"].tolist() == [[1.0, 1.0, 2.0, 3.0]], "as long as the target and the horizon"
+    assert seen["past_feat_dynamic_real"].shape == (1, 1)

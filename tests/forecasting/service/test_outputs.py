@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from gluonts.model.forecast import QuantileForecast, SampleForecast
+from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import RequestError
+from gluonts_shell.errors import ModelError, RequestError
 from gluonts_shell.forecasting.service.configuration import parse
 from gluonts_shell.forecasting.service.outputs import prediction
 
@@ -80,22 +80,118 @@ def test_a_quantile_that_cannot_be_interpolated_is_refused():
         prediction(quantiles(["mean"], [[1.0]]), configuration)
 
 
-def test_samples_of_a_forecast_without_samples_name_its_type():
+def mean_only(length=2):
+    return quantiles(["mean"], [[1.0] * length])
+
+
+def test_a_default_is_never_blamed_on_the_client():
+    found = prediction(mean_only(), parse({}))
+    assert (found.mean, found.quantiles, found.samples) == ([1.0, 1.0], None, None)
+    found = prediction(quantiles(["mean", "0.5"], [[1.0], [2.0]]), parse({}))
+    assert (found.mean, found.quantiles) == ([1.0], {"0.5": [2.0]})
+
+
+def test_of_the_output_types_asked_for_those_are_answered_that_are_there():
+    stored = quantiles(["0.1", "0.5", "0.9"], [[1.0], [2.0], [3.0]])
+    found = prediction(stored, parse({"output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.9"]}))
+    assert (found.mean, found.quantiles, found.samples) == ([2.0], {"0.9": [3.0]}, None)
+    found = prediction(mean_only(), EVERYTHING)
+    assert (found.mean, found.quantiles, found.samples) == ([1.0, 1.0], None, None)
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "sentence"),
+    [
+        (
+            quantiles(["0.1", "0.9"], [[1.0], [2.0]]),
+            ["samples"],
+            "configuration.output_types asks for 'samples', but this model's forecasts are of type QuantileForecast, "
+            "which has none; ask for 'mean' or 'quantiles'",
+        ),
+        (
+            quantiles(["mean"], [[1.0]]),
+            ["quantiles", "samples"],
+            "configuration.output_types asks for 'quantiles' and 'samples', but this model's forecasts are of type "
+            "QuantileForecast, which has none; ask for 'mean'; hint",
+        ),
+        (
+            quantiles(["0.9"], [[1.0]]),
+            ["mean"],
+            "configuration.output_types asks for 'mean', but this model's forecasts are of type "
+            "QuantileForecast, which has none; ask for nothing",
+        ),
+    ],
+)
+def test_where_nothing_that_was_asked_for_is_there_it_is_the_clients_error(made, wanted, sentence):
     with pytest.raises(RequestError) as caught:
-        prediction(quantiles(["0.1", "0.9"], [[1.0], [2.0]]), EVERYTHING)
+        prediction(made, parse({"output_types": wanted}), "; hint")
+    assert str(caught.value) == sentence
+
+
+def test_a_quantile_that_the_client_named_must_be_there():
+    with pytest.raises(RequestError) as caught:
+        prediction(mean_only(), parse({"quantiles": ["0.1", "0.5"]}), "; hint")
     assert str(caught.value) == (
-        "configuration.output_types asks for 'samples', but this model's forecasts are of type QuantileForecast, "
-        "which has none; ask for 'mean' or 'quantiles'"
+        "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean; hint"
     )
 
 
-def test_several_dimensions_have_no_place_in_the_answer():
-    configuration = parse({"output_types": ["mean"]})
-    assert prediction(samples(np.ones((4, 3, 1))), configuration).mean == [1.0] * 3
-    with pytest.raises(RequestError, match=r"forecasts \(SampleForecast\) have several dimensions"):
-        prediction(samples(np.ones((4, 3, 2))), configuration)
-    with pytest.raises(RequestError, match=r"forecasts \(QuantileForecast\) have several dimensions"):
-        prediction(quantiles(["0.5"], np.ones((1, 3, 2))), configuration)
+class OnlyQuantiles(Forecast):
+    """As rotbaum's: neither a mean nor samples."""
+
+    start_date, item_id, prediction_length = START, None, 2
+
+    def quantile(self, q):
+        return np.array([q, 10 * q])
+
+
+class OnlyMean(Forecast):
+    start_date, item_id, prediction_length, mean = START, None, 2, np.array([1.0, 2.0])
+
+
+class Bare:
+    """A forecast class that does not even derive from GluonTS's."""
+
+    start_date, item_id, prediction_length = START, None, 2
+
+    def quantile(self, q):
+        return np.array([q, 10 * q])
+
+
+@pytest.mark.parametrize("kind", [OnlyQuantiles, Bare])
+def test_a_mean_that_is_not_there_is_the_median(kind):
+    found = prediction(kind(), parse({"quantiles": ["0.9"]}))
+    assert (found.mean, found.quantiles) == ([0.5, 5.0], {"0.9": [0.9, 9.0]})
+
+
+def test_a_forecast_class_with_nothing_but_a_mean():
+    assert prediction(OnlyMean(), EVERYTHING).quantiles is None
+    assert prediction(OnlyMean(), EVERYTHING).mean == [1.0, 2.0]
+    with pytest.raises(
+        RequestError, match=r"^configuration.quantiles asks for 0.1, but this model's forecasts have no "
+    ):
+        prediction(OnlyMean(), parse({"quantiles": ["0.1"]}))
+
+
+def test_several_dimensions_are_oriented_as_targets_are():
+    assert prediction(samples(np.ones((4, 3, 1))), parse({"output_types": ["mean"]})).mean == [1.0] * 3
+    drawn = np.arange(24.0).reshape(4, 3, 2)  # samples, steps, dimensions
+    found = prediction(samples(drawn), EVERYTHING)
+    assert np.shape(found.samples) == (4, 2, 3)
+    np.testing.assert_array_equal(found.samples, drawn.transpose(0, 2, 1))
+    np.testing.assert_array_equal(found.mean, drawn.mean(axis=0).T)
+    np.testing.assert_array_equal(found.quantiles["0.9"], np.sort(drawn, axis=0)[3].T)
+    np.testing.assert_array_equal(prediction(samples(drawn[:1]), EVERYTHING).quantiles["0.1"], drawn[0].T)
+    stored = np.arange(12.0).reshape(2, 3, 2)
+    found = prediction(quantiles(["0.5", "0.9"], stored), parse({"quantiles": ["0.5"]}))
+    np.testing.assert_array_equal(found.mean, stored[0].T)
+    np.testing.assert_array_equal(found.quantiles["0.5"], stored[0].T)
+
+
+def test_arrays_that_no_answer_has_a_place_for_are_the_models_fault():
+    forecast = quantiles(["0.5"], np.ones((1, 3, 2, 2)))
+    with pytest.raises(ModelError, match=r"\(QuantileForecast\) are arrays of shape \(3, 2, 2\), expected"):
+        prediction(forecast, parse({"output_types": ["mean"]}))
 
 
 @pytest.mark.torch
@@ -109,14 +205,25 @@ def test_of_distributions():
     found = prediction(normal, configuration)
     assert found.mean == [1.0, 2.0]
     np.testing.assert_allclose(found.quantiles["0.9"], normal.quantile(0.9))
-    with pytest.raises(RequestError, match=r"of type DistributionForecast, which has none"):
-        prediction(normal, EVERYTHING)
 
     class NoInverse(torch.distributions.Normal):
         def icdf(self, value):
             raise NotImplementedError
 
+    class NoMean(torch.distributions.Normal):
+        @property
+        def mean(self):
+            raise NotImplementedError
+
     torch.manual_seed(0)
+    few = parse({"output_types": ["mean", "quantiles", "samples"], "num_samples": 50, "quantiles": ["0.5", "0.9"]})
+    found = prediction(normal, few)
+    assert np.shape(found.samples) == (50, 2)
+    assert found.mean == [1.0, 2.0]
+    without = DistributionForecast(NoMean(torch.tensor([1.0, 2.0]), torch.ones(2)), START)
+    found = prediction(without, few)
+    np.testing.assert_allclose(found.mean, np.mean(found.samples, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(found.quantiles["0.9"], np.sort(found.samples, axis=0)[44])
     drawn = DistributionForecast(NoInverse(torch.tensor([1.0, 2.0]), torch.full((2,), 0.01)), START)
     np.testing.assert_allclose(prediction(drawn, configuration).quantiles["0.5"], [1.0, 2.0], atol=0.02)
 

@@ -2,20 +2,25 @@
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, ContextVar
 
 import gluonts
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.model.forecast import QuantileForecast, SampleForecast
 from gluonts.model.npts import NPTSPredictor
-from gluonts.model.predictor import Predictor
+from gluonts.model.predictor import Predictor, RepresentablePredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
-from gluonts_shell.forecasting.artifact import Contract, Features
+from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.forecaster.catalog import class_path
+from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.service.allowed import Rule
-from gluonts_shell.forecasting.service.service import Forecasting, default_forecaster, forward_only, start_worker
+from gluonts_shell.forecasting.service.service import Forecasting, forward_only, start_worker
 from gluonts_shell.messages import Service
 
 CONSTANT = {
@@ -99,9 +104,19 @@ def test_without_a_model_a_request_must_name_a_predictor():
     assert refused(found, **without_freq) == "configuration.freq is missing: a forecaster named in the request needs it"
 
 
+def test_a_configuration_of_any_depth_is_refused_with_a_sentence():
+    for depth in (10, 500, 5000):
+        value = []
+        for _ in range(depth):
+            value = [value]
+        assert "levels of lists and objects" in refused(Forecasting(None, Rule()), **{**CONSTANT, "value": value})
+        while value:
+            value = value.pop()
+
+
 def test_the_operators_forecaster_needs_no_name_in_the_request():
     default = default_forecaster("ConstantValuePredictor")
-    assert default == CONSTANT["forecaster_name"]
+    assert class_path(default) == CONSTANT["forecaster_name"]
     found = Forecasting(None, Rule(prefixes=()), default)
     given = {name: value for name, value in CONSTANT.items() if name != "forecaster_name"}
     assert ask(found, {"start": "2020-01-01", "target": []}, **given)[0].mean == [3, 3]
@@ -143,8 +158,6 @@ class Remembering(Predictor):
         self.asked = []
 
     def predict(self, dataset, num_samples=100):
-        from gluonts.model.forecast import SampleForecast
-
         self.asked.append((len(dataset), num_samples))
         for entry in dataset[: self.count]:
             value = entry["target"][-1]
@@ -169,6 +182,114 @@ def test_joined_calls_are_one_predict_and_get_their_own_predictions():
 def test_a_model_that_forecasts_too_few_series_is_the_models_fault():
     with pytest.raises(ModelError, match=r"^the model gave 1 forecasts for 2 instances$"):
         ask(service(Remembering(1)), *[{"start": START, "target": [1]}] * 2)
+
+
+class Answering(Predictor):
+    """Answers with the forecasts that `make` gives for the data set."""
+
+    def __init__(self, make):
+        super().__init__(prediction_length=3)
+        self.make = make
+
+    def predict(self, dataset):
+        return iter(self.make(dataset))
+
+
+def named(entry, item_id):
+    start = entry["start"] + len(entry["target"])
+    return SampleForecast(np.ones((1, 3)), start_date=start, item_id=item_id)
+
+
+TWO = [{"start": START, "target": [1], "item_id": name} for name in "ab"]
+
+
+def test_answers_out_of_order_are_the_models_fault():
+    predictor = Answering(lambda dataset: [named(entry, entry["item_id"]) for entry in dataset[::-1]])
+    with pytest.raises(ModelError) as caught:
+        ask(service(predictor), *TWO)
+    assert str(caught.value) == "the model answered out of order: forecast 0 is for item_id 'b', expected 'a'"
+
+
+def test_more_answers_than_series_are_the_models_fault():
+    predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
+    with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
+        ask(service(predictor), *TWO)
+
+
+def test_forecasts_without_an_item_id_are_paired_by_position():
+    predictor = Answering(lambda dataset: [named(entry, None) for entry in dataset])
+    assert len(ask(service(predictor), *TWO)) == 2
+
+
+STATE = ContextVar("STATE", default="lost")
+
+
+class Contextual(Predictor):
+    """As R through rpy2: what its import set in a context is read in predict."""
+
+    def predict(self, dataset):
+        for entry in dataset:
+            yield named(entry, STATE.get())
+
+
+def test_a_model_predicts_in_the_context_in_which_it_was_loaded():
+    def load():
+        STATE.set("a")
+        return service(Contextual(prediction_length=3))
+
+    found = Context().run(load)
+    assert STATE.get() == "lost"
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda _: ask(found, TWO[0]), range(4)))
+    assert [len(answer) for answer in answers] == [1] * 4
+    with pytest.raises(ModelError, match="for item_id 'lost', expected 'a'"):
+        ask(service(Contextual(prediction_length=3)), TWO[0])
+
+
+class Needy(RepresentablePredictor):
+    """As Prophet and AutoARIMA: it raises where a target has no value."""
+
+    def predict_item(self, item):
+        if not np.isfinite(item["target"]).any():
+            raise ValueError("Dataframe has less than 2\nnon-NaN rows.")
+        if item["target"][0] < 0:
+            raise ValueError("negative")
+        return named(item, None)
+
+
+@pytest.mark.parametrize("target", [[], [None, None]])
+def test_a_cold_start_that_a_model_cannot_forecast_is_the_clients_to_mend(target):
+    found = service(Needy(prediction_length=3))
+    assert refused(found, {"start": START, "target": [1]}, {"start": START, "target": target}) == (
+        "instance 1: the model cannot forecast it: its target has no value, and Needy needs some: "
+        "ValueError: Dataframe has less than 2 non-NaN rows."
+    )
+
+
+def test_other_errors_of_a_model_are_not_blamed_on_a_cold_start_beside_them():
+    with pytest.raises(ValueError, match="negative"):
+        ask(service(Needy(prediction_length=3)), {"start": START, "target": [-1]}, {"start": START, "target": []})
+
+
+class MeanOnly(RepresentablePredictor):
+    """As GluonTS's wrappers of statsforecast without quantile_levels."""
+
+    def __init__(self, prediction_length, quantile_levels=None):
+        super().__init__(prediction_length=prediction_length)
+
+    def predict_item(self, item):
+        start = item["start"] + len(item["target"])
+        return QuantileForecast(np.ones((1, 3)), start_date=start, forecast_keys=["mean"])
+
+
+def test_the_sentence_about_a_quantile_names_the_hyperparameter_that_gives_it():
+    found = service(MeanOnly(3))
+    (prediction,) = ask(found, {"start": START, "target": [1]})
+    assert (prediction.mean, prediction.quantiles) == ([1.0] * 3, None)
+    assert refused(found, {"start": START, "target": [1]}, quantiles=["0.1"]) == (
+        "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean; "
+        "hyperparameter 'quantile_levels' makes it forecast quantiles"
+    )
 
 
 def test_the_number_of_samples_reaches_predictors_that_draw():
@@ -303,12 +424,9 @@ def test_deepar_without_a_contract_still_says_which_feature_it_misses(trained):
     instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
     assert len(ask(found, instance)) == 1
     del instance["dynamic_feat"]
-    assert (
-        refused(found, instance)
-        == "an instance has no dynamic_feat (or feat_dynamic_real): the model was trained with it"
-    )
+    assert refused(found, instance) == "an instance has no dynamic_feat (or feat_dynamic_real): the model needs it"
     del instance["cat"]
-    assert refused(found, instance) == "an instance has no cat (or feat_static_cat): the model was trained with it"
+    assert refused(found, instance) == "an instance has no cat (or feat_static_cat): the model needs it"
 
 
 @pytest.mark.torch
