@@ -10,16 +10,13 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 
 from gluonts_shell.errors import ConfigurationError
-<<<<<<< HEAD
-from gluonts_shell.forecasting import artifact, checkpoints
-=======
 from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
->>>>>>> main
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.forecaster import arguments as routing
 from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
+from gluonts_shell.forecasting.lightning import checkpoints
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.settings import Settings
 
@@ -123,7 +120,6 @@ class Plan:
             created=artifact.now(),
         )
 
-<<<<<<< HEAD
     def fingerprint(self, data: Datasets) -> dict[str, str]:
         """What a checkpoint must agree with for the job to go on from it."""
         drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
@@ -131,10 +127,7 @@ class Plan:
         arguments = {**data.arguments, **drawn}
         return checkpoints.fingerprint(names.class_path(self.kind), arguments, channels)
 
-    def _channel(self, name: str, wanted: artifact.Features, shortest: int) -> Data:
-=======
     def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
->>>>>>> main
         source = self.job.channels[name]
         channel = Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
         return channel.read(self.options.listify_dataset)

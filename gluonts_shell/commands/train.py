@@ -27,7 +27,7 @@ from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.commands.plan import Datasets, Plan
-    from gluonts_shell.forecasting.checkpoints import Checkpoints
+    from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.training import Stop, Watch
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _watch(plan: Plan, data: Datasets, paths: Paths, settings: Settings) -> Watc
 
 def _checkpoints(plan: Plan, data: Datasets, paths: Paths) -> Checkpoints | None:
     """Where SageMaker made the folder for them, or the job asks for some."""
-    from gluonts_shell.forecasting.checkpoints import Checkpoints
+    from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
     every = plan.options.checkpoint_every
     if every is None and not paths.checkpoints.is_dir():

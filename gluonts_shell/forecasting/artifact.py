@@ -30,59 +30,6 @@ NOT_SERIALIZABLE = (
 )
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True)
-class Features:
-    """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
-
-    static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
-    or None where the data had the indices themselves.
-    """
-
-    static_cat: tuple[int, ...] | None = None
-    static_real: int | None = None
-    dynamic_real: int | None = None
-    past_dynamic_real: int | None = None
-    labels: tuple[tuple[str, ...] | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class Contract:
-    """freq is a pandas period alias, prediction_length in steps of it, created in UTC (ISO 8601).
-
-    stopped_early: the training was interrupted, and this is the best that it had by then.
-    """
-
-    freq: str | None
-    prediction_length: int
-    forecaster: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    features: Features = Features()
-    versions: dict[str, str] = field(default_factory=dict)
-    training_job_name: str | None = None
-    created: str | None = None
-    stopped_early: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Contract:
-        """Raises ModelError where the text is no contract that this version can read."""
-        try:
-            value = json.loads(text)
-            features = dict(value["features"])
-            for name in ("static_cat", "labels"):
-                if features.get(name) is not None:
-                    features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
-            known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-            return cls(**{**known, "features": Features(**features)})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{CONTRACT} in the model folder cannot be read: {error}") from error
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, default=repr) + "\n"
-
-
-=======
->>>>>>> main
 def versions() -> dict[str, str]:
     """Of everything that a later reader may have to match."""
     found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}

@@ -23,9 +23,9 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
-from gluonts_shell.forecasting.checkpoints import Checkpoints
 from gluonts_shell.forecasting.forecaster.arguments import Options
 from gluonts_shell.forecasting.forecaster.values import literal
+from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _say_that_nothing_is_kept(name: str, watch: Watch) -> None:
 
 def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[Any], Run]:
     """Callbacks that keep the best weights and what is needed to go on, and how to train with them."""
-    from gluonts_shell.forecasting import epochs
+    from gluonts_shell.forecasting.lightning import epochs
 
     keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder))
 
@@ -189,7 +189,7 @@ def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[A
 
 def _can_be_kept(estimator: Estimator) -> bool:
     """Whether it is GluonTS's own way of training with Lightning, in which it can be stopped and gone on with."""
-    from gluonts_shell.forecasting import epochs
+    from gluonts_shell.forecasting.lightning import epochs
 
     return epochs.can_be_kept(estimator) and "ckpt_path" in inspect.signature(estimator.train).parameters
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gluonts_shell.forecasting.checkpoints import OURS, Checkpoints, differences, fingerprint
 from gluonts_shell.forecasting.data.channel import Channel, Data, Statistics
+from gluonts_shell.forecasting.lightning.checkpoints import OURS, Checkpoints, differences, fingerprint
 
 PRINT = {"forecaster": "a.B", "lr": "0.001"}
 

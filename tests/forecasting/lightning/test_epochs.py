@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ModelError
-from gluonts_shell.forecasting.checkpoints import Checkpoints
 from gluonts_shell.forecasting.forecaster.arguments import Options
+from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 from gluonts_shell.forecasting.training import Stop, Watch, fit, seed_everything
 
 pytestmark = pytest.mark.torch
@@ -220,7 +220,7 @@ def test_a_stop_after_the_last_batch_comes_too_late_to_be_early(job):
 
 
 def test_seconds_lie_between_checkpoints_and_the_last_is_written_in_any_case(job, tmp_path):
-    from gluonts_shell.forecasting.epochs import Keeper
+    from gluonts_shell.forecasting.lightning.epochs import Keeper
 
     written = []
 

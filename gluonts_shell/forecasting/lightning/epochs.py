@@ -24,8 +24,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from gluonts_shell.forecasting.checkpoints import OURS, Checkpoints
-from gluonts_shell.forecasting.windows import Windows, straight, with_calendar
+from gluonts_shell.forecasting.lightning.checkpoints import OURS, Checkpoints
+from gluonts_shell.forecasting.lightning.windows import Windows, straight, with_calendar
 
 log = logging.getLogger(__name__)
 
