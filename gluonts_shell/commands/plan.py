@@ -125,7 +125,7 @@ class Plan:
         drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
         channels = {"train": data.train, "validation": data.validation}
         arguments = {**data.arguments, **drawn}
-        return checkpoints.fingerprint(names.class_path(self.kind), arguments, channels)
+        return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
 
     def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
         source = self.job.channels[name]
