@@ -19,7 +19,7 @@ from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters, hints_of
 from gluonts_shell.forecasting.forecaster.names import Forecaster
-from gluonts_shell.forecasting.forecaster.values import Unfit, fit, literal
+from gluonts_shell.forecasting.forecaster.values import NOTHING, Unfit, fit, literal
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
         hint = f"; did you mean {close[0]!r}?" if close else ""
         found = f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}"
         raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
-    if merged.get("max_time") is not None:
+    if str(merged.get("max_time", "null")).lower() not in NOTHING:
         merged["max_time"] = _duration(merged["max_time"])
     arguments = {name: _typed(name, value, known[name]) for name, value in merged.items()}
     if arguments.get("enable_checkpointing") is False:
@@ -145,9 +145,10 @@ def _trainer_arguments(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dic
 
 def _duration(given: Any) -> Any:
     """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
-    if isinstance(given, dict):
-        return given
-    text = str(given).strip()
+    value = literal(given)
+    if isinstance(value, dict):
+        return value
+    text = str(value).strip()
     if re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
         return text
     if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
