@@ -13,6 +13,15 @@ ARG EXTRAS=
 ARG WHEELHOUSE=
 # where pip looks besides its own index, for example for a torch without CUDA
 ARG PIP_EXTRA_INDEX_URL=
+# pip only warns of an extra that it does not know, and the image would come out without it
+RUN set -eu; \
+    for extra in $(echo "$EXTRAS" | tr ',' ' '); do \
+        case "$extra" in \
+            torch|fast|arrow) ;; \
+            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast and arrow with commas between" >&2; \
+               exit 1 ;; \
+        esac; \
+    done
 WORKDIR /source
 COPY . .
 # --root lays the files out as the second stage wants them, without pip's own traces

@@ -19,6 +19,8 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
+DATA_PATH_HELP = "the tree of a job, as SageMaker mounts it (SAGEMAKER_DATA_PATH; default: /opt/ml)"
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="gluonts-shell", description="Run any GluonTS forecaster on Amazon SageMaker.")
@@ -30,16 +32,20 @@ def parser() -> argparse.ArgumentParser:
 
     train = command("train", "run the training job that lies under the data path")
     serve = command("serve", "answer /ping and /invocations, for an endpoint or a batch transform job")
-    for job in (train, serve):
-        job.add_argument("--data-path", metavar="DIR", help="the /opt/ml tree (SAGEMAKER_DATA_PATH)")
+    check = command("check", "read a training job and its data, and tell what would fail and what it will be like")
+    check.add_argument("--json", action="store_true", help="for machines")
+    for job in (train, serve, check):
+        job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
         job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
     serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
 
     transform = command("transform", "forecast files of JSON Lines without a server, as batch transform would")
     transform.add_argument("--input", metavar="FILE_OR_DIR", type=Path, required=True)
     transform.add_argument("--output", metavar="DIR", type=Path, required=True)
-    transform.add_argument("--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: ml/model)")
-    transform.add_argument("--data-path", metavar="DIR", help="the /opt/ml tree (SAGEMAKER_DATA_PATH)")
+    transform.add_argument(
+        "--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: model in the data path)"
+    )
+    transform.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
     transform.add_argument("--shard", metavar="I/N", help="take every N-th file, beginning with the I-th of 1 to N")
     transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
 
@@ -48,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     wheelhouse.add_argument("--output", metavar="DIR", type=Path, required=True)
     wheelhouse.add_argument("--python-version", metavar="X.Y", help="of the container (default: this one's)")
     wheelhouse.add_argument("--platform", metavar="TAG", action="append", help="of the container; may be repeated")
+
+    inspect = command("inspect", "tell what a model is, what it needs, and a request that it answers; runs none of it")
+    inspect.add_argument("model", metavar="MODEL", type=Path, help="model.tar.gz or its folder")
+    inspect.add_argument("--json", action="store_true", help="for machines")
 
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
@@ -105,6 +115,14 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "check":
+        from gluonts_shell.commands import check
+
+        return check.run(settings, options.json)
+    if options.command == "inspect":
+        from gluonts_shell.commands import inspect
+
+        return inspect.run(options.model, settings, options.json)
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 

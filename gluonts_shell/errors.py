@@ -116,3 +116,17 @@ class Overloaded(ShellError):
 
 class VersionNotSupported(ShellError):
     status = 505
+
+
+def stop_behind(error: BaseException | None) -> BaseException | None:
+    """The request to stop that `error` was made of, if it was; to be raised in its place.
+
+    What a signal handler raises is no Exception, but libraries catch that too: pydoc.locate(), by which GluonTS finds
+    classes, makes an ErrorDuringImport of whatever came while a module was imported. A plain SystemExit does not
+    count: that is somebody's code that calls sys.exit(), where a handler's has a class of its own.
+    """
+    while error is not None:
+        if not isinstance(error, Exception) and type(error) not in (SystemExit, GeneratorExit):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

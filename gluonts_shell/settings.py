@@ -78,6 +78,7 @@ class Settings:
     training_job_name: str | None = None
     log_level: str = "INFO"
     offline: bool = False
+    canary: bool = True
     max_unpacked_bytes: int = 10 * 1024 * MEBIBYTE
     port: int = 8080
     address: str = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
@@ -135,6 +136,8 @@ VARIABLES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("GLUONTS_SHELL_LOG_LEVEL", "log_level", lambda text: text.strip().upper()),
     # air-gapped image: pip never asks an index
     ("GLUONTS_SHELL_OFFLINE", "offline", boolean),
+    # false: the saved model is not tried in a process of its own, and workers do not try it before they are ready
+    ("GLUONTS_SHELL_CANARY", "canary", boolean),
     # a code archive that unpacks to more is refused as a bomb
     ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "max_unpacked_bytes", whole(1)),
     # SageMaker names the port in pipelines and multi-container endpoints

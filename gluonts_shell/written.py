@@ -67,9 +67,15 @@ class Written:
 
     def add(self, *paths: Path) -> Written:
         """Record these files, and those below these folders, as they are now; returns the new record."""
-        found = [file for path in paths for file in _below(path) if file.is_file() and file != self.folder / RECORD]
-        added = {file.relative_to(self.folder).as_posix(): digest(file) for file in found}
-        files = {**self.files, **added}
+        return self.record({**self.files, **self.found(*paths)})
+
+    def found(self, *paths: Path) -> dict[str, str]:
+        """These files and those below these folders, as a record has them."""
+        files = [file for path in paths for file in _below(path) if file.is_file() and file != self.folder / RECORD]
+        return {file.relative_to(self.folder).as_posix(): digest(file) for file in files}
+
+    def record(self, files: Mapping[str, str]) -> Written:
+        """Write down that these files are ours, and no others; returns that record."""
         text = json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2) + "\n"
         unfinished = self.folder / f"{RECORD}.unfinished"
         unfinished.write_text(text, encoding="utf-8")

@@ -104,9 +104,13 @@ class Plan:
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
-        shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
-        log.info("Final configuration: %s(%s)", catalog.class_path(self.kind), shown)
+        log.info("Final configuration: %s", self.call(data))
         return constructors.construct(self.kind, data.arguments)
+
+    def call(self, data: Datasets) -> str:
+        """The constructor's call, as Python would have it."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
+        return f"{catalog.class_path(self.kind)}({shown})"
 
     def contract(self, predictor: Any, data: Datasets, settings: Settings) -> Contract:
         return Contract(
@@ -127,10 +131,15 @@ class Plan:
         arguments = {**data.arguments, **drawn}
         return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
 
-    def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
+    def channel(self, name: str, wanted: Features | None = None, shortest: int = 0) -> Channel:
+        """What to read of it; without `wanted` as the train channel is read, of which nothing is known before."""
         source = self.job.channels[name]
-        channel = Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
-        return channel.read(self.options.listify_dataset)
+        if wanted is None:
+            wanted = features.to_read(self.dialect)
+        return Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
+
+    def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
+        return self.channel(name, wanted, shortest).read(self.options.listify_dataset)
 
 
 def _forecaster_name(job: TrainingJob, settings: Settings) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.errors import ConfigurationError, ModelError
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
@@ -93,7 +93,10 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
 
     rule = nameable(settings, code)
     if artifact.present(model):
-        return Forecasting(artifact.load(model), rule)
+        predictor, contract = artifact.load(model)
+        for difference in artifact.differences(contract):
+            log.warning("%s", difference)
+        return Forecasting((predictor, contract), rule)
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
@@ -131,6 +134,8 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
     else:
         handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
+    if settings.canary:
+        rehearse(service, Path(settings.data_path))
     parameters = execution_parameters(
         workers=machine.workers,
         joins=service.joins,
@@ -139,6 +144,21 @@ def application(service: Forecasting, batch: Callable[[], Batch] | None, setting
         most=settings.max_concurrent_transforms,
     )
     return App(handler, parameters, local_endpoints=settings.local_endpoints)
+
+
+def rehearse(service: Forecasting, data_path: Path) -> None:
+    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+    from gluonts_shell.forecasting.service import canary
+
+    model = service.trained
+    if model is None:
+        return
+    try:
+        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+    except ModelError as error:
+        told = "the model does not forecast here what it did when it was trained"
+        advice = "GLUONTS_SHELL_CANARY=false serves it all the same"
+        raise ModelError(f"{told}: {error}; {advice}") from error
 
 
 def announce(port: int, machine: Machine, description: list[str]) -> None:

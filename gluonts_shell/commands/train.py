@@ -12,13 +12,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gluonts_shell import log as logs
+from gluonts_shell import staging
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
@@ -28,6 +29,8 @@ from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.commands.plan import Datasets, Plan
+    from gluonts_shell.commands.rehearsal import Rehearsal
+    from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.training import Stop, Watch
 
@@ -45,7 +48,7 @@ def run(settings: Settings) -> int:
     try:
         job = TrainingJob.read(paths)
         if job.host == job.hosts[0]:
-            channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=paths.model / "code")
+            _activate(paths, settings)
             _train(job, paths, settings)
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
@@ -57,8 +60,24 @@ def run(settings: Settings) -> int:
         return failure.report(ended.with_traceback(error.__traceback__), paths.failure)
     except Exception as error:
         return failure.report(error, paths.failure)
+    finally:
+        staging.clear(paths.model)
     failure.clear(paths.failure)
     return 0
+
+
+def _activate(paths: Paths, settings: Settings) -> None:
+    """The code channel; its copy is published with the model, so that no model ever lies beside another's code."""
+    if not channel.started_again(os.environ):
+        staging.clear(paths.model)  # of a run that was killed
+    channel.activate(
+        paths.data / "code",
+        paths.code,
+        settings,
+        os.environ,
+        copy_to=paths.model / staging.NAME / "code",
+        replaces=paths.model / "code",
+    )
 
 
 class Stopped(SystemExit):
@@ -89,8 +108,8 @@ def _uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def _patiently(stop: Stop) -> Iterator[None]:
-    """Inside, a signal is a wish that training hears at its next batch; what it has learnt is saved, and the job ends.
+def _patiently(stop: Stop) -> Iterator[list[int]]:
+    """Inside, a signal is a wish that training hears at its next batch; yields the signals that came.
 
     While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time.
     """
@@ -105,43 +124,32 @@ def _patiently(stop: Stop) -> Iterator[None]:
     for signum in STOPPING:
         signal.signal(signum, note)
     try:
-        yield
+        yield signals
     finally:
         for signum in STOPPING:
             signal.signal(signum, _stop)
-    if signals:
-        raise Stopped(signals[0])
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with _uncollected():
-        from gluonts_shell.commands.plan import Plan
-        from gluonts_shell.forecasting import artifact, training
-
-        training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-        plan = Plan.of(job, settings)
-        if plan.options.seed is not None:
-            training.seed_everything(plan.options.seed)
-        data = plan.read()
-        forecaster = plan.construct(data)
-        watch = _watch(plan, data, paths, settings)
-    with _patiently(watch.stop):
-        predictor = _fitted(forecaster, plan, data, settings, watch) if plan.trains else forecaster
-        contract = plan.contract(predictor, data, settings)
-        artifact.save(predictor, replace(contract, stopped_early=watch.stop.early), paths.model)
-        log.info("model written to %s", paths.model)
-    if data.test is not None:
-        _evaluate(predictor, plan, data.test, job.host, paths)
+        plan = _plan(job, settings)
+        from gluonts_shell.commands.rehearsal import Rehearsal
+    with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
+        with _uncollected():
+            data = plan.read()
+            watch = _watch(plan, data, paths, settings)
+        _learn(plan, data, watch, rehearsal=rehearsal, paths=paths, settings=settings)
 
 
-def _fitted(estimator: Any, plan: Plan, data: Datasets, settings: Settings, watch: Watch) -> Any:
+def _plan(job: TrainingJob, settings: Settings) -> Plan:
+    from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import training
 
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        previous = _previous_model(plan.job, Path(folder), settings)
-        return training.fit(
-            estimator, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
-        )
+    training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
+    plan = Plan.of(job, settings)
+    if plan.options.seed is not None:
+        training.seed_everything(plan.options.seed)
+    return plan
 
 
 def _watch(plan: Plan, data: Datasets, paths: Paths, settings: Settings) -> Watch:
@@ -160,9 +168,94 @@ def _checkpoints(plan: Plan, data: Datasets, paths: Paths) -> Checkpoints | None
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
     every = plan.options.checkpoint_every
-    if every is None and not paths.checkpoints.is_dir():
+    if not plan.trains or (every is None and not paths.checkpoints.is_dir()):
         return None
     return Checkpoints(paths.checkpoints, plan.job.host, plan.fingerprint(data), every or 0.0)
+
+
+def _learn(
+    plan: Plan, data: Datasets, watch: Watch, *, rehearsal: Rehearsal | None, paths: Paths, settings: Settings
+) -> None:
+    """Train and write the model, which a stop only hurries; a model that was stopped is published unscored."""
+    from gluonts_shell.forecasting import artifact
+
+    with _patiently(watch.stop) as signals:
+        predictor = _fitted(plan, data, watch, settings)
+        contract = replace(plan.contract(predictor, data, settings), stopped_early=watch.stop.early)
+        staged = artifact.write(predictor, contract, paths.model)
+    if signals:
+        artifact.publish(paths.model)
+        log.info("model written to %s", paths.model)
+        raise Stopped(signals[0])
+    _keep(predictor, contract, plan, data, rehearsal=rehearsal, paths=paths, staged=staged)
+
+
+def _fitted(plan: Plan, data: Datasets, watch: Watch, settings: Settings) -> Any:
+    """The predictor: what the estimator trained, or the forecaster itself."""
+    from gluonts_shell.forecasting import training
+
+    forecaster = plan.construct(data)
+    if not plan.trains:
+        return forecaster
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous = _previous_model(plan.job, Path(folder), settings)
+        return training.fit(
+            forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
+        )
+
+
+def _keep(
+    predictor: Any,
+    contract: Contract,
+    plan: Plan,
+    data: Datasets,
+    *,
+    rehearsal: Rehearsal | None,
+    paths: Paths,
+    staged: Path,
+) -> None:
+    """Score the model and try what was written of it, at the same time; then publish it with all that is its own.
+
+    Scores that fail do not lose a model, and neither does a stop while they are computed.
+    """
+    from gluonts_shell.forecasting import artifact
+
+    ended: BaseException | None = None
+    try:
+        if rehearsal is not None and _write_canary(predictor, contract, data, staged):
+            rehearsal.begin(staged)
+        if data.test is not None:
+            _evaluate(predictor, plan, data.test, paths, staged)
+    except BaseException as error:
+        ended = error
+    try:
+        if rehearsal is not None and not isinstance(ended, Stopped):
+            rehearsal.check(predictor)
+    except Stopped as stopped:
+        ended = stopped
+    artifact.publish(paths.model)
+    log.info("model written to %s", paths.model)
+    if ended is not None:
+        raise ended
+
+
+def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Path) -> bool:
+    """Whether there is one: a model that cannot forecast in this process either is what its scores will tell."""
+    from gluonts_shell.forecasting.service import canary
+    from gluonts_shell.forecasting.service.service import Model
+
+    dataset = data.train if data.test is None else data.test
+    window = contract.prediction_length + getattr(predictor, "lead_time", 0)
+    series = canary.choose(dataset or (), window)
+    if not series:
+        return False
+    try:
+        canary.write(Model.of(predictor, contract.freq, contract.features), series, staged)
+    except Exception as error:
+        log.warning("the saved model is not tried, because the trained one does not forecast: %s",
+                    failure.sentence(error), exc_info=not isinstance(error, UserError))  # fmt: skip
+        return False
+    return True
 
 
 def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
@@ -182,7 +275,7 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
-def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) -> None:
+def _evaluate(predictor: Any, plan: Plan, test: Any, paths: Paths, staged: Path) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
     from gluonts_shell.forecasting.evaluation import evaluate
 
@@ -200,10 +293,10 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, host: str, paths: Paths) ->
             log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
         for warning in scores.warnings:
             log.warning("%s", warning)
-        for line in evaluate.log_lines(scores, host):
+        for line in evaluate.log_lines(scores, plan.job.host):
             log.info("%s", line)
         paths.output_data.mkdir(parents=True, exist_ok=True)
-        evaluate.write(scores, paths.output_data, paths.model)
+        evaluate.write(scores, paths.output_data, staged)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise

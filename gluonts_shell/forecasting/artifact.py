@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -20,10 +19,11 @@ from pathlib import Path
 from gluonts.model.predictor import Predictor
 
 import gluonts_shell
-from gluonts_shell.errors import ForecasterError, ModelError, ShellError
+from gluonts_shell import staging
+from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
-from gluonts_shell.written import Written
 
+HEADS = ("gluonts-config.json", "type.txt")  # a folder without them holds no model; GluonTS before 0.8 wrote the second
 NOT_SERIALIZABLE = (
     "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
     "or methods serialize(path) and deserialize(path) of its own"
@@ -41,6 +41,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+def differences(contract: Contract) -> Iterator[str]:
+    """A sentence for each library that a model may depend on whose minor version is another than in training."""
+    here = versions()
+    for name in ("gluonts", "torch"):
+        trained, running = contract.versions.get(name), here.get(name, "none")
+        if trained is not None and _minor(trained) != _minor(running):
+            yield f"the model was trained with {name} {trained}, and here is {running}"
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
 def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -53,43 +66,47 @@ def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
 
     Raises ForecasterError if the class cannot be serialized or read back, with the method that it lacks.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as aside:
-        staged = Path(aside)
-        name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
-        try:
-            with _on_cpu(predictor):
-                predictor.serialize(staged)
-            (staged / CONTRACT).write_text(contract.to_json())
-            load(staged)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ModelError(f"the model cannot be written to {str(folder)!r}: {reason}") from error
-        except (Exception, RecursionError) as error:
-            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            raise ForecasterError(
-                f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
-            ) from error
-        _put(staged, folder)
+    try:
+        write(predictor, contract, folder)
+        publish(folder)
+    finally:
+        staging.clear(folder)
 
 
-def _put(staged: Path, folder: Path) -> None:
-    written = Written.read(folder)
-    for name in written.files:
-        if not (staged / name).exists():
-            written.remove(name)
-    # the contract goes last: a folder that has it is complete
-    files = sorted(staged.iterdir(), key=lambda file: file.name == CONTRACT)
-    targets = [folder / file.name for file in files]
-    for file, target in zip(files, targets, strict=True):
-        written.make_room(target)
-        file.replace(target)
-    Written(folder, {}).add(*targets)
+def write(predictor: Predictor, contract: Contract, folder: Path) -> Path:
+    """As `save`, but aside, where more may be added before all of it is published; returns where."""
+    name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
+    try:
+        staged = staging.begin(folder)
+        with _on_cpu(predictor):
+            predictor.serialize(staged)
+        (staged / CONTRACT).write_text(contract.to_json())
+        load(staged)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    except (Exception, RecursionError) as error:
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise ForecasterError(
+            f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
+        ) from error
+    return staged
+
+
+def publish(folder: Path) -> None:
+    """Put what was written aside in its place. Raises ModelError."""
+    try:
+        staging.publish(folder, HEADS)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ModelError:
+    return ModelError(f"the model cannot be written to {str(folder)!r}: {error.strerror or error}")
 
 
 def present(folder: Path) -> bool:
     """Whether the folder holds a model, of today's GluonTS or of an old one."""
-    return (folder / "gluonts-config.json").exists() or (folder / "type.txt").exists()
+    return any((folder / name).exists() for name in HEADS)
 
 
 @contextmanager
@@ -109,7 +126,8 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
 def load(folder: Path) -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
-    Raises ModelError with a sentence if the folder holds no model or one that does not load.
+    Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
+    raises comes through, whatever is being imported or read then.
     """
     config = folder / "gluonts-config.json"
     if not present(folder):
@@ -122,6 +140,9 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
     except ShellError:
         raise
     except (Exception, RecursionError) as error:
+        stop = stop_behind(error)
+        if stop is not None:
+            raise stop from None
         reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
 

@@ -5,6 +5,7 @@ The file is JSON that anybody may have edited, and what is wrong in it is said a
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,10 @@ class Features:
     """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
 
     static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
-    or None where the data had the indices themselves.
+    or None where the data had the indices themselves. dynamic_cat, past_dynamic_cat: cardinalities of categories that
+    change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
+    lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast, which
+    dynamic features cover too. own: fields that we do not know are passed on, as the user's own class may want them.
     """
 
     static_cat: tuple[int, ...] | None = None
@@ -29,6 +33,18 @@ class Features:
     dynamic_real: int | None = None
     past_dynamic_real: int | None = None
     labels: tuple[tuple[str, ...] | None, ...] = ()
+    dynamic_cat: tuple[int, ...] | None = None
+    past_dynamic_cat: tuple[int, ...] | None = None
+    dimensions: int = 1
+    lead_time: int = 0
+    own: bool = False
+
+    @functools.cached_property
+    def positions(self) -> tuple[dict[str, int] | None, ...]:
+        """For each categorical feature its labels with their indices; made once, there may be many thousands."""
+        return tuple(
+            None if labels is None else {label: index for index, label in enumerate(labels)} for labels in self.labels
+        )
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class Contract:
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
             _check("", known, FIELDS)
             _check("features.", features, FEATURES)
-            for name in ("static_cat", "labels"):
+            for name in ("static_cat", "dynamic_cat", "past_dynamic_cat", "labels"):
                 if features.get(name) is not None:
                     features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
             return cls(**{**known, "features": Features(**features)})
@@ -117,5 +133,10 @@ FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "static_real": (_count, "a whole number of at least 0, or null"),
     "dynamic_real": (_count, "a whole number of at least 0, or null"),
     "past_dynamic_real": (_count, "a whole number of at least 0, or null"),
+    "dynamic_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),
+    "past_dynamic_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),
+    "dimensions": (lambda value: type(value) is int and value > 0, "a whole number of at least 1"),
+    "lead_time": (lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
+    "own": (lambda value: type(value) is bool, "true or false"),
     "labels": (_labels, "a list of lists of texts, or of null"),
 }

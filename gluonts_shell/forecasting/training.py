@@ -233,6 +233,9 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
             callbacks += keepers
         else:
             _say_that_nothing_is_kept(name, watch)
+        if watch.progress_bar and getattr(estimator, "num_batches_per_epoch", None):
+            # the loader itself has no length, without which the bar shows 7/?
+            defaults["limit_train_batches"] = estimator.num_batches_per_epoch
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}

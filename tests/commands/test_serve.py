@@ -21,6 +21,8 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.forecasting.artifact import save
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.service import canary
+from gluonts_shell.forecasting.service.service import Model
 
 ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
@@ -271,6 +273,22 @@ def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_pat
         )
 
 
+def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path):
+    tree = naive(tmp_path)
+    start = pd.Period(START, "h")
+    trained = SeasonalNaivePredictor(prediction_length=3, season_length=2)
+    entry = {"item_id": "a", "start": start, "target": np.arange(9, dtype=np.float32)}
+    canary.write(Model.of(trained, "h", Features()), [entry], tree / "model")
+    server = Server(tree)
+    assert server.process.wait(90) == 1
+    assert (
+        "the model does not forecast here what it did when it was trained: item_id 'a': its mean was 7 at step 1 "
+        "and is 6; GLUONTS_SHELL_CANARY=false serves it all the same"
+    ) in server.log.read_text()
+    with Server(tree, GLUONTS_SHELL_CANARY="false") as server:
+        assert server.ask("GET", "/ping")[0] == 200
+
+
 def test_a_predictor_of_the_operator_without_a_model(tmp_path):
     with Server(tmp_path, "--forecaster", CONSTANT) as server:
         given = {"freq": "D", "prediction_length": 2, "value": 4, "output_types": ["mean"]}
@@ -412,3 +430,15 @@ def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
     _, _, body = deepar.ask("GET", "/execution-parameters")
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "slow_model.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    (tmp_path / "model" / "gluonts-config.json").write_text('{"type": "slow_model.Forecaster"}')
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    environ = {**os.environ, "PYTHONPATH": path, "SAGEMAKER_DATA_PATH": str(tmp_path), "SAGEMAKER_BIND_TO_PORT": "0"}
+    command = [sys.executable, "-m", "gluonts_shell", "serve"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)

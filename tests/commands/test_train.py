@@ -22,9 +22,11 @@ from gluonts.evaluation import Evaluator, make_evaluation_predictions
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import gluonts_shell
+from gluonts_shell import staging
 from gluonts_shell.commands import metrics, train
 from gluonts_shell.forecasting import artifact, contract
 from gluonts_shell.forecasting.data.channel import Channel
+from gluonts_shell.forecasting.service import canary
 from gluonts_shell.settings import Settings
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
@@ -34,7 +36,9 @@ SERIES = {"start": "2020-01-01", "target": [1, 2, 3, 4, 5]}
 
 USERS = """
     import sys
+    import numpy as np
     from gluonts.core.component import validated
+    from gluonts.model.forecast import SampleForecast
     from gluonts.model.estimator import Estimator
     from gluonts.model.predictor import RepresentablePredictor
     from gluonts.model.trivial.mean import MeanPredictor
@@ -77,6 +81,40 @@ USERS = """
         @classmethod
         def derive_auto_fields(cls, train_iter):
             return {"num_samples": len(list(train_iter))}
+
+    class Mine(RepresentablePredictor):
+        @validated()
+        def __init__(self, prediction_length: int) -> None:
+            super().__init__(prediction_length=prediction_length)
+            self.level = 0.0
+
+        def predict_item(self, item):
+            samples = np.full((1, self.prediction_length), self.level)
+            return SampleForecast(samples, start_date=item["start"] + len(item["target"]))
+
+    class Forgetful(Learner):
+        def train(self, training_data, validation_data=None):
+            found = Mine(prediction_length=self.prediction_length)
+            found.level = 3.0
+            return found
+
+    class Losing(Mine):
+        def predict_item(self, item):
+            self.level = self.network.level
+            return super().predict_item(item)
+
+    class Broken(Learner):
+        def train(self, training_data, validation_data=None):
+            found = Losing(prediction_length=self.prediction_length)
+            found.network = Mine(prediction_length=1)
+            return found
+
+    class Stopping(MeanPredictor):
+        def predict(self, dataset, **kwargs):
+            import os, signal
+            if len(list(dataset)) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().predict(dataset, **kwargs)
 
     class Unsaved(RepresentablePredictor):
         def __init__(self, prediction_length):
@@ -163,7 +201,7 @@ class TestASuccess:
         logged = dict(
             line.split("#test_score (local, ")[1].split("): ") for line in log.splitlines() if "#test_score" in line
         )
-        assert list(written) == list(logged) == list(expected)
+        assert list(written) == list(logged) == [*expected, "calibration_error"]
         for name, value in expected.items():
             found = [float("nan") if written[name] is None else written[name], float(logged[name])]
             assert found == pytest.approx([value, value], rel=1e-6, nan_ok=True), name
@@ -410,6 +448,71 @@ class TestUsersForecasters:
             run(tree)
         assert ended.value.code == 130
         assert not tree.paths.model.exists()
+
+
+class TestTheSavedModel:
+    """It is tried in a process of its own, and published whole."""
+
+    def test_keeps_a_few_series_with_their_forecasts(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        assert run(tree)[0] == 0
+        lines = (tree.paths.model / canary.NAME).read_text().splitlines()
+        first = (MONTHLY / "test" / "data.json").read_text().splitlines()[:3]
+        found = [json.loads(line)["entry"]["item_id"] for line in lines]
+        assert found == [json.loads(line)["item_id"] for line in first]
+        assert {json.loads(line)["tolerance"] for line in lines} == {0}
+
+    def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}])
+        status, _ = run(tree)
+        assert status == 1
+        assert tree.reason == (
+            "the saved model forecasts something else than the trained one: its class users.Mine does not save "
+            "'level'; what it is constructed from must hold all that it needs "
+            "(item_id 'a': its mean was 3 at step 1 and is 0)"
+        )
+        assert not artifact.present(tree.paths.model)
+
+    def test_that_cannot_forecast_fails_the_job(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Broken"}, train=[SERIES])
+        assert run(tree)[0] == 1
+        assert tree.reason == (
+            "the saved model does not forecast: AttributeError: 'Losing' object has no attribute 'network', "
+            "in a process that loaded it; its class is users.Losing, and what it is constructed from must hold all "
+            "that it needs"
+        )
+
+    def test_is_not_tried_where_the_setting_says_so(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[SERIES])
+        assert run(tree, canary=False)[0] == 0
+        assert not (tree.paths.model / canary.NAME).exists()
+
+    def test_leaves_the_old_one_where_the_new_one_is_none(self, opt_ml, run, users):
+        tree = opt_ml(MEAN, train=[SERIES], test=[SERIES])
+        assert run(tree)[0] == 0
+        before = {path.name: path.read_bytes() for path in tree.paths.model.iterdir()}
+        tree.configure("hyperparameters", {**MEAN, "forecaster_name": "users.Forgetful"})
+        assert run(tree)[0] == 1
+        assert {path.name: path.read_bytes() for path in tree.paths.model.iterdir()} == before
+
+    def test_has_no_file_of_the_one_before_and_none_of_a_run_that_was_killed(self, opt_ml, run):
+        tree = opt_ml(MEAN, train=[SERIES], test=[SERIES])
+        assert run(tree)[0] == 0
+        assert (tree.paths.model / "agg_metrics.json").exists()
+        (tree.paths.model / staging.NAME).mkdir()
+        (tree.paths.model / staging.NAME / "half").write_text("")
+        (tree.paths.data / "test" / "data.json").write_text(json.dumps({**SERIES, "target": [1]}))
+        assert run(tree)[0] == 0
+        assert not (tree.paths.model / "agg_metrics.json").exists()
+        assert not (tree.paths.model / staging.NAME).exists()
+
+    def test_is_kept_without_scores_where_a_stop_interrupts_them(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Stopping"}, test=[SERIES, SERIES])
+        with pytest.raises(SystemExit) as ended:
+            run(tree)
+        assert ended.value.code == 143
+        assert artifact.load(tree.paths.model)[0].prediction_length == 2
+        assert not (tree.paths.model / "agg_metrics.json").exists()
 
 
 class TestWhoseForecaster:

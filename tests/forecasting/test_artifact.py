@@ -40,6 +40,18 @@ def test_a_model_and_its_contract_come_back(tmp_path):
     assert [p.name for p in (tmp_path / "model").iterdir() if p.name.startswith(".")] == [RECORD]
 
 
+def test_versions_that_differ_in_the_minor_are_told():
+    here = artifact.versions()
+    major, minor, *_ = here["gluonts"].split(".")
+    other = f"{major}.{int(minor) + 1}.0"
+    contract = replace(CONTRACT_OF_A_MODEL, versions={**here, "gluonts": other, "numpy": "0.1"})
+    assert list(artifact.differences(contract)) == [
+        f"the model was trained with gluonts {other}, and here is {here['gluonts']}"
+    ]
+    patched = replace(CONTRACT_OF_A_MODEL, versions={"gluonts": f"{major}.{minor}.999"})
+    assert list(artifact.differences(patched)) == []
+
+
 def test_the_contract_is_json_that_a_person_can_read(tmp_path):
     artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
     found = json.loads((tmp_path / CONTRACT).read_text())
@@ -301,3 +313,21 @@ def test_a_predictor_that_refers_to_itself_is_a_sentence(tmp_path):
         ForecasterError, match=r"^the predictor cannot be saved and loaded again \(maximum recursion depth"
     ):
         artifact.save(Endless(prediction_length=1), CONTRACT_OF_A_MODEL, tmp_path)
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "type('Stopped', (SystemExit,), {})(143)"])
+def test_a_stop_while_the_class_is_imported_is_no_fault_of_the_model(tmp_path, monkeypatch, raised):
+    """GluonTS finds classes by pydoc.locate(), which makes an error of anything that comes while it imports."""
+    (tmp_path / "stopping_module.py").write_text(f"raise {raised}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "gluonts-config.json").write_text('{"type": "stopping_module.Forecaster"}')
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        artifact.load(tmp_path)
+
+
+def test_a_class_whose_module_ends_the_process_is_a_fault_of_the_model(tmp_path, monkeypatch):
+    (tmp_path / "exiting_module.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "gluonts-config.json").write_text('{"type": "exiting_module.Forecaster"}')
+    with pytest.raises(ModelError, match="cannot be loaded: problem in exiting_module - SystemExit: 3"):
+        artifact.load(tmp_path)

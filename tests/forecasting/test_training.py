@@ -13,7 +13,8 @@ from gluonts.model.trivial.constant import ConstantPredictor
 from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
-from gluonts_shell.forecasting.data.channel import Channel, Data, Statistics
+from gluonts_shell.forecasting.data.channel import Channel, Data
+from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.arguments import Options
 from gluonts_shell.forecasting.training import KEPT_VALUES, Watch, fit, seed_everything, set_environment
 
@@ -224,6 +225,13 @@ class TestLightning:
             match=r"^SimpleFeedForwardEstimator failed in training: RuntimeError: out of memory, for example$",
         ):
             train(self.estimator(callbacks=[Bomb()]))
+
+    def test_the_bar_of_an_epoch_knows_its_length(self, capsys):
+        train(self.estimator(max_epochs=1), watch=Watch("local", progress_bar=True))
+        bar = capsys.readouterr().out
+        epochs = [line for line in bar.split("\r") if line.startswith("Epoch 0")]
+        assert any(" 2/2 " in line for line in epochs), bar
+        assert not any("/?" in line for line in epochs)
 
     def test_nothing_is_written_to_the_current_directory(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

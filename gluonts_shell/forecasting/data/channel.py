@@ -8,102 +8,69 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting.contract import Features
-from gluonts_shell.forecasting.data import instances
+from gluonts_shell.forecasting.data.covariates import NAMES
 from gluonts_shell.forecasting.data.fields import FieldError, quoted
-from gluonts_shell.forecasting.data.files import data_files, rows, short
+from gluonts_shell.forecasting.data.files import data_files, partition, rows, short
+from gluonts_shell.forecasting.data.instances import Reader
+from gluonts_shell.forecasting.data.labels import Numbering, Settled
+from gluonts_shell.forecasting.data.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
-# fields of which each series has the same number -> how sentences call them; users may know DeepAR's names alone
-COUNTED = {
-    "feat_static_cat": "feat_static_cat (or cat)",
-    "feat_static_real": "feat_static_real",
-    "feat_dynamic_real": "feat_dynamic_real (or dynamic_feat)",
-    "past_feat_dynamic_real": "past_feat_dynamic_real",
-}
-
-
-@dataclass
-class Statistics:
-    """Of a channel's series. categories: the values that each categorical feature has; labels: as in Features.
-
-    counts: how many features of each kind the first series has; uneven: the first series that has another number.
-    """
-
-    series: int = 0
-    too_short: int = 0
-    observations: int = 0
-    missing: int = 0
-    total: float = 0.0
-    total_absolute: float = 0.0
-    smallest: float = float("inf")
-    largest: float = float("-inf")
-    integers: bool = True
-    categories: list[set[int]] = field(default_factory=list)
-    labels: tuple[tuple[str, ...] | None, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)
-    uneven: dict[str, str] = field(default_factory=dict)
-
-    def add(self, entry: dict[str, Any], where: str) -> None:
-        target = entry["target"]
-        observed = target[~np.isnan(target)]
-        self.series += 1
-        self.observations += len(observed)
-        self.missing += len(target) - len(observed)
-        if len(observed):
-            self.total += float(observed.sum(dtype=float))
-            self.total_absolute += float(np.abs(observed).sum(dtype=float))
-            self.smallest = min(self.smallest, float(observed.min()))
-            self.largest = max(self.largest, float(observed.max()))
-            self.integers = self.integers and not np.mod(observed, 1).any()
-        for name, called in COUNTED.items():
-            count = len(entry.get(name, ()))
-            if count != self.counts.setdefault(name, count):
-                text = f"{where}: it has {count} {called}, the series before it have {self.counts[name]}"
-                self.uneven.setdefault(name, text)
-        for position, category in enumerate(entry.get("feat_static_cat", ())):
-            if position == len(self.categories):
-                self.categories.append(set())
-            self.categories[position].add(int(category))
-
-    def lines(self) -> Iterator[str]:
-        """As DeepAR writes them at the start of a job."""
-        count = max(self.observations, 1)
-        yield "Integer time series" if self.integers else "Real time series"
-        yield f"number of time series: {self.series}"
-        yield f"number of observations: {self.observations}"
-        yield f"mean target length: {(self.observations + self.missing) / max(self.series, 1)}"
-        if self.observations:
-            yield f"min/mean/max target: {self.smallest}/{self.total / count}/{self.largest}"
-        yield f"mean abs(target): {self.total_absolute / count}"
-        yield f"contains missing values: {'yes' if self.missing else 'no'}"
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: sized, and to be iterated again and again. Held in memory, or read anew in each pass."""
+    """A data set: sized, and to be iterated again and again. Held in memory, or read anew in each pass.
+
+    unread: fields of features that series have and that were not to be read.
+    """
 
     channel: Channel
     statistics: Statistics
     held: list[dict[str, Any]] | None
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.statistics.series
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.held) if self.held is not None else (entry for entry, _ in self.channel.entries())
+        return iter(self.held) if self.held is not None else self.channel.entries()
+
+
+@dataclass(slots=True)
+class Row:
+    """As a file has it. noun: what the file's rows are called."""
+
+    file: Path
+    noun: str
+    number: int
+    value: Any
+
+    def where(self) -> str:
+        """`train/data.json line 3 (item_id 'SKU-7')`"""
+        item_id = self.value.get("item_id") if isinstance(self.value, dict) else None
+        item = "" if item_id is None else f" (item_id {quoted(item_id)})"
+        return f"{short(self.file)} {self.noun} {self.number}{item}"
+
+    @property
+    def length(self) -> int | None:
+        """Of the target, where it is one; it is not checked yet."""
+        target = self.value.get("target") if isinstance(self.value, dict) else None
+        if not isinstance(target, list):
+            return None
+        if target and isinstance(target[0], list):
+            return len(target[0])
+        return len(target)
 
 
 @dataclass(frozen=True)
@@ -128,98 +95,123 @@ class Channel:
         if hold is None:
             hold = sum(file.stat().st_size for file, _ in self.files) <= HELD_BYTES
         held: list[dict[str, Any]] | None = [] if hold else None
-        statistics = Statistics()
-        labels = None if self.features.labels or self.features.static_cat == () else _Labels()
-        too_short = longest = 0
-        for entry, where in self.entries(labels, skip=False):
-            longest = max(longest, len(entry["target"]))
-            if len(entry["target"]) < self.shortest:
-                too_short += 1
+        statistics, unread = Statistics(), set[str]()
+        numbering, longest = Numbering(), 0
+        reader = self._reader(numbering)
+        # a series that is left out may have labels that no other has: they are not the model's, and no fault
+        lenient = self._reader(numbering, replace(self.features, static_cat=self._of_short_series, labels=()))
+        for row in self._rows():
+            left_out = (row.length or 0) < self.shortest
+            entry = self._entry(row, lenient if left_out else reader)
+            longest = max(longest, entry["target"].shape[-1])
+            if left_out:
+                statistics.add_left_out(entry)
                 continue
-            statistics.add(entry, where)
+            statistics.add(entry, row.where)
+            unread |= row.value.keys() & self._ignored
             if held is not None:
                 held.append(entry)
-        if not statistics.series:
-            lengths = f"the longest has {longest} values, and at least {self.shortest} are needed"
-            reason = f"no series is long enough: {lengths}" if too_short else "its files hold no series"
-            raise DataError(f"channel {self.name!r}: {reason}")
-        if too_short:
-            log.warning("channel %r: %d of %d series have fewer than %d values and are left out",
-                        self.name, too_short, too_short + statistics.series, self.shortest)  # fmt: skip
-        statistics.too_short = too_short
-        channel = self
-        if labels is not None and labels.found:
-            statistics.labels = labels.sorted(len(statistics.categories))
-            channel = replace(self, features=replace(self.features, labels=statistics.labels))
-            for entry in held or ():
-                labels.reorder(entry["feat_static_cat"], statistics.labels)
-        return Data(channel, statistics, held)
+        self._check_left(statistics, longest)
+        for warning in statistics.warnings(self.name):
+            log.warning("%s", warning)
+        channel = self._settled(numbering, statistics, held or [])
+        return Data(channel, statistics, held, tuple(sorted(unread)))
 
     @functools.cached_property
     def files(self) -> list[tuple[Path, str]]:
         return data_files(self.path, self.content_type)
 
-    def entries(self, labels: _Labels | None = None, skip: bool = True) -> Iterator[tuple[dict[str, Any], str]]:
-        """Each series, and how to name it in a sentence."""
-        reader = instances.Reader(0, self.features, pads_empty=False)
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Each series that is long enough, once the channel has been read."""
+        reader = self._reader(None)
+        for row in self._rows():
+            if (row.length or 0) >= self.shortest:
+                yield self._entry(row, reader)
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each series that `read` would refuse, and for each file that cannot be read on from a line."""
+        reader, statistics = self._reader(Numbering()), Statistics()
         for file, kind in self.files:
-            noun = "line" if kind == "json lines" else "row"
-            for number, row in rows(file, kind):
-                try:
-                    entry = reader.entry(labels.replaced(row) if labels is not None else row, self.freq)
-                except FieldError as fault:
-                    raise DataError(f"{_where(file, noun, number, row)}: {_field(str(fault))}") from None
-                if entry["item_id"] is None:
-                    entry["item_id"] = f"{file.name}:{number}"
-                if not skip or len(entry["target"]) >= self.shortest:
-                    yield entry, _where(file, noun, number, row)
+            try:
+                for row in self._rows_of(file, kind):
+                    yield from self._faults_of(row, reader, statistics)
+            except DataError as error:
+                yield str(error)
 
+    def _faults_of(self, row: Row, reader: Reader, statistics: Statistics) -> Iterator[str]:
+        try:
+            statistics.add(self._entry(row, reader), row.where)
+        except DataError as error:
+            yield str(error)
 
-class _Labels:
-    """Categories that are text get numbers in order of appearance, and in order of the alphabet at the end."""
+    def _rows(self) -> Iterator[Row]:
+        for file, kind in self.files:
+            yield from self._rows_of(file, kind)
 
-    def __init__(self) -> None:
-        self.found: dict[int, dict[str, int]] = {}
+    def _rows_of(self, file: Path, kind: str) -> Iterator[Row]:
+        noun = "line" if kind == "json lines" else "row"
+        fields = partition(file, self.path)
+        for number, value in rows(file, kind):
+            filled = {**fields, **value} if fields and isinstance(value, dict) else value
+            yield Row(file, noun, number, filled)
 
-    def replaced(self, row: Any) -> Any:
-        name = "cat" if isinstance(row, dict) and "cat" in row else "feat_static_cat"
-        value = row.get(name) if isinstance(row, dict) else None
-        values = value if isinstance(value, list) else [value]
-        if not self.found and not any(isinstance(category, str) for category in values):
-            return row
-        numbers = []
-        for position, category in enumerate(values):
-            number = category
-            if isinstance(category, str):
-                known = self.found.setdefault(position, {})
-                number = known.setdefault(category, len(known))
-            elif position in self.found:
-                text = f"{name}[{position}] is {quoted(category)}, expected text as in the series before"
-                raise FieldError(text)
-            numbers.append(number)
-        return {**row, name: numbers}
+    def _entry(self, row: Row, reader: Reader) -> dict[str, Any]:
+        try:
+            entry = reader.entry(row.value, self.freq)
+        except FieldError as fault:
+            field = f"field {fault.field!r}: " if fault.field else ""
+            raise DataError(f"{row.where()}: {field}{fault}") from None
+        if entry["item_id"] is None:
+            entry["item_id"] = f"{row.file.name}:{row.number}"
+        return entry
 
-    def sorted(self, count: int) -> tuple[tuple[str, ...] | None, ...]:
-        return tuple(tuple(sorted(self.found[i])) if i in self.found else None for i in range(count))
+    def _reader(self, numbering: Numbering | None, features: Features | None = None) -> Reader:
+        """Texts are numbered where nothing is known of the categories; else they are known, or a fault."""
+        features = features or self.features
+        known = features.static_cat is not None
+        return Reader(0, features, pads_empty=False, numbering=None if known else numbering)
 
-    def reorder(self, categories: np.ndarray, labels: tuple[tuple[str, ...] | None, ...]) -> None:
-        for position, known in self.found.items():
-            by_number = _by_number(tuple(known), labels[position] or ())
-            categories[position] = by_number[categories[position]]
+    @property
+    def _of_short_series(self) -> tuple[int, ...] | None:
+        """Nothing is wanted of their categories, but where none are read at all."""
+        return () if self.features.static_cat == () or self.features.labels else None
 
+    @functools.cached_property
+    def _ignored(self) -> frozenset[str]:
+        """Names of fields that are not read."""
+        return frozenset(name for name, kind in NAMES.items() if getattr(self.features, kind.wanted) in (0, ()))
 
-def _field(fault: str) -> str:
-    """`target[3] is ...` -> `field 'target': target[3] is ...`"""
-    name = re.match(r"(start|target|cat|dynamic_feat|(?:past_)?feat_\w+)\b", fault)
-    return f"field {name[1]!r}: {fault}" if name else fault
+    def _check_left(self, statistics: Statistics, longest: int) -> None:
+        short, left = statistics.too_short, statistics.series
+        if not left and not short:
+            raise DataError(f"channel {self.name!r}: its files hold no series")
+        if not left:
+            lengths = f"the longest has {longest} values, and at least {self.shortest} are needed"
+            raise DataError(f"channel {self.name!r}: no series is long enough: {lengths}")
+        if short:
+            log.warning("channel %r: %d of %d series have fewer than %d values and are left out",
+                        self.name, short, short + left, self.shortest)  # fmt: skip
 
+    def _settled(self, numbering: Numbering, statistics: Statistics, held: list[dict[str, Any]]) -> Channel:
+        """This channel with the labels and dimensions that were found; series and statistics are renumbered."""
+        dimensions = replace(self.features, dimensions=statistics.dimensions)
+        settled = Settled(numbering, statistics.categories)
+        if not settled.labels:
+            return replace(self, features=dimensions)
+        self._tell_left_out(numbering, statistics)
+        statistics.labels = settled.labels
+        statistics.categories = settled.renumbered(statistics.categories)
+        statistics.left_out = []
+        for entry in held:
+            if "feat_static_cat" in entry:
+                settled.renumber(entry["feat_static_cat"])
+        return replace(self, features=replace(dimensions, labels=settled.labels))
 
-@functools.lru_cache(maxsize=64)
-def _by_number(appeared: tuple[str, ...], ordered: tuple[str, ...]) -> list[int]:
-    positions = {label: index for index, label in enumerate(ordered)}
-    return [positions[label] for label in appeared]
-
-
-def _where(file: Path, noun: str, number: int, row: Any) -> str:
-    item_id = row.get("item_id") if isinstance(row, dict) else None
-    return f"{short(file)} {noun} {number}" + ("" if item_id is None else f" (item_id {quoted(item_id)})")
+    def _tell_left_out(self, numbering: Numbering, statistics: Statistics) -> None:
+        for position, (codes, others) in enumerate(zip(statistics.categories, statistics.left_out, strict=False)):
+            known = set(numbering.names(position, codes).values())
+            lost = sorted(set(numbering.names(position, others).values()) - known)
+            if lost:
+                some = ", ".join(map(repr, lost[:5])) + (", ..." if len(lost) > 5 else "")
+                log.warning("channel %r: cat[%d] is %s only in series that are left out; the model will not know it",
+                            self.name, position, some)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The fields of an instance: what one value, as JSON has it, must be. Knows dates, numbers and features, one at a time.
+"""The two fields that every series has, `start` and `target`: what their values, as JSON has them, must be.
 
 The usual case is checked in a few numpy calls; only what fails them is looked at value by value, to name the place.
 """
@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gluonts_shell.forecasting.contract import Features
-
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
 YEARS = (1678, 2261)  # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
@@ -29,12 +27,22 @@ START = re.compile(
     r"( ?(?:Z|UTC|GMT|[+-]\d\d:?(?:\d\d)?))?",
     re.ASCII,
 )
+# how pandas writes a period of these kinds, and the part of it that pandas reads
+PERIODS = {
+    **dict.fromkeys(("Y", "YE", "A"), re.compile(r"(\d{4})", re.ASCII)),
+    **dict.fromkeys(("Q", "QE"), re.compile(r"(\d{4}Q[1-4])", re.ASCII)),
+    "W": re.compile(r"(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d", re.ASCII),
+}
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 100
 
 
 class FieldError(Exception):
-    """What is wrong with a field; the instance is named by whoever knows its index."""
+    """What is wrong with a field, where it is one; the instance is named by whoever knows its index."""
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.field = field
 
 
 def quoted(value: Any) -> str:
@@ -46,10 +54,10 @@ def quoted(value: Any) -> str:
 
 def start(instance: dict[str, Any], freq: str) -> pd.Period:
     if "start" not in instance:
-        raise FieldError("start is missing, expected 'YYYY-MM-DD HH:MM:SS'")
+        raise FieldError("start is missing, expected 'YYYY-MM-DD HH:MM:SS'", "start")
     text = instance["start"]
     if type(text) is not str or len(text) > 50:
-        raise FieldError(f"start is {quoted(text)}, expected a text 'YYYY-MM-DD HH:MM:SS'")
+        raise FieldError(f"start is {quoted(text)}, expected a text 'YYYY-MM-DD HH:MM:SS'", "start")
     return _period(text, freq)
 
 
@@ -57,9 +65,10 @@ def start(instance: dict[str, Any], freq: str) -> pd.Period:
 def _period(text: str, freq: str) -> pd.Period:
     match = START.fullmatch(text)
     if match is None:
-        raise FieldError(f"start is {text!r}, expected 'YYYY-MM-DD HH:MM:SS'")
+        return _written_as_period(text, freq)
     if match[8]:
-        raise FieldError(f"start is {text!r}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one")
+        reason = f"start is {text!r}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one"
+        raise FieldError(reason, "start")
     year, month, day, hour, minute, second = (
         int(match[group] or default) for group, default in enumerate((0, 0, 1, 0, 0, 0), 1)
     )
@@ -69,7 +78,26 @@ def _period(text: str, freq: str) -> pd.Period:
             raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[1]}")
         return pd.Period(moment, freq=_offset(freq))
     except (ValueError, OverflowError) as error:  # also pandas' OutOfBoundsDatetime
-        raise FieldError(f"start is {text!r}, which is no date and time: {error}") from None
+        raise FieldError(f"start is {text!r}, which is no date and time: {error}", "start") from None
+
+
+def _written_as_period(text: str, freq: str) -> pd.Period:
+    """`2001`, `2001Q3`, `2001-01-01/2001-01-07`: what GluonTS's writers, which take str() of a Period, make of a start.
+
+    Each only where the frequency is of that kind; anywhere else it would be a guess.
+    """
+    offset = _offset(freq)
+    spelling = PERIODS.get(offset.name.partition("-")[0])
+    match = spelling.fullmatch(text) if spelling else None
+    if match is None or not YEARS[0] <= int(text[:4]) <= YEARS[1]:
+        raise FieldError(f"start is {text!r}, expected 'YYYY-MM-DD HH:MM:SS'", "start")
+    try:
+        period = pd.Period(match[1], freq=offset)
+    except ValueError as error:
+        raise FieldError(f"start is {text!r}, which is no period: {error}", "start") from None
+    if offset.n == 1 and str(period) != text:
+        raise FieldError(f"start is {text!r}, expected a period of {freq!r}, such as {str(period)!r}", "start")
+    return period
 
 
 @functools.lru_cache(maxsize=64)
@@ -78,27 +106,65 @@ def _offset(freq: str) -> Any:
     return pd.Period("2020-01-01", freq=freq).freq
 
 
-def target(instance: dict[str, Any]) -> np.ndarray:
+def target(instance: dict[str, Any], dimensions: int = 1) -> np.ndarray:
+    """(length,) float32, or (dimensions, length) where they are several; 0 dimensions: as many as come."""
     target = instance.get("target")
     if type(target) is not list:
-        if target is None:
-            raise FieldError("target is missing, expected a list of numbers (empty where there is no history)")
-        raise FieldError(f"target is {quoted(target)}, expected a list of numbers")
-    values = _float32(target)
+        found = "missing" if target is None else quoted(target)
+        hint = " (empty where there is no history)" if target is None else ""
+        raise FieldError(f"target is {found}, expected {_lists(dimensions)}{hint}", "target")
+    if target and type(target[0]) is list:
+        return _several(target, dimensions)
+    if dimensions > 1:
+        if not target:
+            return np.zeros((dimensions, 0), dtype=np.float32)
+        raise FieldError(f"target is one list of numbers, expected {_lists(dimensions)}", "target")
+    return _values("target", target)
+
+
+def _lists(dimensions: int) -> str:
+    if dimensions < 2:
+        return "a list of numbers"
+    return f"a list of {dimensions} lists of numbers: the model forecasts {dimensions} dimensions"
+
+
+def _several(target: list[Any], dimensions: int) -> np.ndarray:
+    """A list for each dimension. One of one list is a target of one dimension, and the list around it is left off."""
+    if dimensions and len(target) != dimensions:
+        expected = "one list of numbers: the model forecasts one dimension" if dimensions == 1 else _lists(dimensions)
+        lists = "1 list" if len(target) == 1 else f"{len(target)} lists"
+        raise FieldError(f"target is a list of {lists}, expected {expected}", "target")
+    rows = []
+    for position, row in enumerate(target):
+        place = f"target[{position}]"
+        if type(row) is not list:
+            raise FieldError(f"{place} is {quoted(row)}, expected a list of numbers as target[0] is", "target")
+        if len(row) != len(target[0]):
+            found = f"{place} has {len(row)} values, target[0] has {len(target[0])}"
+            raise FieldError(f"{found}; expected as many in each dimension", "target")
+        rows.append(_values(place, row))
+    return rows[0] if len(rows) == 1 else np.stack(rows)
+
+
+def _values(place: str, values: list[Any]) -> np.ndarray:
+    array = float32(values, NUMBERS, NUMBERS_AND_NULL)
     # a finite sum of squares needs finite values, and is the quickest to get; others are looked at
-    if values is not None and (math.isfinite(values.dot(values)) or not np.isinf(values).any()):
-        return values
-    checked = [_target_value(index, value) for index, value in enumerate(target)]
+    if array is not None and (math.isfinite(array.dot(array)) or not np.isinf(array).any()):
+        return array
+    checked = [_value(f"{place}[{index}]", value) for index, value in enumerate(values)]
     return np.array(checked, dtype=np.float32)
 
 
-def _float32(values: list[Any]) -> np.ndarray | None:
-    """None where one is no number (or null, which is NaN) that float32 can hold."""
+def float32(values: list[Any], packed: frozenset[type], converted: frozenset[type]) -> np.ndarray | None:
+    """None where a value's type is not among `converted`, or where float32 cannot hold it.
+
+    packed: types for which it is quick; half the time of np.array, which looks at each value's type and shape again.
+    """
     kinds = set(map(type, values))
     try:
-        if kinds <= NUMBERS:  # half the time of np.array, which looks at each value's type and shape once more
+        if kinds <= packed:
             return np.frombuffer(bytearray(_packer(len(values))(*values)), dtype=np.float32)
-        if kinds <= NUMBERS_AND_NULL:
+        if kinds <= converted:
             with np.errstate(over="ignore"):
                 return np.array(values, dtype=np.float32)
     except (OverflowError, struct.error):  # also an integer that no float holds
@@ -111,108 +177,14 @@ def _packer(count: int) -> Callable[..., bytes]:
     return struct.Struct(f"{count}f").pack
 
 
-def _target_value(index: int, value: Any) -> float:
+def _value(place: str, value: Any) -> float:
     if value is None or (type(value) is str and value.lower() == "nan"):
         return math.nan
     if type(value) is list:
-        raise FieldError(f"target[{index}] is a list, expected one list of numbers: a target has one dimension")
+        raise FieldError(f"{place} is a list, expected a number as the values before it", "target")
     if type(value) not in NUMBERS:
-        raise FieldError(f'target[{index}] is {quoted(value)}, expected a number, null or "NaN"')
+        raise FieldError(f'{place} is {quoted(value)}, expected a number, null or "NaN"', "target")
     if abs(value) > FLOAT32_MAX:  # NaN is not
-        raise FieldError(f"target[{index}] is {quoted(value)}, expected a finite number of at most {FLOAT32_MAX:.2g}")
+        reason = f"{place} is {quoted(value)}, expected a finite number of at most {FLOAT32_MAX:.2g}"
+        raise FieldError(reason, "target")
     return float(value)
-
-
-def either(
-    instance: dict[str, Any], name: str, synonym: str | None, wanted: int | tuple[int, ...] | None
-) -> tuple[str, Any] | None:
-    """The name under which a feature was sent, and its value; None where it neither came nor is needed."""
-    sent = [key for key in (name, synonym) if key is not None and instance.get(key) is not None]
-    if len(sent) == 2:
-        raise FieldError(f"it has both {name} and {synonym}, which are the same; expected one of them")
-    if sent:
-        return sent[0], instance[sent[0]]
-    if wanted is None:
-        return None
-    count = wanted if isinstance(wanted, int) else len(wanted)
-    kind = "categories" if name == "cat" else "numbers" if name == "feat_static_real" else "features"
-    known_as = f"{name} (or {synonym})" if synonym else name
-    raise FieldError(f"{known_as} is missing, expected {_plural(count, kind)}: the model was trained with it")
-
-
-def _plural(count: int, kind: str) -> str:
-    return f"{count} {kind}" if count != 1 else f"1 {'category' if kind == 'categories' else kind[:-1]}"
-
-
-def categories(name: str, value: Any, features: Features) -> np.ndarray:
-    """DeepAR takes a list of indices; its older clients send a bare one."""
-    values = value if type(value) is list else [value]
-    cardinalities = features.static_cat
-    if cardinalities is not None and len(values) != len(cardinalities):
-        raise FieldError(f"{name} has {_plural(len(values), 'categories')}, expected {len(cardinalities)}")
-    indices = []
-    for position, category in enumerate(values):
-        place = f"{name}[{position}]" if type(value) is list else name
-        labels = features.labels[position] if position < len(features.labels) else None
-        limit = None if cardinalities is None else cardinalities[position]
-        indices.append(_label(place, category, labels) if labels else _index(place, category, limit))
-    return np.array(indices, dtype=np.int64)
-
-
-def _index(place: str, category: Any, cardinality: int | None) -> int:
-    if type(category) is float and category.is_integer():
-        category = int(category)
-    limit = 2**31 if cardinality is None else cardinality
-    if type(category) is not int or not 0 <= category < limit:
-        raise FieldError(f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}")
-    return category
-
-
-def _label(place: str, category: Any, labels: tuple[str, ...]) -> int:
-    text = str(category) if type(category) in (str, int) else None
-    try:
-        return _positions(labels)[text]  # type: ignore[index]
-    except KeyError:
-        some = ", ".join(map(repr, labels[:5])) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-        found = f"{place} is {quoted(category)}"
-        raise FieldError(f"{found}, which the training data did not have; it had {some}") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _positions(labels: tuple[str, ...]) -> dict[str, int]:
-    return {label: index for index, label in enumerate(labels)}
-
-
-def static_real(name: str, value: Any, count: int | None) -> np.ndarray:
-    if type(value) is not list:
-        raise FieldError(f"{name} is {quoted(value)}, expected a list of numbers")
-    if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {_plural(len(value), 'numbers')}, expected {count}")
-    return _finite(name, value)
-
-
-def dynamic(name: str, value: Any, count: int | None, length: int, origin: str) -> np.ndarray:
-    """(features, length) float32. AWS: "dynamic_feat ... missing values are not supported"."""
-    if type(value) is not list:
-        raise FieldError(f"{name} is {quoted(value)}, expected a list of lists of numbers")
-    if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {_plural(len(value), 'features')}, expected {count}")
-    rows = []
-    for position, row in enumerate(value):
-        if type(row) is not list:
-            raise FieldError(f"{name}[{position}] is {quoted(row)}, expected a list of {length} numbers")
-        if len(row) != length:
-            derived = f"{length} = {origin}" if " " in origin else f"{origin} {length}"
-            raise FieldError(f"{name}[{position}] has {_plural(len(row), 'values')}, expected {derived}")
-        rows.append(_finite(f"{name}[{position}]", row))
-    return np.stack(rows) if rows else np.zeros((0, length), dtype=np.float32)
-
-
-def _finite(place: str, values: list[Any]) -> np.ndarray:
-    array = _float32(values)
-    if array is not None and np.isfinite(array).all():
-        return array
-    for index, value in enumerate(values):
-        if type(value) not in NUMBERS or not abs(value) <= FLOAT32_MAX:
-            raise FieldError(f"{place}[{index}] is {quoted(value)}, expected a number (none may be missing)")
-    raise AssertionError(f"{place} was refused as a whole, but no value of it is wrong")  # pragma: no cover

@@ -6,21 +6,25 @@ hidden ones and _SUCCESS; the suffix tells the format, and where there is none t
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
 import logging
 import os
+import re
 import zlib
 from collections.abc import Iterator
-from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+from urllib.parse import unquote
 
 from gluonts_shell.errors import DataError
+from gluonts_shell.forecasting.data.tables import ARROW, PARQUET, table_rows
 
 log = logging.getLogger(__name__)
 
-JSON_LINES, PARQUET, ARROW = "json lines", "parquet", "arrow"
+JSON_LINES = "json lines"
 SUFFIXES = {
     ".json": JSON_LINES,
     ".jsonl": JSON_LINES,
@@ -36,13 +40,58 @@ MARKERS = ("_SUCCESS", "_committed", "_started", "_metadata", "_common_metadata"
 FOREIGN = frozenset(
     (".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".xml", ".html", ".py", ".pdf", ".png", ".zip", ".tar", ".tgz")
 ) | frozenset((".bin", ".pkl", ".crc", ".log"))
+# The same, but not even a channel's content type makes them data: nobody means a notebook by application/json.
+STRANGERS = frozenset((".ipynb", ".xlsx", ".xls", ".h5", ".npz", ".npy", ".pt", ".ini", ".cfg", ".toml", ".sql"))
+ARROW_STREAM = b"\xff\xff\xff\xff"  # the marker with which each message of Arrow's streaming format begins
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes
 
 
 def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, str]]:
     """The data files at or below `path` with their formats, in a fixed order. Raises DataError where there are none."""
     if path.is_file():
         return [(path, _format(path, content_type) or JSON_LINES)]
-    found, others, seen = [], [], set()
+    found, others = [], []
+    for file in _below(path):
+        if file.is_file() and file.stat().st_size == 0:
+            continue
+        kind = _format(file, content_type) if file.is_file() else None  # a pipe, or a link that leads nowhere
+        if kind is None:
+            others.append(file.name)
+        else:
+            found.append((file, kind))
+    if not found:
+        raise DataError(_nothing_to_read(path, others))
+    if others:
+        log.warning("channel %r: %d files are no JSON Lines, parquet or arrow and are not read: %s",
+                    path.name, len(others), ", ".join(others[:5]))  # fmt: skip
+    return found
+
+
+def rows(file: Path, kind: str) -> Iterator[tuple[int, Any]]:
+    """(line or row number from 1, the raw row); blank lines are skipped. Raises DataError naming file and line."""
+    return _json_rows(file) if kind == JSON_LINES else table_rows(file, kind, short(file))
+
+
+def partition(file: Path, root: Path) -> dict[str, Any]:
+    """The fields that a file's folders stand for, as Hive and Spark write them: `cat=0/item_id=a/part.parquet`.
+
+    A whole number is one, but an item_id is text; __HIVE_DEFAULT_PARTITION__ is null, and left out.
+    """
+    if file == root:
+        return {}
+    fields: dict[str, Any] = {}
+    for folder in file.relative_to(root).parts[:-1]:
+        name, equals, value = folder.partition("=")
+        if name and equals and value != "__HIVE_DEFAULT_PARTITION__":
+            text = unquote(value)
+            whole = re.fullmatch(r"-?[0-9]{1,15}", text) and name not in ("item_id", "start")
+            fields[unquote(name)] = int(text) if whole else text
+    return fields
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Every file, links to folders followed, but for hidden ones and markers."""
+    seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above would never end
@@ -50,26 +99,17 @@ def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, 
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _skipped(name))
-        for name in sorted(name for name in names if not _skipped(name)):
-            file = Path(folder, name)
-            if file.is_file() and file.stat().st_size == 0:
-                continue
-            kind = _format(file, content_type) if file.is_file() else None  # a pipe, or a link that leads nowhere
-            found.append((file, kind)) if kind else others.append(name)
+        for name in sorted(names):
+            if not _skipped(name):
+                yield Path(folder, name)
+
+
+def _nothing_to_read(path: Path, others: list[str]) -> str:
+    expected = ".json, .jsonl (or .gz of them), .parquet or .arrow file"
     if others:
-        log.warning("channel %r: %d files are no JSON Lines, parquet or arrow and are not read: %s",
-                    path.name, len(others), ", ".join(others[:5]))  # fmt: skip
-    if not found:
-        raise DataError(
-            f"channel {path.name!r} holds no data: "
-            f"no .json, .jsonl (or .gz of them), .parquet or .arrow file in {str(path)!r}, or only empty ones"
-        )
-    return found
-
-
-def rows(file: Path, kind: str) -> Iterator[tuple[int, Any]]:
-    """(line or row number from 1, the raw row); blank lines are skipped. Raises DataError naming file and line."""
-    return _json_rows(file) if kind == JSON_LINES else _arrow_rows(file, kind)
+        some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        return f"channel {path.name!r} holds only {some}, which is not read; expected a {expected}"
+    return f"channel {path.name!r} holds no data: no {expected} in {str(path)!r}, or only empty ones"
 
 
 def _skipped(name: str) -> bool:
@@ -86,24 +126,32 @@ def _format(file: Path, content_type: str | None) -> str | None:
     declared = (content_type or "").lower()
     if "parquet" in declared:
         return PARQUET
-    if "json" in declared:
+    if "json" in declared and suffix not in STRANGERS:
         return JSON_LINES
-    if suffix in FOREIGN:
+    if suffix in FOREIGN | STRANGERS:
         return None
     with open(file, "rb") as stream:  # noqa: PTH123
-        head = stream.read(6)
+        return _sniffed(stream.read(64))
+
+
+def _sniffed(head: bytes) -> str | None:
+    """An object that opens on a line of its own is one JSON document, as a notebook is, and no JSON Lines."""
     if head.startswith(b"PAR1"):
         return PARQUET
-    if head.startswith(b"ARROW1"):
+    if head.startswith((b"ARROW1", ARROW_STREAM)):
         return ARROW
-    return JSON_LINES if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") or head.startswith(b"\x1f\x8b") else None
+    if head.startswith((b"\x1f\x8b", *UTF_16)):
+        return JSON_LINES
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    opens = text.startswith(b"{") and not text[1:].lstrip(b" \r").startswith(b"\n")
+    return JSON_LINES if opens else None
 
 
 def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         with _opened(file) as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(_utf8_lines(stream), 1):
                 text = (line if number > 1 else line.removeprefix(b"\xef\xbb\xbf")).strip()
                 if text:
                     yield number, json.loads(text)
@@ -118,42 +166,22 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 def _opened(file: Path) -> IO[bytes]:
     """gzip by what the file is, not by what it is called."""
-    with open(file, "rb") as stream:  # noqa: PTH123
-        packed = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if packed else open(file, "rb")  # type: ignore[return-value]  # noqa: PTH123
+    stream = cast(IO[bytes], open(file, "rb"))  # noqa: PTH123, SIM115
+    return cast(IO[bytes], gzip.open(stream, "rb")) if _peeked(stream) == b"\x1f\x8b" else stream
 
 
-def _arrow_rows(file: Path, kind: str) -> Iterator[tuple[int, Any]]:
-    try:
-        import pyarrow
-        from pyarrow import ipc, parquet
-    except ImportError:
-        raise DataError(f"{short(file)} is {kind}, which needs pyarrow: install gluonts-shell[arrow]") from None
-    number = 0
-    try:
-        if kind == PARQUET:
-            batches = parquet.ParquetFile(file).iter_batches(batch_size=256)
-        else:
-            source = pyarrow.memory_map(str(file))
-            try:
-                reader = ipc.open_file(source)
-                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-            except pyarrow.ArrowInvalid:
-                source.seek(0)
-                batches = iter(ipc.open_stream(source))
-        for batch in batches:
-            for row in batch.to_pylist():
-                number += 1
-                yield number, {name: _plain(value) for name, value in row.items() if value is not None}
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{short(file)} cannot be read as {kind} after row {number}: {error}") from None
+def _utf8_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """UTF-16 by its byte-order mark; lines end where JSON Lines say, not where Unicode has other separators."""
+    if _peeked(stream) in UTF_16:
+        text = io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
+        return map(str.encode, text)
+    return iter(stream)
 
 
-def _plain(value: Any) -> Any:
-    """Parquet has moments in time where JSON has text."""
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    return value.isoformat() if isinstance(value, date) else value
+def _peeked(stream: IO[bytes]) -> bytes:
+    head = stream.read(2)
+    stream.seek(0)
+    return head
 
 
 def short(file: Path) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from gluonts_shell.errors import ConfigurationError, DataError
 from gluonts_shell.forecasting.contract import Features
-from gluonts_shell.forecasting.data.channel import Data, Statistics
+from gluonts_shell.forecasting.data.channel import Data
+from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 
 log = logging.getLogger(__name__)

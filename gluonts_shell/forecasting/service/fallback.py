@@ -48,14 +48,27 @@ def fallback(
     model = Model.of(predictor, configuration.freq, Features())
 
     def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [model.predict([_with_target(entry) for entry in call.entries], call.configuration) for call in calls]
+        return [[_stand_in(model, entry, call.configuration) for entry in call.entries] for call in calls]
 
     return predict, class_path(kind)
 
 
-def _with_target(entry: dict[str, Any]) -> dict[str, Any]:
-    """The model may have taken a cold start as it was; simple predictors index into the target."""
-    return entry if len(entry["target"]) else padded(entry)
+def _stand_in(model: Model, entry: dict[str, Any], configuration: Configuration) -> Prediction:
+    """What the predictor says of a series; of several dimensions, simple ones forecast each alone."""
+    # the model may have taken a cold start as it was; simple predictors index into the target
+    filled = entry if entry["target"].shape[-1] else padded(entry)
+    target = filled["target"]
+    if target.ndim == 1:
+        return model.predict([filled], configuration)[0]
+    rows = model.predict([{**filled, "target": row} for row in target], configuration)
+    found = Prediction()
+    if rows[0].mean is not None:
+        found.mean = [row.mean for row in rows]
+    if rows[0].quantiles is not None:
+        found.quantiles = {name: [(row.quantiles or {})[name] for row in rows] for name in rows[0].quantiles}
+    if rows[0].samples is not None:
+        found.samples = [list(path) for path in zip(*(row.samples or () for row in rows), strict=True)]
+    return found
 
 
 def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:

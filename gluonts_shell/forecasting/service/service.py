@@ -180,7 +180,7 @@ class Forecasting:
         self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: type[Predictor] | None = None
     ) -> None:
         self.contract = trained[1] if trained else None
-        self._trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
+        self.trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
         self._rule = rule
         self._default = class_path(default) if default else None
         self._default_class = default
@@ -199,7 +199,7 @@ class Forecasting:
 
     @property
     def joins(self) -> bool:
-        return self._trained is not None and self._trained.batches
+        return self.trained is not None and self.trained.batches
 
     def configure(self, configuration: Mapping[str, Any]) -> Configuration:
         """Check a request's configuration; the same one is checked once. Raises RequestError."""
@@ -223,9 +223,9 @@ class Forecasting:
                 raise RequestError("configuration.freq is missing: a forecaster named in the request needs it")
             self._model(found)
             return found
-        if self._trained is None:
+        if self.trained is None:
             raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
-        known = self._trained.freq
+        known = self.trained.freq
         if known is None and found.freq is None:
             raise RequestError(
                 "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
@@ -252,8 +252,8 @@ class Forecasting:
     def _model(self, configuration: Configuration) -> Model:
         if configuration.forecaster is not None:
             return self._named(replace(configuration, output_types=(), quantiles=()))
-        assert self._trained is not None, "configure() lets no other configuration pass"
-        return self._trained
+        assert self.trained is not None, "configure() lets no other configuration pass"
+        return self.trained
 
     def _build(self, configuration: Configuration) -> Model:
         name = configuration.forecaster or ""
@@ -266,7 +266,8 @@ class Forecasting:
 
 def _bounded(instances: int, model: Model, configuration: Configuration) -> None:
     """Raises RequestError where the answer, or the samples behind it, would not fit into memory."""
-    wanted, steps = configuration.output_types, model.reader.prediction_length
+    wanted = configuration.output_types
+    steps = model.reader.prediction_length * max(1, model.reader.features.dimensions)
     rows = ("mean" in wanted) + len(configuration.quantiles) * ("quantiles" in wanted)
     rows += configuration.num_samples * ("samples" in wanted)
     drawn = configuration.num_samples * (model.draws or configuration.forecaster is not None)

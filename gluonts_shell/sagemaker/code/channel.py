@@ -42,6 +42,7 @@ def activate(
     environ: MutableMapping[str, str],
     *,
     copy_to: Path | None = None,
+    replaces: Path | None = None,
     command: Sequence[str] | None = None,
     execve: Callable[[str, list[str], dict[str, str]], Any] = os.execve,
 ) -> Path | None:
@@ -50,18 +51,20 @@ def activate(
     channel: folder of the code; one that is missing or empty means that there is no code, and None is returned.
     target: where to install; where that cannot be written a temporary folder takes its place.
     copy_to: training only: the folder that keeps the channel's contents, with code-installed.json beside it.
+    replaces: the folder whose place that copy will take in the end, where it is not there from the start.
     command: the interpreter's arguments for the second iteration; those of this process unless given.
 
     Returns the folder that is first on PYTHONPATH in the second iteration, and does not return in the first.
     Raises CodeChannelError with a sentence if the code cannot be installed, or Python cannot start with it.
     """
-    pid, _, place = environ.pop(GUARD, "").partition(":")
-    if pid == str(os.getpid()):
+    again = started_again(environ)
+    _, _, place = environ.pop(GUARD, "").partition(":")
+    if again:
         log.info("from the code channel in %s: %s", place, ", ".join(sorted(modules(Path(place)))))
         return Path(place)
     if not channel.is_dir() or not contents.visible(channel):
         return None
-    folder = install(channel.resolve(), target.absolute(), settings, environ, copy_to)
+    folder = install(channel.resolve(), target.absolute(), settings, environ, copy_to, replaces=replaces)
     path = [str(folder), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
     new = {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
     _try(folder, new)
@@ -73,8 +76,19 @@ def activate(
     return folder
 
 
+def started_again(environ: MutableMapping[str, str]) -> bool:
+    """Whether this process has installed the channel and replaced itself; known until `activate` is called."""
+    return environ.get(GUARD, "").partition(":")[0] == str(os.getpid())
+
+
 def install(
-    channel: Path, target: Path, settings: Settings, environ: MutableMapping[str, str], copy_to: Path | None = None
+    channel: Path,
+    target: Path,
+    settings: Settings,
+    environ: MutableMapping[str, str],
+    copy_to: Path | None = None,
+    *,
+    replaces: Path | None = None,
 ) -> Path:
     """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written."""
     workspace = _workspace(target)
@@ -83,7 +97,7 @@ def install(
         code.mkdir()
         plan = contents.plan(channel, workspace / "unpacked", Budget(settings.max_unpacked_bytes))
         if copy_to:
-            _check_replaceable(copy_to)
+            _check_replaceable(replaces or copy_to)
         installed = installation.install(plan, code, workspace, settings.offline, dict(environ))
         for name in sorted(shadows(code)):
             kind = "this image's" if name in installation.OURS else "the standard library's"

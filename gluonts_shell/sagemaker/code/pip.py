@@ -226,8 +226,10 @@ class Pip:
 
     def _sentence(self, run: Run, explicit: Sequence[Distribution], asked: Requirements) -> str:
         found = reasons.NOT_FOUND.findall(run.output)
-        if not found or not self._alone:
+        if not found:
             return f"pip cannot install the code channel: {asked.blamed(run.reason)}"
+        if not self._alone:
+            return f"pip cannot install the code channel: {run.reason}"
         wanted = [*asked.texts(), *_needs(explicit)]
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
         names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"

@@ -21,10 +21,12 @@ ERROR = re.compile(r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Except
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
-CHILD = re.compile(r"^( *)Running command .*\n((?:\1 *.*\n)*?)\1 *(?:error|ERROR): ", re.MULTILINE)
+CHILD_ENDED = re.compile(r"\s*ERROR: .* exited with -?\d+$")
 SAID = re.compile(r"╰─> \[\d+ lines? of output\]\n(.*?)\n\s*\[end of output\]", re.DOTALL)
-RAISED = re.compile(r"^\s+(?:╰─> )?((?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): .+)$", re.MULTILINE)
-
+RAISED = re.compile(
+    r"^\s+(?:╰─> )?((?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): (?!(?:[a-z]+-)+[a-z]+$).+)$",
+    re.MULTILINE,
+)
 # pip before 25.1 says it in its own words, later ones in a box that begins with a multiplication sign
 DOWNLOAD = re.compile(
     r"HTTP error \d{3} while getting .*|Max retries exceeded with url.*"
@@ -190,12 +192,17 @@ def _of_a_build(output: str, _log: str) -> str:
 
 
 def of_the_child(log: str) -> str:
-    """What the last child that failed said, in the form in which pip shows it where it keeps no log."""
-    said = CHILD.findall(log)
-    if not said or not said[-1][1].strip():
-        return ""
-    rows = said[-1][1].splitlines()
-    return "\n".join([f"╰─> [{len(rows)} lines of output]", *rows, "  [end of output]", ""])
+    """What the last child said, in the form in which pip shows it where it keeps no log.
+
+    Rows that are not indented are those of a pip within pip, which writes to the same log.
+    """
+    said = []
+    for row in log[log.rfind("Running command ") :].splitlines()[1:]:
+        if CHILD_ENDED.match(row):
+            break
+        if row.startswith("  "):
+            said.append(row)
+    return "\n".join([f"╰─> [{len(said)} lines of output]", *said, "  [end of output]", ""]) if said else ""
 
 
 def _not_downloaded(output: str, _log: str) -> str:

@@ -43,6 +43,8 @@ PLACE = re.compile(
     re.MULTILINE,
 )
 
+PLACED = re.compile(r" line \d+\b")
+
 
 @dataclass(frozen=True)
 class Line:
@@ -87,12 +89,11 @@ class Requirements:
         return PLACE.sub(place, text)
 
     def blamed(self, sentence: str) -> str:
-        """The sentence with the place of the line that it quotes, unless it names one already."""
+        """The sentence with the place of the line that it is about, unless it names one already."""
+        if PLACED.search(sentence):
+            return sentence
         for line in self.lines:
-            if line.place in sentence:
-                return sentence
-        for line in self.lines:
-            if _quoted(line.text, sentence):
+            if _quoted(line.text, sentence) or ("Invalid" in sentence and _is_wrong(line.text)):
                 return f"{sentence} ({line.place})"
         return sentence
 
@@ -135,10 +136,23 @@ def written(lines: Iterable[str]) -> bytes:
 
 
 def _quoted(text: str, sentence: str) -> bool:
-    """Whether a sentence is about that line: of an option pip repeats only the name."""
+    """Whether a sentence quotes that line; of an option pip repeats only the name."""
     if text.startswith("--"):
         return sentence.endswith(text.split(maxsplit=1)[0].partition("=")[0])
-    return text in sentence or repr(text) in sentence
+    return f"'{text}'" in sentence or sentence.endswith(f": {text}")
+
+
+def _is_wrong(text: str) -> bool:
+    """Whether a line that names no option, path or address is no requirement (PEP 508)."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if "://" in text or text[0] in "-./":
+        return False
+    try:
+        Requirement(text.partition(" --")[0])
+    except InvalidRequirement:
+        return True
+    return False
 
 
 def _option(text: str) -> tuple[str, str]:

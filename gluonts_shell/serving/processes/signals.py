@@ -40,6 +40,10 @@ class Signals:
             if self.received:
                 raise Interrupted
             yield
+        except Exception:
+            # what runs in the step may have made an error of its own of the Interrupted that came in the midst of it
+            if not self.received:
+                raise
         finally:
             self.interrupt = False
         if self.received:

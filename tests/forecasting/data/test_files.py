@@ -3,11 +3,16 @@ import json
 import logging
 import os
 from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from gluonts_shell.errors import DataError
-from gluonts_shell.forecasting.data.files import ARROW, JSON_LINES, PARQUET, data_files, rows, short
+from gluonts_shell.forecasting.data.files import JSON_LINES, data_files, partition, rows, short
+from gluonts_shell.forecasting.data.tables import ARROW, PARQUET
 
 LINE = b'{"start": "2020-01-01", "target": [1, 2]}\n'
 
@@ -257,3 +262,121 @@ def test_without_pyarrow_parquet_says_what_to_install(channel, monkeypatch):
         DataError, match=r"^train/data.parquet is parquet, which needs pyarrow: install gluonts-shell\[arrow\]$"
     ):
         list(rows(path, PARQUET))
+
+
+ENTRIES = [
+    {
+        "item_id": name,
+        "start": pd.Period("2020-01-05", "W"),
+        "target": np.array([1.5, np.nan, 3.0], dtype=np.float32),
+        "feat_static_cat": np.array([1, 0]),
+        "feat_dynamic_real": np.arange(6, dtype=np.float32).reshape(2, 3),
+    }
+    for name in ("a", "b")
+]
+
+
+def gluonts_writers():
+    arrow = pytest.importorskip("gluonts.dataset.arrow")
+    return {
+        "data.feather": arrow.ArrowWriter(),
+        "data.arrow": arrow.ArrowWriter(compression="lz4"),
+        "stream.arrow": arrow.ArrowWriter(stream=True, compression="lz4"),
+        "stream": arrow.ArrowWriter(stream=True),
+        "nested.arrow": arrow.ArrowWriter(flatten_arrays=False),
+        "data.parquet": arrow.ParquetWriter(),
+        "nested.parquet": arrow.ParquetWriter(flatten_arrays=False),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data.feather", "data.arrow", "stream.arrow", "stream", "nested.arrow", "data.parquet", "nested.parquet"],
+)
+def test_what_gluonts_writers_of_tables_leave_is_read(channel, name):
+    path = channel(name, b"")
+    gluonts_writers()[name].write_to_file(ENTRIES, path)
+    ((_, kind),) = data_files(channel.folder)
+    for (_, row), entry in zip(rows(path, kind), ENTRIES, strict=True):
+        assert (row["item_id"], row["start"][:10]) == (entry["item_id"], "2019-12-30")
+        np.testing.assert_array_equal(np.array(row["target"], dtype=float), entry["target"])
+        assert row["feat_dynamic_real"] == [[0, 1, 2], [3, 4, 5]]
+        assert set(row) == set(entry)
+
+
+def test_what_gluonts_writer_of_json_lines_leaves_is_read(channel):
+    from gluonts.dataset.jsonl import JsonLinesWriter
+
+    JsonLinesWriter().write_to_folder(ENTRIES, channel.folder)
+    ((path, kind),) = data_files(channel.folder)
+    (_, row), _ = rows(path, kind)
+    assert row["start"] == "2019-12-30/2020-01-05"
+    assert row["target"] == [1.5, "Nan", 3.0]
+
+
+def test_an_array_that_is_not_as_long_as_its_shape_is_named(channel):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = channel("data.parquet", b"")
+    parquet.write_table(pyarrow.Table.from_pylist([{"x": [1, 2, 3], "x._np_shape": [2, 2]}]), path)
+    with pytest.raises(DataError, match=r"after row 1: x has 3 values, expected those of an array of shape \[2, 2\]$"):
+        list(rows(path, PARQUET))
+
+
+def test_decimals_are_numbers(channel):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = channel("data.parquet", b"")
+    row = {"target": [Decimal("1.50"), None], "cat": Decimal("2"), "dynamic_feat": [[Decimal("0.25")]]}
+    parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    assert list(rows(path, PARQUET)) == [(1, {"target": [1.5, None], "cat": 2.0, "dynamic_feat": [[0.25]]})]
+
+
+@pytest.mark.parametrize(
+    ("folders", "fields"),
+    [
+        ("", {}),
+        ("2020/plain", {}),
+        ("cat=0", {"cat": 0}),
+        ("cat=north", {"cat": "north"}),
+        ("item_id=007/cat=007", {"item_id": "007", "cat": 7}),
+        ("item_id=a%2Fb c/start=2020", {"item_id": "a/b c", "start": "2020"}),
+        ("cat=__HIVE_DEFAULT_PARTITION__", {}),
+        ("=x", {}),
+    ],
+)
+def test_folders_of_a_partitioned_table_are_fields(channel, folders, fields):
+    file = channel(Path(folders) / "part.parquet")
+    assert partition(file, channel.folder) == fields
+    assert partition(file, file) == {}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["data.json", "data", "data.json.gz"])
+def test_utf_16_is_known_by_its_byte_order_mark(channel, encoding, name):
+    text = "\ufeff" + '{"item_id": "caf\u00e9 \u2028", "target": [1]}\r\n\r\n{"target": [2]}\r\n'
+    content = text.encode(encoding)
+    path = channel(name, gzip.compress(content) if name.endswith("gz") else content)
+    assert names(channel.folder) == {name: JSON_LINES}
+    assert list(rows(path, JSON_LINES)) == [(1, {"item_id": "caf\u00e9 \u2028", "target": [1]}), (3, {"target": [2]})]
+
+
+def test_notebooks_and_documents_beside_the_data_are_skipped_with_a_line(channel, caplog):
+    channel("data.json")
+    channel("explore.ipynb", b'{\n "cells": []}')
+    channel("report.doc", b'{\r\n "words": []}')
+    assert names(channel.folder, "application/json") == {"data.json": JSON_LINES, "report.doc": JSON_LINES}
+    assert names(channel.folder) == {"data.json": JSON_LINES}
+    assert "2 files are no JSON Lines, parquet or arrow and are not read: explore.ipynb, report.doc" in caplog.text
+
+
+def test_a_channel_of_strangers_alone_names_them_and_what_is_read(channel):
+    channel("train.csv", b"date,value\n")
+    with pytest.raises(DataError) as caught:
+        data_files(channel.folder)
+    assert str(caught.value) == (
+        "channel 'train' holds only train.csv, which is not read; "
+        "expected a .json, .jsonl (or .gz of them), .parquet or .arrow file"
+    )

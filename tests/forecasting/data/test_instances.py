@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.contract import Features
+from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 
 NONE = Features((), 0, 0, 0)
@@ -110,8 +111,10 @@ def test_zoned_starts_are_refused(zone):
         ({"start": START}, "instance 0: target is missing, expected a list of numbers (empty where there is no history)"),
         ({"start": START, "target": 5}, "instance 0: target is 5, expected a list of numbers"),
         ({"start": START, "target": "1,2"}, "instance 0: target is '1,2', expected a list of numbers"),
-        ({"start": START, "target": [[1, 2]]},
-         "instance 0: target[0] is a list, expected one list of numbers: a target has one dimension"),
+        ({"start": START, "target": [[1, 2], [3, 4]]},
+         "instance 0: target is a list of 2 lists, expected one list of numbers: the model forecasts one dimension"),
+        ({"start": START, "target": [1, [2]]},
+         "instance 0: target[1] is a list, expected a number as the values before it"),
         ({"start": START, "target": [1, "2"]}, 'instance 0: target[1] is \'2\', expected a number, null or "NaN"'),
         ({"start": START, "target": [1, True]}, 'instance 0: target[1] is True, expected a number, null or "NaN"'),
         ({"start": START, "target": [{}]}, 'instance 0: target[0] is an object of 0, expected a number, null or "NaN"'),
@@ -180,7 +183,8 @@ def test_labels_stand_for_their_index():
     np.testing.assert_array_equal(read(full(cat=[1, "red"]), features)["feat_static_cat"], [1, 2])
     np.testing.assert_array_equal(read(full(cat=[0, 7]), features)["feat_static_cat"], [0, 1])
     assert refused(full(cat=[0, "green"]), features) == (
-        "instance 0: cat[1] is 'green', which the training data did not have; it had 'blue', '7', 'red'"
+        "instance 0: cat[1] is 'green', which the model was not trained with "
+        "(series too short to train do not count); it knows 'blue', '7', 'red'"
     )
 
 
@@ -240,6 +244,157 @@ def test_a_cold_start_is_one_missing_value_just_before_start():
     assert entry["past_feat_dynamic_real"].shape == (1, 1)
     entry = read(instance, features, pads=False)
     assert (entry["start"], entry["target"].shape) == (pd.Period(START, "h"), (0,))
+
+
+@pytest.mark.parametrize(
+    ("text", "freq", "period"),
+    [
+        ("2001Q1", "Q-DEC", "2001Q1"),
+        ("2001Q4", "Q-JAN", "2001Q4"),
+        ("2001Q3", "2Q", "2001Q3"),
+        ("2001-01-01/2001-01-07", "W-SUN", "2001-01-01"),
+        ("2001-01-02/2001-01-08", "W-MON", "2001-01-02"),
+        ("2001-01-01/2001-01-14", "2W", "2001-01-01"),
+        ("2001", "Y-DEC", "2001"),
+        ("2001", "Y-MAR", "2001"),
+    ],
+)
+def test_starts_as_gluonts_writes_periods(text, freq, period):
+    alias = period_alias(freq)
+    assert read({"start": text, "target": []}, freq=alias)["start"] == pd.Period(period, alias)
+
+
+@pytest.mark.parametrize(("year", "freq"), [(1999, "Q"), (2004, "Q-FEB"), (2001, "W"), (2003, "W-THU"), (1700, "Y")])
+def test_whatever_gluonts_writes_for_a_period_is_read_as_that_period(year, freq):
+    alias = period_alias(freq)
+    for offset in range(8):
+        period = pd.Period(f"{year}-05-17", alias) + offset
+        assert read({"start": str(period), "target": []}, freq=alias)["start"] == period
+
+
+@pytest.mark.parametrize(
+    ("text", "freq", "sentence"),
+    [
+        ("2001Q1", "D", "start is '2001Q1', expected 'YYYY-MM-DD HH:MM:SS'"),
+        ("2001Q5", "Q-DEC", "start is '2001Q5', expected 'YYYY-MM-DD HH:MM:SS'"),
+        ("1500Q1", "Q-DEC", "start is '1500Q1', expected 'YYYY-MM-DD HH:MM:SS'"),
+        ("2001-01-02/2001-01-08", "W-SUN", "expected a period of 'W-SUN', such as '2001-01-01/2001-01-07'"),
+        ("2001-02-30/2001-03-08", "W-SUN", "start is '2001-02-30/2001-03-08', which is no period: "),
+    ],
+)
+def test_periods_of_another_frequency_are_no_start(text, freq, sentence):
+    assert sentence in refused({"start": text, "target": []}, freq=freq)
+
+
+TWO = Features((), 0, 0, 0, dimensions=2)
+
+
+def test_a_target_of_several_dimensions_has_a_list_for_each():
+    entry = read({"start": START, "target": [[1, 2, None], [4, "NaN", 6]]}, TWO)
+    assert entry["target"].dtype == np.float32
+    np.testing.assert_array_equal(entry["target"], [[1, 2, math.nan], [4, math.nan, 6]])
+    assert Reader(3, TWO, False).read([{"start": START, "target": [[1], [2]]}], "h")[1] == [1]
+
+
+def test_one_list_in_a_list_is_one_dimension():
+    np.testing.assert_array_equal(read({"start": START, "target": [[1, 2]]})["target"], [1, 2])
+
+
+def test_a_cold_start_of_several_dimensions_is_a_missing_value_in_each():
+    for target in ([], [[], []]):
+        entry = read({"start": START, "target": target}, TWO, pads=True)
+        assert entry["start"] == pd.Period("2019-12-31 23:00", "h")
+        np.testing.assert_array_equal(entry["target"], [[math.nan], [math.nan]])
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (
+            [1, 2],
+            "target is one list of numbers, expected a list of 2 lists of numbers: the model forecasts 2 dimensions",
+        ),
+        ([[1, 2]], "target is a list of 1 list, expected a list of 2 lists of numbers"),
+        ([[1], [2], [3]], "target is a list of 3 lists, expected a list of 2 lists of numbers"),
+        ([[1, 2], [3]], "target[1] has 1 values, target[0] has 2; expected as many in each dimension"),
+        ([[1, 2], 3], "target[1] is 3, expected a list of numbers as target[0] is"),
+        ([[1, 2], [3, "x"]], "target[1][1] is 'x', expected a number, null or \"NaN\""),
+        ([[1, 2], [3, [4]]], "target[1][1] is a list, expected a number as the values before it"),
+        (None, "target is missing, expected a list of 2 lists of numbers"),
+    ],
+)
+def test_bad_targets_of_several_dimensions(target, sentence):
+    assert sentence in refused({"start": START, "target": target}, TWO)
+
+
+def test_flags_are_numbers_where_they_are_features():
+    entry = read(full(dynamic_feat=[[True, False, True, 1, 0], [0.5] * 5], feat_static_real=[True]), FULL)
+    np.testing.assert_array_equal(entry["feat_dynamic_real"][0], [1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(entry["feat_static_real"], [1])
+
+
+def test_an_empty_list_is_no_features():
+    assert set(read(full(dynamic_feat=[], cat=[], feat_static_real=[]), ANY)) == {
+        "start", "target", "item_id", "past_feat_dynamic_real",
+    }  # fmt: skip
+    assert "dynamic_feat (or feat_dynamic_real) is missing, expected 2 features" in refused(full(dynamic_feat=[]), FULL)
+
+
+CHANGING = Features((), 0, 0, 0, dynamic_cat=(3,), past_dynamic_cat=(2, 2))
+
+
+def changing(**changes):
+    fields = {"feat_dynamic_cat": [[0, 1, 2, 0, 1]], "past_feat_dynamic_cat": [[0, 1], [1, 0]]}
+    return {"start": START, "target": [1, 2], **fields, **changes}
+
+
+def test_categories_may_change_with_time():
+    entry = read(changing(), CHANGING)
+    assert entry["feat_dynamic_cat"].dtype == entry["past_feat_dynamic_cat"].dtype == np.int64
+    np.testing.assert_array_equal(entry["feat_dynamic_cat"], [[0, 1, 2, 0, 1]])
+    np.testing.assert_array_equal(entry["past_feat_dynamic_cat"], [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"feat_dynamic_cat": [[0, 1, 3, 0, 1]]}, "feat_dynamic_cat[0][2] is 3, expected a whole number from 0 to 2"),
+        ({"feat_dynamic_cat": [[0, 1]]}, "feat_dynamic_cat[0] has 2 values, expected 5 = len(target) 2"),
+        ({"feat_dynamic_cat": None}, "feat_dynamic_cat is missing, expected 1 feature: the model was trained with it"),
+        ({"past_feat_dynamic_cat": [[0, 1]]}, "past_feat_dynamic_cat has 1 feature, expected 2"),
+    ],
+)
+def test_bad_categories_that_change_with_time(changes, sentence):
+    assert sentence in refused(changing(**changes), CHANGING)
+
+
+def test_features_cover_the_lead_time_too():
+    wanted = Features((), 0, 1, 1, lead_time=2)
+    instance = {"start": START, "target": [1, 2], "dynamic_feat": [[0] * 7], "past_feat_dynamic_real": [[0, 0]]}
+    assert read(instance, wanted)["feat_dynamic_real"].shape == (1, 7)
+    assert refused({**instance, "dynamic_feat": [[0] * 5]}, wanted).endswith(
+        "has 5 values, expected 7 = len(target) 2 + lead_time 2 + prediction_length 3"
+    )
+
+
+def test_fields_of_ones_own_reach_a_class_of_ones_own_as_they_came():
+    given = full(capacity=[1, "x"], info={"note": None})
+    entry = read(given, Features((), 0, 0, 0, own=True))
+    assert set(entry) == {"start", "target", "item_id", "capacity", "info"}
+    assert (entry["capacity"], entry["info"]) == ([1, "x"], {"note": None})
+
+
+def test_fields_of_ones_own_are_bounded():
+    deep = []
+    for _ in range(200_000):
+        deep = [deep]
+    for value in ([0] * 100_001, deep, "x" * 20_000_000):
+        sentence = refused({"start": START, "target": [], "capacity": value}, Features(own=True))
+        assert sentence == "instance 0: its own fields (capacity) hold more than 100000 values, expected at most that"
+
+
+def test_half_a_surrogate_pair_in_an_item_id_becomes_text_that_can_be_written():
+    assert read({"start": START, "target": [], "item_id": "caf\u00e9 \ud800"})["item_id"] == "caf\u00e9 \\ud800"
 
 
 json_values = st.recursive(

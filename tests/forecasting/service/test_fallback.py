@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.contract import Contract
-from gluonts_shell.forecasting.service.fallback import _with_target, fallback
+from gluonts_shell.forecasting.service.fallback import fallback
 from gluonts_shell.messages import Call, Configuration
 
 CONTRACT = Contract("h", 5, "x", arguments={"season_length": 3, "context_length": 1})
@@ -79,13 +80,38 @@ def test_a_broken_fallback_is_a_sentence(name: str, contract: Contract, sentence
     assert sentence in str(caught.value)
 
 
-def test_a_series_without_history_keeps_its_features() -> None:
-    seen = _with_target({
+def test_a_series_without_history_keeps_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features reach to the end of the horizon, and a model that looks at them found them too short."""
+    seen = []
+    original = SeasonalNaivePredictor.predict_item
+
+    def predict_item(self: SeasonalNaivePredictor, item: dict) -> object:
+        seen.append(item)
+        return original(self, item)
+
+    monkeypatch.setattr(SeasonalNaivePredictor, "predict_item", predict_item)
+    predict, _ = fallback(SEASONAL, Configuration(freq="D", output_types=("mean",)), CONTRACT)
+    entry = {
         "start": pd.Period("2024-01-02", "D"),
         "target": np.zeros(0, dtype=np.float32),
         "feat_dynamic_real": np.array([[1.0, 2.0, 3.0]]),
         "past_feat_dynamic_real": np.zeros((1, 0)),
-    })  # fmt: skip
-    assert seen["start"] == pd.Period("2024-01-01", "D")
-    assert seen["feat_dynamic_real"].tolist() == [[1.0, 1.0, 2.0, 3.0]], "as long as the target and the horizon"
-    assert seen["past_feat_dynamic_real"].shape == (1, 1)
+    }
+    predict([Call(Configuration(freq="D", output_types=("mean",)), [entry])])
+    assert seen[0]["start"] == pd.Period("2024-01-01", "D")
+    assert seen[0]["feat_dynamic_real"].tolist() == [[1.0, 1.0, 2.0, 3.0]], "as long as the target and the horizon"
+    assert seen[0]["past_feat_dynamic_real"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("length", [6, 0])
+def test_of_several_dimensions_each_is_forecast_alone(length: int) -> None:
+    wanted = ("mean", "quantiles", "samples")
+    configuration = Configuration(freq="D", output_types=wanted, quantiles=(("0.5", 0.5),))
+    predict, _ = fallback(SEASONAL, configuration, CONTRACT)
+    target = np.arange(2.0 * length, dtype=np.float32).reshape(2, length)
+    entry = {"start": pd.Period("2024-01-02", "D"), "target": target}
+    ((found,),) = predict([Call(configuration, [entry])])
+    rows = [[3, 4, 5, 3, 4], [9, 10, 11, 9, 10]] if length else [[0.0] * 5] * 2
+    assert found.mean == rows
+    assert found.quantiles == {"0.5": rows}
+    assert found.samples == [rows]

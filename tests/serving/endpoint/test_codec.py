@@ -238,3 +238,10 @@ def test_no_bytes_raise_anything_but_a_request_error(body):
             codec.parse(body, kind)
         except RequestError as error:
             assert str(error)
+
+
+def test_several_dimensions_are_lists_of_lists():
+    rows = [[1.0, 2.5], [float("nan"), 4.0]]
+    answer = json.loads(codec.encode_prediction(Prediction(rows, {"0.5": rows}, [rows, rows])))
+    plain = [[1.0, 2.5], ["NaN", 4.0]]
+    assert answer == {"mean": plain, "quantiles": {"0.5": plain}, "samples": [plain, plain]}

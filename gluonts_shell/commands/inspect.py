@@ -1,0 +1,235 @@
+"""What a model is, without loading it: contract, versions, features, scores, code, and a request that it answers.
+
+It reads files and runs none of them: neither the model nor the code that it brings is imported, built or installed, so
+a model of unknown origin may be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gluonts_shell.errors import CodeChannelError, DataError, ModelError
+from gluonts_shell.sagemaker.code import archives, contents
+from gluonts_shell.settings import Settings
+from gluonts_shell.written import RECORD
+
+# the scores that people compare, of those in agg_metrics.json
+SHOWN_SCORES = ("mean_wQuantileLoss", "MASE", "RMSE", "ND", "NRMSE", "MAPE", "sMAPE", "MSIS", "Coverage[0.5]")
+MOST_FILES = 20
+ADDRESS = "localhost:8080/invocations"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """contract: its fields, or what predictor.json tells where there is none, or None where that tells nothing.
+
+    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test` channel.
+    code: names of the files in the folder `code`. request: the body of a POST to /invocations.
+    """
+
+    path: str
+    bytes: int
+    has_contract: bool
+    contract: dict[str, Any] | None
+    versions: dict[str, tuple[str | None, str | None]]
+    needs: list[str] | None
+    scores: dict[str, float | None]
+    code: list[str]
+    installed: list[str]
+    request: dict[str, Any] | None
+
+    @property
+    def differing(self) -> list[str]:
+        """What was another version when the model was trained, or is not here at all."""
+        return [
+            name for name, (then, now) in self.versions.items() if then is not None and _public(then) != _public(now)
+        ]
+
+
+def run(model: Path, settings: Settings, as_json: bool = False) -> int:
+    """Print what is known of a model folder or model.tar.gz. Raises ModelError or DataError where it is none."""
+    with opened(model, settings) as folder:
+        found = inspect(folder, str(model))
+    if as_json:
+        print(json.dumps({**asdict(found), "differing": found.differing}, indent=2))  # noqa: T201
+        return 0
+    for line in lines(found):
+        print("".join(map(_printable, line)))  # noqa: T201
+    return 0
+
+
+def _printable(character: str) -> str:
+    """The texts are those of an unknown model: none of them may steer the terminal."""
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
+def _public(version: str | None) -> str | None:
+    """`2.13.0+cpu` is 2.13.0 in a build of its own."""
+    return version and version.partition("+")[0]
+
+
+@contextmanager
+def opened(model: Path, settings: Settings) -> Iterator[Path]:
+    """The model's folder; an archive is unpacked aside, under the rules for archives that nobody vouches for."""
+    if model.is_dir():
+        yield model
+        return
+    if not model.is_file():
+        raise DataError(f"{str(model)!r} does not exist, expected model.tar.gz or its folder")
+    with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
+        folder = Path(aside) / "model"
+        try:
+            archives.unpack(model, folder, archives.Budget(settings.max_unpacked_bytes))
+        except CodeChannelError as error:
+            raise DataError(str(error)) from error
+        yield folder
+
+
+def inspect(folder: Path, path: str) -> Inspection:
+    """path: how to name the model in the answer. Raises ModelError if there is no model, or its contract is damaged."""
+    from gluonts_shell.forecasting import artifact
+    from gluonts_shell.forecasting.contract import CONTRACT, Contract
+    from gluonts_shell.forecasting.service import example
+
+    if not artifact.present(folder):
+        raise ModelError(f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there")
+    has_contract = (folder / CONTRACT).is_file()
+    if has_contract:
+        contract: Contract | None = Contract.parse((folder / CONTRACT).read_text(encoding="utf-8", errors="replace"))
+    else:
+        contract = example.without_contract(read(folder / "predictor.json"))
+    here = artifact.versions()
+    then = contract.versions if has_contract and contract else _gluonts_version(folder)
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()]
+    return Inspection(
+        path=path,
+        bytes=sum(file.stat().st_size for file in files),
+        has_contract=has_contract,
+        contract=asdict(contract) if contract else None,
+        versions={name: (then.get(name), here.get(name)) for name in dict.fromkeys((*then, *here))},
+        needs=example.needs(contract) if contract and example.is_known(contract) else None,
+        scores=_scores(folder),
+        code=_code(folder / "code"),
+        installed=_installed(folder),
+        request=example.example_request(contract) if contract else None,
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the model; empty where there is no such file. Raises ModelError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModelError(f"{path.name} of the model cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+def _gluonts_version(folder: Path) -> dict[str, str]:
+    version = read(folder / "gluonts-config.json").get("gluonts")
+    return {"gluonts": version} if isinstance(version, str) else {}
+
+
+def _scores(folder: Path) -> dict[str, float | None]:
+    return {
+        name: value
+        for name, value in read(folder / "agg_metrics.json").items()
+        if value is None or type(value) in (int, float)
+    }
+
+
+def _code(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts[0] != RECORD and not set(parts) & set(contents.NEVER):
+            found.append("/".join(parts))
+    return found
+
+
+def _installed(folder: Path) -> list[str]:
+    """What pip made of the code when the model was trained: `name version`."""
+    found = read(folder / "code-installed.json").get("installed")
+    listed = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [f"{one.get('name')} {one.get('version')}" for one in listed]
+
+
+def lines(found: Inspection) -> Iterator[str]:
+    """For a person."""
+    yield f"{found.path}: {found.bytes:,} bytes"
+    if found.contract is None:
+        yield "  it has no contract (gluonts_shell.json), and predictor.json does not tell its horizon"
+    else:
+        yield from _about(found.contract, found.has_contract)
+    yield from ("", "versions, when it was trained and here:", *_versions(found))
+    yield from ("", "each instance of a request needs:", *_needed(found))
+    yield from ("", "scores on the channel test:", *_scored(found.scores))
+    yield from ("", "code that it brings, which is installed before it is loaded:", *_brought(found))
+    if found.request is not None:
+        yield from ("", "a request that it answers:", f"  {curl(found.request)}")
+
+
+def curl(request: Mapping[str, Any]) -> str:
+    body = shlex.quote(json.dumps(request))
+    return f"curl -s {ADDRESS} -H 'Content-Type: application/json' -d {body}"
+
+
+def _about(contract: Mapping[str, Any], complete: bool) -> Iterator[str]:
+    if not complete:
+        yield "  it has no contract (gluonts_shell.json); the following is from GluonTS's predictor.json"
+    yield f"  forecaster         {contract['forecaster']}"
+    yield f"  freq               {contract['freq'] or 'unknown: requests must tell it'}"
+    yield f"  prediction_length  {contract['prediction_length']}"
+    for name, value in contract["arguments"].items():
+        if name not in ("freq", "prediction_length"):
+            yield f"  {name:<18} {json.dumps(value)[:100]}"
+    for name, called in (("training_job_name", "training job"), ("created", "trained")):
+        if contract[name]:
+            yield f"  {called:<18} {contract[name]}"
+
+
+def _versions(found: Inspection) -> Iterator[str]:
+    for name, (then, now) in found.versions.items():
+        mark = "   DIFFERS" if name in found.differing else ""
+        yield f"  {name:<14} {then or 'unknown':<12} {now or 'not installed'}{mark}"
+
+
+def _needed(found: Inspection) -> Iterator[str]:
+    yield "  start (YYYY-MM-DD HH:MM:SS) and target (numbers, null where one is missing)"
+    if found.needs is None:
+        yield "  and what the model was trained with, which is not known without its contract"
+        return
+    for need in found.needs:
+        yield f"  {need}"
+
+
+def _scored(scores: Mapping[str, float | None]) -> Iterator[str]:
+    shown = [name for name in SHOWN_SCORES if scores.get(name) is not None]
+    if not shown:
+        yield "  none"
+    for name in shown:
+        yield f"  {name:<18} {scores[name]:.6g}"
+
+
+def _brought(found: Inspection) -> Iterator[str]:
+    if not found.code:
+        yield "  none"
+        return
+    for name in found.code[:MOST_FILES]:
+        yield f"  {name}"
+    if len(found.code) > MOST_FILES:
+        yield f"  and {len(found.code) - MOST_FILES} files more"
+    if found.installed:
+        yield f"  installed when it was trained: {', '.join(found.installed)}"

@@ -1,0 +1,251 @@
+"""The fields beside `target`: categories, numbers and features over time. What each must be, and its two names.
+
+A model's `Features` say how many of each it wants. None means that nothing is known, and what comes is taken; what it
+does not use is not even looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gluonts_shell.forecasting.contract import Features
+from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
+from gluonts_shell.forecasting.data.labels import Numbering
+
+# flags are numbers where they are features: a holiday is true or false in many files
+FLAGS = NUMBERS | {bool}
+MOST_CATEGORIES = 2**31
+# Of fields of the user's own, in numbers, texts and the like; the body of a request has a limit in bytes besides.
+MOST_OWN_VALUES = 100_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long features over time must be: the target's length, and the steps beyond it; in training there are none."""
+
+    length: int
+    prediction_length: int
+    lead_time: int
+
+    @property
+    def beyond(self) -> int:
+        return self.prediction_length + self.lead_time if self.prediction_length else 0
+
+    def expected(self, length: int) -> str:
+        """`124 = len(target) 100 + prediction_length 24`"""
+        if length == self.length:
+            return f"len(target) {length}"
+        lead = f" + lead_time {self.lead_time}" if self.lead_time else ""
+        return f"{length} = len(target) {self.length}{lead} + prediction_length {self.prediction_length}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One field: GluonTS's name for it, DeepAR's if it has one, and its attribute of Features.
+
+    nouns: what it is a list of. read(place, value, wanted count or cardinalities, the span) -> an array.
+    """
+
+    name: str
+    wanted: str
+    nouns: str
+    read: Callable[[str, Any, Any, Span], np.ndarray]
+    synonym: str | None = None
+
+    @property
+    def called(self) -> str:
+        return f"{self.name} (or {self.synonym})" if self.synonym else self.name
+
+    def sent(self, instance: dict[str, Any], wanted: Any) -> tuple[str, Any] | None:
+        """The name under which it was sent, and its value; None where it neither came nor is needed.
+
+        An empty list is no features.
+        """
+        value, name = instance.get(self.name), self.name
+        if self.synonym is not None:
+            other = instance.get(self.synonym)
+            if other is not None:
+                if value is not None:
+                    both = f"it has both {self.synonym} and {self.name}"
+                    raise FieldError(f"{both}, which are the same; expected one of them", self.synonym)
+                value, name = other, self.synonym
+        if value is not None and value != []:
+            return name, value
+        if wanted is None:
+            return None
+        name = self.synonym or self.name
+        called = f"{name} (or {self.name})" if self.synonym else name
+        expected = plural(counted(wanted), self.nouns)
+        raise FieldError(f"{called} is missing, expected {expected}: the model was trained with it", name)
+
+
+def counted(wanted: Any) -> int:
+    """Of a count, or of cardinalities."""
+    return wanted if isinstance(wanted, int) else len(wanted)
+
+
+def plural(count: int, nouns: str) -> str:
+    if count != 1:
+        return f"{count} {nouns}"
+    return "1 category" if nouns == "categories" else f"1 {nouns[:-1]}"
+
+
+def static_cat(
+    name: str, value: Any, cardinalities: tuple[int, ...] | None, features: Features, numbering: Numbering | None
+) -> np.ndarray:
+    """DeepAR takes a list of indices; its older clients send a bare one. numbering: for text without known labels."""
+    listed = type(value) is list
+    values = value if listed else [value]
+    if cardinalities is not None and len(values) != len(cardinalities):
+        found = plural(len(values), "categories")
+        raise FieldError(f"{name} has {found}, expected {len(cardinalities)}", name)
+    indices = []
+    for position, category in enumerate(values):
+        labels = features.positions[position] if position < len(features.positions) else None
+        if type(category) is str and numbering is not None and labels is None:
+            indices.append(numbering.code(position, category))
+            continue
+        place = f"{name}[{position}]" if listed else name
+        if labels is not None:
+            indices.append(_label(name, place, category, labels))
+        else:
+            limit = MOST_CATEGORIES if cardinalities is None else cardinalities[position]
+            indices.append(_index(name, place, category, limit))
+    return np.array(indices, dtype=np.int64)
+
+
+def _index(name: str, place: str, category: Any, limit: int) -> int:
+    if type(category) is float and category.is_integer():
+        category = int(category)
+    if type(category) is not int or not 0 <= category < limit:
+        raise FieldError(f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}", name)
+    return category
+
+
+def _label(name: str, place: str, category: Any, labels: dict[str, int]) -> int:
+    """A whole number is a label too: training data has them among texts."""
+    text = category
+    if type(category) is float and category.is_integer():
+        text = str(int(category))
+    elif type(category) is int:
+        text = str(category)
+    found = labels.get(text) if type(text) is str else None
+    if found is not None:
+        return found
+    some = ", ".join(map(repr, list(labels)[:5]))
+    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    unknown = f"{place} is {quoted(category)}, which the model was not trained with"
+    raise FieldError(f"{unknown} (series too short to train do not count); it knows {some}{more}", name)
+
+
+def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray:
+    if type(value) is not list:
+        raise FieldError(f"{name} is {quoted(value)}, expected a list of numbers", name)
+    if count is not None and len(value) != count:
+        raise FieldError(f"{name} has {plural(len(value), 'numbers')}, expected {count}", name)
+    return _finite(name, name, value)
+
+
+def _rows(name: str, value: Any, count: int | None, length: int, span: Span) -> list[list[Any]]:
+    """The lists of a field over time, each as long as it must be."""
+    if type(value) is not list:
+        raise FieldError(f"{name} is {quoted(value)}, expected a list of lists of numbers", name)
+    if count is not None and len(value) != count:
+        raise FieldError(f"{name} has {plural(len(value), 'features')}, expected {count}", name)
+    for position, row in enumerate(value):
+        if type(row) is not list:
+            found = f"{name}[{position}] is {quoted(row)}"
+            raise FieldError(f"{found}, expected a list of {length} numbers", name)
+        if len(row) != length:
+            found = f"{name}[{position}] has {plural(len(row), 'values')}"
+            raise FieldError(f"{found}, expected {span.expected(length)}", name)
+    return value
+
+
+def dynamic_real(name: str, value: Any, count: int | None, span: Span) -> np.ndarray:
+    """(features, length) float32. AWS: "dynamic_feat ... missing values are not supported"."""
+    return _stacked_real(name, value, count, span.length + span.beyond, span)
+
+
+def past_dynamic_real(name: str, value: Any, count: int | None, span: Span) -> np.ndarray:
+    return _stacked_real(name, value, count, span.length, span)
+
+
+def _stacked_real(name: str, value: Any, count: int | None, length: int, span: Span) -> np.ndarray:
+    rows = _rows(name, value, count, length, span)
+    return np.stack([_finite(name, f"{name}[{position}]", row) for position, row in enumerate(rows)])
+
+
+def dynamic_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span) -> np.ndarray:
+    """(features, length) int64: categories that change with time, as indices."""
+    return _stacked_cat(name, value, cardinalities, span.length + span.beyond, span)
+
+
+def past_dynamic_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span) -> np.ndarray:
+    return _stacked_cat(name, value, cardinalities, span.length, span)
+
+
+def _stacked_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, length: int, span: Span) -> np.ndarray:
+    count = None if cardinalities is None else len(cardinalities)
+    rows = _rows(name, value, count, length, span)
+    stacked = []
+    for position, row in enumerate(rows):
+        limit = MOST_CATEGORIES if cardinalities is None else cardinalities[position]
+        place = f"{name}[{position}]"
+        stacked.append([_index(name, f"{place}[{step}]", category, limit) for step, category in enumerate(row)])
+    return np.array(stacked, dtype=np.int64)
+
+
+def _finite(name: str, place: str, values: list[Any]) -> np.ndarray:
+    array = float32(values, FLAGS, FLAGS)
+    if array is not None and np.isfinite(array).all():
+        return array
+    for index, value in enumerate(values):
+        if type(value) not in FLAGS or not abs(value) <= FLOAT32_MAX:
+            found = f"{place}[{index}] is {quoted(value)}"
+            raise FieldError(f"{found}, expected a number (none may be missing)", name)
+    raise AssertionError(f"{place} was refused as a whole, but no value of it is wrong")  # pragma: no cover
+
+
+# The first of them is read by itself: it also needs to know labels.
+STATIC_CAT = Kind("feat_static_cat", "static_cat", "categories", lambda *_: np.zeros(0), "cat")
+KINDS = (
+    STATIC_CAT,
+    Kind("feat_static_real", "static_real", "numbers", static_real),
+    Kind("feat_dynamic_real", "dynamic_real", "features", dynamic_real, "dynamic_feat"),
+    Kind("past_feat_dynamic_real", "past_dynamic_real", "features", past_dynamic_real),
+    Kind("feat_dynamic_cat", "dynamic_cat", "features", dynamic_cat),
+    Kind("past_feat_dynamic_cat", "past_dynamic_cat", "features", past_dynamic_cat),
+)
+OURS = frozenset({"item_id", "start", "target"})
+NAMES = {name: kind for kind in KINDS for name in (kind.name, kind.synonym) if name is not None}
+
+
+def own_fields(instance: dict[str, Any]) -> dict[str, Any]:
+    """What the user's own class may want: every field that is not ours, as it came. Raises FieldError beyond bounds."""
+    own = {name: value for name, value in instance.items() if name not in OURS and name not in NAMES}
+    if own and not _small(own):
+        names = ", ".join(sorted(own)[:5])
+        reason = f"its own fields ({names[:200]}) hold more than {MOST_OWN_VALUES} values"
+        raise FieldError(f"{reason}, expected at most that")
+    return own
+
+
+def _small(own: dict[str, Any]) -> bool:
+    """Nests are walked with a list of what is left, because they may be deeper than Python's calls."""
+    left: list[Any] = [own]
+    seen = 0
+    while left and seen <= MOST_OWN_VALUES:
+        value = left.pop()
+        seen += 1
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, str):
+            seen += len(value) // 100
+    return seen <= MOST_OWN_VALUES

@@ -1,0 +1,95 @@
+"""What a trained model answers as it is served, and what GluonTS gives for the same model when it is used directly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DECILES = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
+SAMPLES = 20
+EVERYTHING = {"num_samples": SAMPLES, "output_types": ["mean", "quantiles", "samples"], "quantiles": DECILES}
+SEED = 5
+
+
+def seed() -> None:
+    random.seed(SEED)
+    np.random.seed(SEED)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
+
+
+def answer(ml: str, freq: str, target: str) -> None:
+    """Writes `target`: the answers of an endpoint and of a batch job to the test series, and GluonTS's own values."""
+    from gluonts_shell.commands import batch, serve
+    from gluonts_shell.settings import Settings
+
+    settings = dataclasses.replace(Settings.from_environ(os.environ), data_path=ml)
+    machine = serve.Machine(workers=1, threads=1, forks=True)
+    model = Path(ml) / "model"
+    instances = [json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()]
+    service = serve.served(settings, model, None)
+    endpoint = serve.application(service, None, settings, machine)
+    job = dataclasses.replace(settings, batch=True)
+    lines = serve.application(service, batch.prepare(service, job, 1), job, machine)
+    found = {
+        "default": _post(endpoint, {"instances": instances}),
+        "everything": _post(endpoint, {"instances": instances, "configuration": EVERYTHING}),
+        "lines": _post(lines, *instances),
+        "gluonts": _plain(model, instances, freq, 100),
+        "gluonts everything": _plain(model, instances, freq, SAMPLES),
+    }
+    Path(target).write_text(json.dumps(found, default=str))
+
+
+def _post(app: Any, *documents: object) -> tuple[int, str]:
+    from gluonts_shell.serving.http.connection import Request
+
+    body = "\n".join(json.dumps(document) for document in documents).encode()
+    seed()
+    headers = {"content-type": "application/json"}
+    response = app(Request("POST", "/invocations", headers, body, lambda: True, time.monotonic()))
+    return response.status, bytes(response.body).decode()
+
+
+def _plain(model: Path, instances: list[dict[str, Any]], freq: str, samples: int) -> list[dict[str, Any]]:
+    """The same series through the model by GluonTS alone; {"error": ...} where GluonTS itself cannot."""
+    import inspect
+
+    from gluonts.dataset.common import ListDataset
+    from gluonts.model.predictor import Predictor
+
+    dimensions = np.ndim(instances[0]["target"])
+    dataset = ListDataset(instances, freq, one_dim_target=dimensions == 1)
+    try:
+        predictor = Predictor.deserialize(model)
+        takes = "num_samples" in inspect.signature(predictor.predict).parameters
+        seed()
+        forecasts = list(predictor.predict(dataset, **({"num_samples": samples} if takes else {})))
+        return [_values(forecast) for forecast in forecasts]
+    except Exception as error:
+        return [{"error": f"{type(error).__name__}: {error}"}]
+
+
+def _values(forecast: Any) -> dict[str, Any]:
+    """Quantiles that the forecast has not are left out; several dimensions come dimension first, as targets do."""
+    found: dict[str, Any] = {"kind": type(forecast).__name__, "start": str(forecast.start_date), "quantiles": {}}
+    for level in DECILES:
+        try:
+            value = np.asarray(forecast.quantile(float(level)), dtype=float)
+        except Exception:
+            continue
+        if np.isfinite(value).all():
+            found["quantiles"][level] = value.T.tolist()
+    try:
+        found["mean"] = np.asarray(forecast.mean, dtype=float).T.tolist()
+    except Exception:
+        found["mean"] = found["quantiles"]["0.5"]
+    return found
