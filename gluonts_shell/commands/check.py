@@ -30,10 +30,11 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.plan import Datasets, Plan
     from gluonts_shell.forecasting.checks.summary import Summary
     from gluonts_shell.forecasting.checks.trial import Trial
+    from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.data.channel import Channel
+    from gluonts_shell.forecasting.plan import Datasets, Plan
 
 READ = ("train", "validation", "test")
 MOST_PROBLEMS = 20
@@ -118,7 +119,7 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
         say("looking at the hyperparameters")
         plan = _plan(job, settings, found, say)
         if plan is not None:
-            _plan_out(plan, settings, found, say)
+            _plan_out(job, plan, settings, found, say)
     except train.Stopped:
         raise
     except SystemExit as error:
@@ -129,20 +130,22 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
         say("")
 
 
-def _plan_out(plan: Plan, settings: Settings, found: Found, say: Callable[[str], None]) -> None:
-    data = _data(plan, found, say)
-    if data is not None:
-        _forecaster(plan, data, settings, found, say)
+def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous, contract = train._previous_model(job, Path(folder), settings) or (None, None)
+        data = _data(plan, contract, found, say)
+        if data is not None:
+            _forecaster(plan, data, previous, host=job.host, found=found, say=say)
 
 
 def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]) -> Plan | None:
     """None where the hyperparameters have a problem; the data are looked at all the same."""
-    from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import training
+    from gluonts_shell.forecasting.plan import Plan
 
     try:
         training.set_environment(job.env, quiet=True)
-        plan = Plan.of(job, settings)
+        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
     except UserError as error:
         found.problems.append(str(error))
         _add_faults(_unplanned(job), found, say)
@@ -166,16 +169,16 @@ def _unplanned(job: TrainingJob) -> list[Channel]:
     return [Channel(source.name, source.path, freq, source.content_type) for source in sources]
 
 
-def _data(plan: Plan, found: Found, say: Callable[[str], None]) -> Datasets | None:
+def _data(plan: Plan, previous: Contract | None, found: Found, say: Callable[[str], None]) -> Datasets | None:
     """The channels; None where one of them has a problem, and then all of its problems are in `found`."""
     from gluonts_shell.forecasting.checks import summary
 
     say("reading the channels")
     try:
-        data = plan.read()
+        data = plan.read(previous)
     except DataError as error:
         found.problems.append(str(error))
-        _add_faults([plan.channel(name) for name in READ if name in plan.job.channels], found, say)
+        _add_faults([plan.channel(name) for name in READ if name in plan.channels], found, say)
         return None
     say("summing up")
     for name in READ:
@@ -197,18 +200,16 @@ def _add_faults(channels: Iterable[Channel], found: Found, say: Callable[[str], 
     del found.problems[MOST_PROBLEMS:]
 
 
-def _forecaster(plan: Plan, data: Datasets, settings: Settings, found: Found, say: Callable[[str], None]) -> None:
+def _forecaster(
+    plan: Plan, data: Datasets, previous: Any, *, host: str, found: Found, say: Callable[[str], None]
+) -> None:
     from gluonts_shell.forecasting.checks import trial
 
     found.constructor = plan.call(data)
     forecaster = plan.construct(data)
-    if not plan.trains:
-        return
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        previous = train._previous_model(plan.job, Path(folder), settings)
-        if trial.possible(forecaster):
-            say("training a few batches")
-            found.trial = trial.run(forecaster, data.train, plan.options, plan.job.host, previous)
+    if plan.trains and trial.possible(forecaster):
+        say("training a few batches")
+        found.trial = trial.run(forecaster, data.train, plan.options, host, previous)
 
 
 def document(found: Found) -> dict[str, Any]:

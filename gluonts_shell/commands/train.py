@@ -28,10 +28,10 @@ from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.plan import Datasets, Plan
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
+    from gluonts_shell.forecasting.plan import Datasets, Plan
     from gluonts_shell.forecasting.training import Stop, Watch
 
 log = logging.getLogger(__name__)
@@ -135,84 +135,88 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
         plan = _plan(job, settings)
         from gluonts_shell.commands.rehearsal import Rehearsal
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
-        with _uncollected():
-            data = plan.read()
-            watch = _watch(plan, data, paths, settings)
-        _learn(plan, data, watch, rehearsal=rehearsal, paths=paths, settings=settings)
+        if plan.options.seed is not None:
+            from gluonts_shell.forecasting import training
+
+            training.seed_everything(plan.options.seed)
+        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+            previous = _previous_model(job, Path(folder), settings) or (None, None)
+            with _uncollected():
+                data = plan.read(previous[1])
+                watch = _watch(plan, data, job.host, paths, settings)
+            trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
+        _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
 
 
 def _plan(job: TrainingJob, settings: Settings) -> Plan:
-    from gluonts_shell.commands.plan import Plan
     from gluonts_shell.forecasting import training
+    from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job, settings)
-    if plan.options.seed is not None:
-        training.seed_everything(plan.options.seed)
-    return plan
+    return Plan.of(job.hyperparameters, job.channels, settings.forecaster)
 
 
-def _watch(plan: Plan, data: Datasets, paths: Paths, settings: Settings) -> Watch:
+def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:
     from gluonts_shell.forecasting.training import Watch
 
     return Watch(
-        host=plan.job.host,
+        host=host,
         progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
         early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-        checkpoints=_checkpoints(plan, data, paths),
+        checkpoints=_checkpoints(plan, data, host, paths),
     )
 
 
-def _checkpoints(plan: Plan, data: Datasets, paths: Paths) -> Checkpoints | None:
+def _checkpoints(plan: Plan, data: Datasets, host: str, paths: Paths) -> Checkpoints | None:
     """Where SageMaker made the folder for them, or the job asks for some."""
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
     every = plan.options.checkpoint_every
     if not plan.trains or (every is None and not paths.checkpoints.is_dir()):
         return None
-    return Checkpoints(paths.checkpoints, plan.job.host, plan.fingerprint(data), every or 0.0)
+    return Checkpoints(paths.checkpoints, host, plan.fingerprint(data), every or 0.0)
 
 
 def _learn(
-    plan: Plan, data: Datasets, watch: Watch, *, rehearsal: Rehearsal | None, paths: Paths, settings: Settings
-) -> None:
-    """Train and write the model, which a stop only hurries; a model that was stopped is published unscored."""
+    plan: Plan, data: Datasets, previous: Any, watch: Watch, *, paths: Paths, settings: Settings
+) -> tuple[Any, Contract, Path]:
+    """The predictor, its contract, and where it is written aside.
+
+    A stop that comes meanwhile hurries the training; its model is published unscored, and Stopped raised.
+    """
     from gluonts_shell.forecasting import artifact
 
     with _patiently(watch.stop) as signals:
-        predictor = _fitted(plan, data, watch, settings)
-        contract = replace(plan.contract(predictor, data, settings), stopped_early=watch.stop.early)
+        predictor = _fitted(plan, data, previous, watch)
+        contract = plan.contract(predictor, data, settings.training_job_name)
+        contract = replace(contract, stopped_early=watch.stop.early)
         staged = artifact.write(predictor, contract, paths.model)
     if signals:
         artifact.publish(paths.model)
         log.info("model written to %s", paths.model)
         raise Stopped(signals[0])
-    _keep(predictor, contract, plan, data, rehearsal=rehearsal, paths=paths, staged=staged)
+    return predictor, contract, staged
 
 
-def _fitted(plan: Plan, data: Datasets, watch: Watch, settings: Settings) -> Any:
+def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
     """The predictor: what the estimator trained, or the forecaster itself."""
     from gluonts_shell.forecasting import training
 
     forecaster = plan.construct(data)
     if not plan.trains:
         return forecaster
-    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-        previous = _previous_model(plan.job, Path(folder), settings)
-        return training.fit(
-            forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=previous
-        )
+    options = plan.options
+    return training.fit(forecaster, data.train, data.validation, options=options, watch=watch, start_from=previous)
 
 
 def _keep(
-    predictor: Any,
-    contract: Contract,
+    trained: tuple[Any, Contract, Path],
     plan: Plan,
     data: Datasets,
+    host: str,
     *,
     rehearsal: Rehearsal | None,
     paths: Paths,
-    staged: Path,
 ) -> None:
     """Score the model and try what was written of it, at the same time; then publish it with all that is its own.
 
@@ -220,12 +224,13 @@ def _keep(
     """
     from gluonts_shell.forecasting import artifact
 
+    predictor, contract, staged = trained
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
             rehearsal.begin(staged)
         if data.test is not None:
-            _evaluate(predictor, plan, data.test, paths, staged)
+            _evaluate(predictor, plan, data.test, host=host, paths=paths, staged=staged)
     except BaseException as error:
         ended = error
     try:
@@ -258,8 +263,8 @@ def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Pa
     return True
 
 
-def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
-    """The predictor in the `model` channel, unpacked aside because the channel may be read-only; None without one."""
+def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
+    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
     if "model" not in job.channels:
         return None
     from gluonts_shell.forecasting import artifact
@@ -268,14 +273,14 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> Any:
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return artifact.load(channel)[0]
+            return artifact.load(channel)
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return artifact.load(folder)[0]
+        return artifact.load(folder)
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
-def _evaluate(predictor: Any, plan: Plan, test: Any, paths: Paths, staged: Path) -> None:
+def _evaluate(predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
     from gluonts_shell.forecasting.evaluation import evaluate
 
@@ -293,7 +298,7 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, paths: Paths, staged: Path)
             log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
         for warning in scores.warnings:
             log.warning("%s", warning)
-        for line in evaluate.log_lines(scores, plan.job.host):
+        for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
         paths.output_data.mkdir(parents=True, exist_ok=True)
         evaluate.write(scores, paths.output_data, staged)

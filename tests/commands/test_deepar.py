@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gluonts_shell.commands import batch
-from gluonts_shell.commands.plan import Plan
 from gluonts_shell.errors import ConfigurationError, DataError, RequestError
 from gluonts_shell.forecasting import artifact, training
+from gluonts_shell.forecasting.plan import Plan
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
 from gluonts_shell.sagemaker.job import TrainingJob
@@ -44,7 +44,8 @@ def row(number: int, length: int = 80, **fields: Any) -> dict[str, Any]:
 def plan(tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB, **others: Any) -> Plan:
     channels = {"train": rows, **others}
     lay_down(tree, hyperparameters, {name: {"data.json": lines(content)} for name, content in channels.items()})
-    return Plan.of(TrainingJob.read(Paths(tree)), Settings())
+    job = TrainingJob.read(Paths(tree))
+    return Plan.of(job.hyperparameters, job.channels)
 
 
 def trained(tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB) -> Forecasting:
@@ -52,7 +53,7 @@ def trained(tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str
     data = made.read()
     watch = training.Watch(host="algo-1", progress_bar=False)
     predictor = training.fit(made.construct(data), data.train, None, options=made.options, watch=watch)
-    artifact.save(predictor, made.contract(predictor, data, Settings()), tree / "model")
+    artifact.save(predictor, made.contract(predictor, data, None), tree / "model")
     return Forecasting(artifact.load(tree / "model"), Rule(None, None, None))
 
 
@@ -121,9 +122,9 @@ def test_labels_are_categories_from_training_to_answers(tmp_path):
     for value, sentence in (
         (
             ["milk", 0],
-            r"instance 0: cat\[0\] is 'milk', which the training data did not have; it had 'coffee', 'tea', 'w",
+            r"instance 0: cat\[0\] is 'milk', which the model was not trained with \(.*\); it knows 'coffee', 'tea', 'w",
         ),
-        ([0, 0], r"instance 0: cat\[0\] is 0, which the training data did not have"),
+        ([0, 0], r"instance 0: cat\[0\] is 0, which the model was not trained with"),
         (["tea", 2], r"instance 0: cat\[1\] is 2, expected a whole number from 0 to 1"),
         ("tea", r"instance 0: cat has 1 category, expected 2"),
     ):
@@ -133,7 +134,7 @@ def test_labels_are_categories_from_training_to_answers(tmp_path):
 
 def test_a_label_of_the_test_channel_that_training_did_not_have_is_a_sentence(tmp_path):
     with pytest.raises(
-        DataError, match=r"test/data.json line 1: field 'cat': cat\[0\] is 'milk', which the training data"
+        DataError, match=r"test/data.json line 1: field 'cat': cat\[0\] is 'milk', which the model was not"
     ):
         plan(tmp_path, LABELLED, test=[row(0, cat=["milk", 0])]).read()
 

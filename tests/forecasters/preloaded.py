@@ -16,7 +16,7 @@ import traceback
 from typing import Any
 
 SLOW = (
-    "gluonts_shell.commands.plan",
+    "gluonts_shell.forecasting.plan",
     "gluonts_shell.commands.batch",
     "gluonts_shell.forecasting.evaluation.evaluate",
     "gluonts_shell.forecasting.service.service",

@@ -146,7 +146,7 @@ RUN = [
 
 @pytest.mark.parametrize("row", RUN)
 def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
-    tree, series, run = journey(row)
+    tree, _, run = journey(row)
     base = tree.paths.base
     status, output = run(command=["train", "--data-path", str(base)], environment={"TRAINING_JOB_NAME": "job-1"})
     assert (status, tree.reason) == (0, None), output

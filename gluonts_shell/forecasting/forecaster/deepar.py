@@ -49,10 +49,12 @@ POSITIVE = (
 class Translation:
     """hyperparameters: in the estimator's words. cardinality, dynamic: 'auto', 'ignore' or what was given.
 
-    notes: what is not as in the built-in algorithm, for one line in the log.
+    built_in: whether the algorithm was asked for, and not GluonTS's class. notes: what is not as in the algorithm, for
+    one line in the log.
     """
 
     hyperparameters: dict[str, Any]
+    built_in: bool = True
     cardinality: str | list[int] = "auto"
     dynamic: str | int = "auto"
     embedding_dimension: int | None = None
@@ -88,6 +90,9 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
     }
     patience = values.pop("early_stopping_patience", None)
     embedding = values.get("embedding_dimension")
+    if _nothing(embedding):  # null and the like: as the class does without it
+        values.pop("embedding_dimension", None)
+        embedding = None
     single = embedding is not None and not isinstance(embedding, list) and "[" not in str(embedding)
     if single:
         del values["embedding_dimension"]
@@ -98,6 +103,7 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
             values[new] = values.pop(old)
     return Translation(
         hyperparameters=values,
+        built_in=built_in,
         embedding_dimension=int(float(str(embedding))) if single else None,
         early_stopping_patience=None if patience is None else int(float(patience)),
         notes=notes,

@@ -1,61 +1,280 @@
 """What a forecaster uses of its data: its own word (constructor arguments) against what the series carry.
 
-Knows the names that GluonTS's estimators have for feature counts, and DeepAR's ways to say which to use.
+Knows the names by which constructors ask for features and DeepAR's ways to say which to use. What was given wins, what
+the data carries is derived, and the word `ignore` turns a field off.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gluonts_shell.errors import ConfigurationError, DataError
+from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Data
+from gluonts_shell.forecasting.data.covariates import KINDS, NAMES, Kind
 from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 
 log = logging.getLogger(__name__)
 
-# (field of Features, the field of a series, constructor parameter with its count or with a list to add up)
-COUNTS = (
-    ("static_real", "feat_static_real", "num_feat_static_real", "static_dims"),
-    ("dynamic_real", "feat_dynamic_real", "num_feat_dynamic_real", "dynamic_dims"),
-    ("past_dynamic_real", "past_feat_dynamic_real", "num_past_feat_dynamic_real", "past_dynamic_dims"),
-)
+
+def _count(carried: Any) -> int:
+    return carried if isinstance(carried, int) else len(carried)
 
 
-def to_read(dialect: Translation | None) -> Features:
-    """What to read of the train channel: all there is, but for what DeepAR's hyperparameters say to ignore."""
-    if dialect is None:
-        return Features()
-    return Features(
-        static_cat=() if dialect.cardinality == "ignore" else None,
-        dynamic_real=0 if dialect.dynamic == "ignore" else None,
-    )
+def _each_alone(carried: Any) -> list[int]:
+    """TFT groups features by their sizes; each for itself is a group of one."""
+    return [1] * _count(carried)
 
 
-def derived(kind: type, data: Data, given: Mapping[str, Any], dialect: Translation | None) -> dict[str, Any]:
-    """`given` and what the class derives from the data; what was given wins.
+def _cardinalities(carried: Any) -> list[int]:
+    return list(carried)
 
-    Raises DataError or ConfigurationError where series and arguments contradict each other.
+
+def _used_at_all(carried: Any) -> bool:
+    return bool(carried)
+
+
+# Constructor parameter -> (attribute of Features, its value for what the data carries: a count, or cardinalities)
+PARAMETERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "num_feat_static_cat": ("static_cat", _count),
+    "use_feat_static_cat": ("static_cat", _used_at_all),
+    "cardinality": ("static_cat", _cardinalities),
+    "static_cardinalities": ("static_cat", _cardinalities),
+    "num_feat_static_real": ("static_real", _count),
+    "use_feat_static_real": ("static_real", _used_at_all),
+    "static_dims": ("static_real", _each_alone),
+    "num_feat_dynamic_real": ("dynamic_real", _count),
+    "use_feat_dynamic_real": ("dynamic_real", _used_at_all),
+    "dynamic_dims": ("dynamic_real", _each_alone),
+    "num_past_feat_dynamic_real": ("past_dynamic_real", _count),
+    "use_past_feat_dynamic_real": ("past_dynamic_real", _used_at_all),
+    "past_dynamic_dims": ("past_dynamic_real", _each_alone),
+    "dynamic_cardinalities": ("dynamic_cat", _cardinalities),
+    "past_dynamic_cardinalities": ("past_dynamic_cat", _cardinalities),
+}
+CATEGORICAL = ("static_cat", "dynamic_cat", "past_dynamic_cat")
+# GluonTS's classes that read a field of the series without a parameter that says so, by the end of their name
+UNDECLARED = {
+    "NPTSPredictor": ("dynamic_real",),
+    "ProphetPredictor": ("dynamic_real",),
+    "TreeEstimator": tuple(kind.wanted for kind in KINDS),
+    "TreePredictor": tuple(kind.wanted for kind in KINDS),
+    "ThirdPartyEstimator": tuple(kind.wanted for kind in KINDS),
+}
+AUTO, IGNORE = "auto", "ignore"
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a class can use, by its constructor, and what the job lets it use.
+
+    parameters: of the constructor; ignored: attributes of Features that the job turned off; own: whether the class is
+    the user's, of which nothing is known but its parameters.
+    """
+
+    kind: type
+    parameters: Mapping[str, Any]
+    ignored: frozenset[str] = frozenset()
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: type, parameters: Mapping[str, Any], ignored: frozenset[str] = frozenset()) -> Use:
+        declared: dict[str, tuple[str, ...]] = {}
+        for name, (wanted, _) in PARAMETERS.items():
+            if name in parameters:
+                declared[wanted] = (*declared.get(wanted, ()), name)
+        return cls(kind, parameters, ignored, declared)
+
+    @property
+    def own(self) -> bool:
+        return not self.kind.__module__.startswith("gluonts.")
+
+    def unknown(self, wanted: str) -> bool:
+        """Whether the class may read the field without saying so."""
+        if wanted in self.declared or wanted in self.ignored:
+            return False
+        return self.own or wanted in UNDECLARED.get(self.kind.__name__, ())
+
+    def to_read(self, given: Mapping[str, Any], known: Features = Features()) -> Features:  # noqa: B008 - frozen
+        """What to read of the first channel: all that the class may use. known: of the model that it continues."""
+        wanted: dict[str, Any] = {}
+        for kind in KINDS:
+            off = kind.wanted in self.ignored or self._turned_off(kind.wanted, given)
+            usable = kind.wanted in self.declared or self.unknown(kind.wanted)
+            nothing = () if kind.wanted in CATEGORICAL else 0
+            wanted[kind.wanted] = nothing if off or not usable else None
+        for name in CATEGORICAL:
+            if getattr(known, name) is not None:
+                wanted[name] = getattr(known, name)
+        return Features(**wanted, labels=known.labels, dimensions=0, own=self.own)
+
+    def _turned_off(self, wanted: str, given: Mapping[str, Any]) -> bool:
+        """`num_feat_dynamic_real: 0` and `cardinality: []` say so themselves."""
+        names = self.declared.get(wanted, ())
+        return any(given[name] is not None and not given[name] for name in names if name in given)
+
+    def derived(self, given: Mapping[str, Any], data: Data, known: Features | None = None) -> dict[str, Any]:
+        """Arguments for what the series carry and the class has a parameter for. Raises DataError for uneven series."""
+        arguments: dict[str, Any] = {}
+        for kind in KINDS:
+            if kind.wanted not in self.declared or kind.wanted in self.ignored:
+                continue
+            if kind.name in data.statistics.uneven:
+                raise DataError(data.statistics.uneven[kind.name])
+            if self._turned_off(kind.wanted, given):
+                continue
+            carried = _carried(kind, data.statistics, known, given)
+            for name in self.declared[kind.wanted] if carried else ():
+                arguments[name] = PARAMETERS[name][1](carried)
+        return {name: value for name, value in arguments.items() if given.get(name) is None}
+
+    def features(self, arguments: Mapping[str, Any], statistics: Statistics | None) -> Features:
+        """What every series that this model is given must carry; None for what the class does not tell.
+
+        Raises DataError where the train channel itself does not carry it.
+        """
+        wanted: dict[str, Any] = {}
+        for kind in KINDS:
+            asked = None if self.unknown(kind.wanted) else self._asked(kind.wanted, arguments)
+            wanted[kind.wanted] = asked
+            if asked and statistics is not None:
+                self._check(kind, asked, statistics)
+        features = Features(**wanted, own=self.own)
+        if statistics is not None and wanted["static_cat"] != ():
+            features = replace(features, labels=statistics.labels)
+        return features if statistics is None else replace(features, dimensions=statistics.dimensions)
+
+    def _asked(self, wanted: str, arguments: Mapping[str, Any]) -> Any:
+        """Of a field: how many, or which cardinalities; nothing where one of its arguments says nothing."""
+        given = {name: arguments.get(name) for name in self.declared.get(wanted, ())}
+        flags = [value for name, value in given.items() if PARAMETERS[name][1] in (_count, _used_at_all)]
+        lists = [value for name, value in given.items() if PARAMETERS[name][1] in (_each_alone, _cardinalities)]
+        on = all(flags) and bool(given)
+        if wanted in CATEGORICAL:
+            return tuple(lists[0] or ()) if on and lists else ()
+        if not on:
+            return 0
+        if lists:
+            return sum(lists[0] or ())
+        return None if flags[0] is True else int(flags[0] or 0)
+
+    def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
+        """Raises DataError where the train channel does not carry what is asked for."""
+        if kind.name in statistics.uneven:
+            raise DataError(statistics.uneven[kind.name])
+        found, count = statistics.counts.get(kind.name, 0), _count(asked)
+        if found != count:
+            parameter = self.declared[kind.wanted][-1]
+            raise DataError(f"channel 'train': the series have {found} {kind.name}, but {parameter} asks for {count}")
+        if kind.wanted not in CATEGORICAL:
+            return
+        for position, (cardinality, largest) in enumerate(zip(asked, _largest(kind, statistics), strict=False)):
+            if largest >= cardinality:
+                place = "cat" if kind.wanted == "static_cat" else kind.name
+                value = f"{place}[{position}] has the value {largest}"
+                raise DataError(f"channel 'train': {value}, but its cardinality is {cardinality}")
+
+    def tell_unused(self, data: Data) -> None:
+        """One line for what the series carry in vain, unless the job says that it is to be ignored."""
+        unused = [name for name in data.unread if NAMES[name].wanted not in self.ignored | self.declared.keys()]
+        if unused:
+            log.warning("channel %r: %s cannot use %s of the data and ignores it: it has no parameter for it",
+                        data.channel.name, self.kind.__name__, ", ".join(unused))  # fmt: skip
+
+
+def _largest(kind: Kind, statistics: Statistics) -> list[int]:
+    if kind.wanted != "static_cat":
+        return statistics.peaks.get(kind.name, [])
+    return [max(seen) for seen in statistics.categories]
+
+
+def _carried(kind: Kind, statistics: Statistics, known: Features | None, given: Mapping[str, Any]) -> Any:
+    """How many features of a kind the series have; of categories the cardinalities: those given, or those known of
+    the model that is trained further, before those that were seen."""
+    if kind.wanted not in CATEGORICAL:
+        return statistics.counts.get(kind.name, 0)
+    before = None if known is None else getattr(known, kind.wanted)
+    if before is not None:
+        return before
+    for name, (wanted, value) in PARAMETERS.items():
+        if wanted == kind.wanted and value is _cardinalities and given.get(name):
+            return given[name]
+    if kind.wanted == "static_cat" and statistics.labels:
+        pairs = zip(statistics.labels, statistics.categories, strict=True)
+        return [max(seen) + 1 if labels is None else len(labels) for labels, seen in pairs]
+    return [largest + 1 for largest in _largest(kind, statistics)]
+
+
+def spoken(parameters: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Takes the words `auto` and `ignore` out of a job's hyperparameters; returns the others, and what is ignored.
+
+    DeepAR's `num_dynamic_feat` is understood for every class that has a parameter for it.
+    """
+    kept, ignored = dict(hyperparameters), set[str]()
+    _dynamic_by_deepars_name(parameters, kept)
+    for name, (wanted, _) in PARAMETERS.items():
+        word = str(kept.get(name)).strip().lower()
+        if name not in parameters or word not in (AUTO, IGNORE):
+            continue
+        del kept[name]
+        if word == IGNORE:
+            ignored.add(wanted)
+    return kept, frozenset(ignored)
+
+
+def _dynamic_by_deepars_name(parameters: Mapping[str, Any], kept: dict[str, Any]) -> None:
+    names = [name for name, (wanted, _) in PARAMETERS.items() if wanted == "dynamic_real" and name in parameters]
+    if "num_dynamic_feat" not in kept or "num_dynamic_feat" in parameters or not names:
+        return
+    value = kept.pop("num_dynamic_feat")
+    number = str(value).strip()
+    if PARAMETERS[names[0]][1] is _each_alone and number.isdigit() and len(number) < 6:
+        value = [1] * int(number)
+    kept.setdefault(names[0], value)
+
+
+def derived(
+    use: Use, data: Data, given: Mapping[str, Any], dialect: Translation | None, known: Features | None = None
+) -> dict[str, Any]:
+    """`given` and what follows from the data, by the class's own derivation or ours; what was given wins.
+
+    known: of the model that is trained further. Raises DataError or ConfigurationError where series and arguments
+    contradict each other, ModelError where the class's own derivation fails.
     """
     arguments = dict(given)
     if dialect is not None:
         _explicit(arguments, dialect, data.statistics)
-        for fault in data.statistics.uneven.values():
-            raise DataError(fault)
-    if overrides_derivation(kind):
-        arguments = {**kind.derive_auto_fields(data), **arguments}  # type: ignore[attr-defined]
+    ours = use.derived(arguments, data, known)
+    if overrides_derivation(use.kind) and use.own:
+        arguments = {**ours, **_their_derivation(use.kind, data), **arguments}
+    else:
+        arguments = {**ours, **arguments}
+        if ours:
+            log.info("derived from the data: %s", ", ".join(f"{name}={value!r}" for name, value in ours.items()))
     if dialect is not None:
-        _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
+        if dialect.built_in and known is None:
+            _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
         _within_support(arguments.get("distr_output"), data.statistics)
         if dialect.embedding_dimension is not None and arguments.get("cardinality"):
             arguments["embedding_dimension"] = [dialect.embedding_dimension] * len(arguments["cardinality"])
         log.info("cardinality=%s, num_dynamic_feat=%s",
                  list(arguments.get("cardinality") or ()), arguments.get("num_feat_dynamic_real", 0))  # fmt: skip
     return arguments
+
+
+def _their_derivation(kind: type, data: Data) -> dict[str, Any]:
+    try:
+        return dict(kind.derive_auto_fields(data))  # type: ignore[attr-defined]
+    except ShellError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:600]
+        found = f"{kind.__name__}.derive_auto_fields failed on channel {data.channel.name!r}"
+        raise ModelError(f"{found}: {type(error).__name__}: {reason}") from error
 
 
 def overrides_derivation(kind: type) -> bool:
@@ -66,53 +285,44 @@ def overrides_derivation(kind: type) -> bool:
     return kind.derive_auto_fields.__func__ is not base.derive_auto_fields.__func__  # type: ignore[attr-defined]
 
 
-def used(parameters: Mapping[str, Any], arguments: Mapping[str, Any], statistics: Statistics | None) -> Features:
-    """What every series that this model is given must carry; None for what the class does not tell.
+def check_dimensions(forecaster: Any, data: Data) -> None:
+    """Raises DataError where the targets have other dimensions than the forecaster wants."""
+    several, found = wants_several(forecaster), data.statistics.dimensions
+    name, channel = type(forecaster).__name__, data.channel.name
+    if several is True and found == 1:
+        expected = "targets of several dimensions, as a list of lists (dimension first)"
+        raise DataError(f"channel {channel!r}: {name} needs {expected}, but the series have one")
+    if several is False and found > 1:
+        targets = f"the targets have {found} dimensions (they are lists of lists)"
+        raise DataError(f"channel {channel!r}: {targets}, but {name} forecasts one; make a series of each")
 
-    Raises DataError where the train channel itself does not carry it.
+
+def wants_several(forecaster: Any) -> bool | None:
+    """Whether its targets have several dimensions; None for a class of the user's that does not tell.
+
+    GluonTS's estimators say it in their transformation: the target becomes an array of so many axes.
     """
-    counts: dict[str, Any] = {}
-    for name, series_field, count, dimensions in COUNTS:
-        if count in parameters:
-            counts[name] = int(arguments.get(count) or 0)
-        elif dimensions in parameters:
-            counts[name] = sum(arguments.get(dimensions) or ())
-        if statistics is not None and counts.get(name):
-            _check(series_field, count if count in parameters else dimensions, counts[name], statistics)
-    features = Features(static_cat=_cardinalities(parameters, arguments), **counts)
-    if statistics is not None and features.static_cat:
-        _check("feat_static_cat", "cardinality", len(features.static_cat), statistics)
-        for position, (cardinality, seen) in enumerate(zip(features.static_cat, statistics.categories, strict=False)):
-            if max(seen) >= cardinality:
-                found = f"cat[{position}] has the value {max(seen)}"
-                raise DataError(f"channel 'train': {found}, but its cardinality is {cardinality}")
-        features = replace(features, labels=statistics.labels)
-    return features
+    transformation = getattr(forecaster, "create_transformation", None)
+    axes = _target_axes(transformation()) if transformation is not None else None
+    if axes is not None:
+        return axes > 1
+    if not type(forecaster).__module__.startswith("gluonts."):
+        return None
+    return "Hierarchical" in type(forecaster).__name__
 
 
-def _cardinalities(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[int, ...] | None:
-    if "num_feat_static_cat" in parameters:
-        return tuple(arguments.get("cardinality") or ()) if arguments.get("num_feat_static_cat") else ()
-    if "use_feat_static_cat" in parameters:
-        return tuple(arguments.get("cardinality") or ()) if arguments.get("use_feat_static_cat") else ()
-    if "static_cardinalities" in parameters:
-        return tuple(arguments.get("static_cardinalities") or ())
+def _target_axes(transformation: Any) -> int | None:
+    for step in getattr(transformation, "transformations", ()):
+        if getattr(step, "field", None) == "target" and hasattr(step, "expected_ndim"):
+            return int(step.expected_ndim)
     return None
-
-
-def _check(series_field: str, parameter: str, wanted: int, statistics: Statistics) -> None:
-    if series_field in statistics.uneven:
-        raise DataError(statistics.uneven[series_field])
-    found = statistics.counts.get(series_field, 0)
-    if found != wanted:
-        raise DataError(f"channel 'train': the series have {found} {series_field}, but {parameter} asks for {wanted}")
 
 
 def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Statistics) -> None:
     """DeepAR's `cardinality` and `num_dynamic_feat` where they are not auto."""
-    if dialect.cardinality == "ignore":
+    if dialect.cardinality == IGNORE:
         arguments |= {"num_feat_static_cat": 0, "cardinality": None}
-    elif dialect.cardinality != "auto":
+    elif dialect.cardinality != AUTO:
         found = statistics.counts.get("feat_static_cat", 0)
         if len(dialect.cardinality) != found:
             raise ConfigurationError(
@@ -120,9 +330,9 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
                 f"but the series of channel 'train' have {found} categories (field cat)"
             )
         arguments |= {"num_feat_static_cat": found, "cardinality": dialect.cardinality}
-    if dialect.dynamic == "ignore":
+    if dialect.dynamic == IGNORE:
         arguments["num_feat_dynamic_real"] = 0
-    elif dialect.dynamic != "auto":
+    elif dialect.dynamic != AUTO:
         found = statistics.counts.get("feat_dynamic_real", 0)
         if dialect.dynamic != found:
             raise ConfigurationError(
@@ -130,6 +340,18 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
                 f"but the series of channel 'train' have {found} (field dynamic_feat)"
             )
         arguments["num_feat_dynamic_real"] = found
+
+
+def ignored_by(dialect: Translation | None) -> frozenset[str]:
+    """DeepAR's own words for it; the built-in algorithm knows no other fields than cat and dynamic_feat."""
+    if dialect is None:
+        return frozenset()
+    ignored = {"static_cat"} if dialect.cardinality == IGNORE else set()
+    if dialect.dynamic == IGNORE:
+        ignored.add("dynamic_real")
+    if dialect.built_in:
+        ignored.add("static_real")
+    return frozenset(ignored)
 
 
 def _within_support(distribution: Any, statistics: Statistics) -> None:
@@ -154,4 +376,11 @@ def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:
             shown = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
             raise DataError(
                 f"channel 'train': cat[{position}] must take every value from 0 to {cardinality - 1}; missing: {shown}"
+                + _only_in_short_series(position, missing, statistics)
             )
+
+
+def _only_in_short_series(position: int, missing: list[int], statistics: Statistics) -> str:
+    left_out = statistics.left_out[position] if position < len(statistics.left_out) else set()
+    lost = sorted(left_out.intersection(missing))
+    return f"; series that are too short have {', '.join(map(str, lost[:10]))}, but do not count" if lost else ""

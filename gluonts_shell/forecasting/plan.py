@@ -1,0 +1,259 @@
+"""A job's hyperparameters -> what will be trained, on what, and how: decided and checked before anything costs time.
+
+It takes plain values; whose they are, and where a job's files lie, others know.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from gluonts.model.estimator import Estimator
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.forecasting import artifact
+from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.channel import Channel, Data
+from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.forecaster import arguments as routing
+from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
+from gluonts_shell.forecasting.lightning import checkpoints
+
+log = logging.getLogger(__name__)
+
+# Where nothing is trained with 0, the names under which a job may have given it.
+COUNTS: Mapping[str, tuple[str, ...]] = {
+    "batch_size": ("mini_batch_size", "batch_size"),
+    "num_batches_per_epoch": ("num_batches_per_epoch",),
+    "context_length": ("context_length",),
+    "epochs": ("epochs",),
+}
+# The same of Lightning's trainer; -1 means without end there.
+TRAINER_COUNTS: Mapping[str, tuple[str, ...]] = {
+    "max_epochs": ("epochs", "max_epochs", "trainer_kwargs.max_epochs"),
+    "max_steps": ("max_steps", "trainer_kwargs.max_steps"),
+    "limit_train_batches": ("limit_train_batches", "trainer_kwargs.limit_train_batches"),
+}
+
+
+class Source(Protocol):
+    """A channel as the job has it: where its files are, and of which type they are said to be."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def content_type(self) -> str | None: ...
+
+
+@dataclass
+class Datasets:
+    """The channels, read; arguments and features are complete once the train channel has been seen."""
+
+    train: Data | None
+    validation: Data | None
+    test: Data | None
+    arguments: dict[str, Any]
+    features: Features
+    forecaster: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """use: what the class uses of the data; dialect: what DeepAR's words said, where the class is DeepAR's."""
+
+    kind: names.Forecaster
+    arguments: dict[str, Any]
+    options: routing.Options
+    freq: str
+    channels: Mapping[str, Source]
+    use: features.Use
+    dialect: deepar.Translation | None = None
+
+    @classmethod
+    def of(
+        cls, hyperparameters: Mapping[str, Any], channels: Mapping[str, Source], forecaster: str | None = None
+    ) -> Plan:
+        """forecaster: what the image or the command line asks for, before the hyperparameter.
+
+        Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
+        """
+        name = _forecaster_name(hyperparameters, forecaster)
+        built_in = deepar.asked_for(name, hyperparameters)
+        if name is None and not built_in:
+            raise ConfigurationError(
+                "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
+                f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
+            )
+        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
+        parameters, _ = constructors.constructor_parameters(kind)
+        dialect = _dialect(kind, hyperparameters, built_in)
+        words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
+        routed = routing.route(kind, words)
+        freq = _freq(routed.options.freq, channels)
+        arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        use = features.Use.of(kind, parameters, ignored | features.ignored_by(dialect))
+        if not use.declared and not features.overrides_derivation(kind):
+            constructors.check_complete(kind, arguments)
+        _check_lengths(parameters, arguments)
+        _check_learns(arguments, hyperparameters)
+        _check_channels(kind, channels)
+        return cls(kind, arguments, routed.options, freq, channels, use, dialect)
+
+    @property
+    def trains(self) -> bool:
+        return issubclass(self.kind, Estimator)
+
+    def read(self, previous: Contract | None = None) -> Datasets:
+        """Reads every channel that will be used, the test channel too: a bad line there should not cost a training.
+
+        previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
+        """
+        horizon = int(self.arguments.get("prediction_length") or 0)
+        known = previous.features if previous else Features()
+        arguments, train = dict(self.arguments), None
+        if self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels):
+            train = self._channel("train", self.use.to_read(arguments, known), horizon if self.trains else 0)
+            _log_statistics(train, "Training")
+            self.use.tell_unused(train)
+            arguments = features.derived(self.use, train, arguments, self.dialect, known if previous else None)
+        forecaster = constructors.construct(self.kind, arguments)
+        if train is not None:
+            features.check_dimensions(forecaster, train)
+        wanted = self.use.features(arguments, train.statistics if train else None)
+        validation = self._channel("validation", wanted, horizon) if self._validates else None
+        test = None
+        if "test" in self.channels:
+            test = self._channel("test", wanted if train else replace(wanted, dimensions=0), 0)
+            _log_statistics(test, "Test")
+            if train is None:
+                self.use.tell_unused(test)
+                features.check_dimensions(forecaster, test)
+                wanted = replace(wanted, dimensions=test.statistics.dimensions, labels=test.statistics.labels)
+        return Datasets(train, validation, test, arguments, wanted, forecaster)
+
+    def construct(self, data: Datasets) -> Any:
+        """The estimator, or the predictor itself."""
+        log.info("Final configuration: %s", self.call(data))
+        return data.forecaster
+
+    def call(self, data: Datasets) -> str:
+        """The constructor's call, as Python would have it."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in data.arguments.items())
+        return f"{catalog.class_path(self.kind)}({shown})"
+
+    def contract(self, predictor: Any, data: Datasets, training_job_name: str | None) -> Contract:
+        return Contract(
+            freq=self.freq,
+            prediction_length=int(predictor.prediction_length),
+            forecaster=catalog.class_path(self.kind),
+            arguments=data.arguments,
+            features=replace(data.features, lead_time=int(getattr(predictor, "lead_time", 0) or 0)),
+            versions=artifact.versions(),
+            training_job_name=training_job_name,
+            created=artifact.now(),
+        )
+
+    def fingerprint(self, data: Datasets) -> dict[str, str]:
+        """What a checkpoint must agree with for the job to go on from it."""
+        drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
+        channels = {"train": data.train, "validation": data.validation}
+        arguments = {**data.arguments, **drawn}
+        return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
+
+    @property
+    def _validates(self) -> bool:
+        return self.trains and "validation" in self.channels
+
+    def channel(self, name: str, wanted: Features | None = None, shortest: int = 0) -> Channel:
+        """What to read of it; without `wanted` as the train channel is read, of which nothing is known before."""
+        source = self.channels[name]
+        if wanted is None:
+            wanted = self.use.to_read(self.arguments, Features())
+        return Channel(name, source.path, self.freq, source.content_type, wanted, shortest)
+
+    def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
+        return self.channel(name, wanted, shortest).read(self.options.listify_dataset)
+
+
+def _forecaster_name(hyperparameters: Mapping[str, Any], forecaster: str | None) -> str | None:
+    """--forecaster and GLUONTS_FORECASTER before the hyperparameter; a difference is worth a line."""
+    asked = hyperparameters.get("forecaster_name")
+    if forecaster and asked and forecaster != asked:
+        log.warning("hyperparameter 'forecaster_name' is %r, but --forecaster or GLUONTS_FORECASTER is %r, which wins",
+                    asked, forecaster)  # fmt: skip
+    return forecaster or (str(asked) if asked else None)
+
+
+def _dialect(kind: type, hyperparameters: Mapping[str, Any], built_in: bool) -> deepar.Translation | None:
+    if catalog.class_path(kind) != deepar.ESTIMATOR:
+        return None
+    given = {name: value for name, value in hyperparameters.items() if name != "forecaster_name"}
+    dialect = deepar.translate(given, built_in)
+    if dialect.notes:
+        log.warning("not as in the built-in algorithm: %s", "; ".join(dialect.notes))
+    return dialect
+
+
+def _check_lengths(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    length = arguments.get("prediction_length")
+    if "prediction_length" in parameters and (length is None or length < 1):
+        found = "missing" if length is None else f"{length}"
+        raise ConfigurationError(f"hyperparameter 'prediction_length' is {found}, expected a positive whole number")
+
+
+def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for a count with which nothing would be learnt, by the name that the job has for it."""
+    trainer = arguments.get("trainer_kwargs") or {}
+    for group, counts, endless in ((arguments, COUNTS, None), (trainer, TRAINER_COUNTS, -1)):
+        for name, synonyms in counts.items():
+            value = group.get(name)
+            if not isinstance(value, int | float) or value > 0 or value == endless:
+                continue
+            called = next((synonym for synonym in synonyms if synonym in hyperparameters), name)
+            expected = "a positive number: nothing would be learnt"
+            raise ConfigurationError(f"hyperparameter {called!r} is {value}, expected {expected}")
+
+
+def _check_channels(kind: type, channels: Mapping[str, Source]) -> None:
+    if issubclass(kind, Estimator) and "train" not in channels:
+        raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+    if "model" in channels and not hasattr(kind, "train_from"):
+        raise ConfigurationError(
+            f"channel 'model' asks for incremental training, which {kind.__name__} cannot do; remove the channel"
+        )
+
+
+def _freq(given: str | None, channels: Mapping[str, Source]) -> str:
+    """From the hyperparameters, else from metadata.json in the channel `metadata`."""
+    if given is None and "metadata" in channels:
+        given = _freq_of_metadata(channels["metadata"].path)
+    if given is None:
+        raise ConfigurationError(
+            "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'"
+        )
+    return period_alias(given)
+
+
+def _freq_of_metadata(path: Path) -> str:
+    file = path if path.is_file() else next(iter(sorted(path.rglob("metadata.json"))), path / "metadata.json")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"channel 'metadata': metadata.json cannot be read: {error}") from None
+    given = found.get("freq", found.get("time_granularity")) if isinstance(found, dict) else None
+    if not isinstance(given, str):
+        raise ConfigurationError(
+            f"channel 'metadata': {file.name} has no 'freq', expected for example {json.dumps({'freq': 'D'})}"
+        )
+    return given
+
+
+def _log_statistics(data: Data, title: str) -> None:
+    log.info("%s set statistics:", title)
+    for line in data.statistics.lines():
+        log.info("%s", line)
