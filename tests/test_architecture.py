@@ -118,8 +118,8 @@ REQUESTS = (
 )
 # what turns text into objects, or names into code; `values` and `known` are the owner's
 EVALUATES = ("ast", "code", "importlib", "marshal", "pickle", "pkgutil", "pydoc", "runpy", "subprocess", "yaml", "gluonts.core.serde",
-             "gluonts.core.component", "gluonts_shell.forecasting.forecaster.values", "gluonts_shell.forecasting.forecaster.known",
-             "gluonts_shell.forecasting.forecaster.names", "gluonts_shell.forecasting.forecaster.arguments")  # fmt: skip
+             "gluonts.core.component", "gluonts_shell.forecasting.forecaster.hyperparameters.values", "gluonts_shell.forecasting.forecaster.known",
+             "gluonts_shell.forecasting.forecaster.names", "gluonts_shell.forecasting.forecaster.hyperparameters.arguments")  # fmt: skip
 BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 
 

@@ -145,7 +145,7 @@ def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str
 
     try:
         training.set_environment(job.env, quiet=True)
-        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster)
+        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, Paths(Path(settings.data_path)).code)
     except UserError as error:
         found.problems.append(str(error))
         _add_faults(_unplanned(job), found, say)

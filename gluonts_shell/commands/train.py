@@ -132,7 +132,7 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with _uncollected():
-        plan = _plan(job, settings)
+        plan = _plan(job, settings, paths.code)
         from gluonts_shell.commands.rehearsal import Rehearsal
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
@@ -148,12 +148,12 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
         _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
 
 
-def _plan(job: TrainingJob, settings: Settings) -> Plan:
+def _plan(job: TrainingJob, settings: Settings, code: Path) -> Plan:
     from gluonts_shell.forecasting import training
     from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    return Plan.of(job.hyperparameters, job.channels, settings.forecaster)
+    return Plan.of(job.hyperparameters, job.channels, settings.forecaster, code)
 
 
 def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:

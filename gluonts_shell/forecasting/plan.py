@@ -19,8 +19,9 @@ from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.forecasting.forecaster import arguments as routing
-from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names
+from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names, savable
+from gluonts_shell.forecasting.forecaster.hyperparameters import arguments as routing
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.lightning import checkpoints
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Plan:
 
     kind: names.Forecaster
     arguments: dict[str, Any]
-    options: routing.Options
+    options: Options
     freq: str
     channels: Mapping[str, Source]
     use: features.Use
@@ -76,9 +77,14 @@ class Plan:
 
     @classmethod
     def of(
-        cls, hyperparameters: Mapping[str, Any], channels: Mapping[str, Source], forecaster: str | None = None
+        cls,
+        hyperparameters: Mapping[str, Any],
+        channels: Mapping[str, Source],
+        forecaster: str | None = None,
+        code: Path | None = None,
     ) -> Plan:
-        """forecaster: what the image or the command line asks for, before the hyperparameter.
+        """forecaster: what the image or the command line asks for, before the hyperparameter. code: where the code
+        channel is installed.
 
         Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
         """
@@ -89,13 +95,14 @@ class Plan:
                 "no forecaster is named: give hyperparameter 'forecaster_name', GLUONTS_FORECASTER or --forecaster, "
                 f"or DeepAR's hyperparameters ({', '.join(deepar.REQUIRED)})"
             )
-        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name))
+        kind = names.resolve(deepar.ESTIMATOR if built_in else str(name), code)
+        savable.check_savable(kind)
         parameters, _ = constructors.constructor_parameters(kind)
         dialect = _dialect(kind, hyperparameters, built_in)
         words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
         routed = routing.route(kind, words)
         freq = _freq(routed.options.freq, channels)
-        arguments = {**routed.arguments, "freq": freq} if "freq" in parameters else dict(routed.arguments)
+        arguments = constructors.with_frequency(kind, routed.arguments, freq)
         use = features.Use.of(kind, parameters, ignored | features.ignored_by(dialect))
         if not use.declared and not features.overrides_derivation(kind):
             constructors.check_complete(kind, arguments)
@@ -121,7 +128,7 @@ class Plan:
             _log_statistics(train, "Training")
             self.use.tell_unused(train)
             arguments = features.derived(self.use, train, arguments, self.dialect, known if previous else None)
-        forecaster = constructors.construct(self.kind, arguments)
+        forecaster = constructors.construct(self.kind, arguments, train)
         if train is not None:
             features.check_dimensions(forecaster, train)
         wanted = self.use.features(arguments, train.statistics if train else None)

@@ -23,8 +23,8 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
-from gluonts_shell.forecasting.forecaster.arguments import Options
-from gluonts_shell.forecasting.forecaster.values import literal
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import literal
 from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.statistics import Statistics
-from gluonts_shell.forecasting.forecaster.arguments import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.training import KEPT_VALUES, Watch, fit, seed_everything, set_environment
 
 WATCH = Watch(host="algo-1", progress_bar=False)

@@ -9,7 +9,7 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 
 from gluonts_shell.forecasting import training
-from gluonts_shell.forecasting.forecaster.arguments import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 
 # The first batch pays for what is made once; the mean of the others is what an epoch consists of.
 BATCHES = 4

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.forecaster.values import NOTHING, Unfit, fit, plain_name
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import NOTHING, Unfit, fit
+from gluonts_shell.forecasting.forecaster.objects import plain_name
 
 NAME = "deepar"
 ESTIMATOR = "gluonts.torch.model.deepar.DeepAREstimator"

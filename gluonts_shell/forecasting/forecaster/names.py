@@ -7,15 +7,18 @@ It finds and imports; what the class is given is `routing`'s business. "No such 
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
+import gluonts
 from gluonts.model.estimator import Estimator
-from gluonts.model.predictor import Predictor
+from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from gluonts_shell.errors import ForecasterError
+from gluonts_shell.forecasting.forecaster import objects
 from gluonts_shell.forecasting.forecaster.catalog import EXTRAS, SHORT_NAMES
 
 log = logging.getLogger(__name__)
@@ -23,61 +26,106 @@ log = logging.getLogger(__name__)
 Forecaster = type[Estimator] | type[Predictor]
 
 
-def resolve(name: str) -> Forecaster:
+def resolve(name: str, code: Path | None = None) -> Forecaster:
     """The class with this path, short name, or path of GluonTS's time with mxnet.
 
+    code: the folder that the code channel was installed to, which the sentence about a name that is nowhere lists.
     Raises ForecasterError with what was looked for and what to do.
     """
     path = SHORT_NAMES.get(name, name)
-    short = path.rpartition(".")[2]
-    moved = path.startswith("gluonts.mx.") and importlib.util.find_spec("mxnet") is None
-    found = None if moved else _locate(path)
-    if found is None and path.startswith(("gluonts.model.", "gluonts.mx.")) and short in SHORT_NAMES:
-        log.info("forecaster %r is today's %r", name, SHORT_NAMES[short])
-        found = _locate(SHORT_NAMES[short])
+    found = None if _is_gone(path) else _located(path)
     if found is None:
-        raise ForecasterError(f"there is no forecaster {name[:200]!r}{_suggestion(short)}")
+        found = _todays(name, path)
+    if found is None:
+        raise ForecasterError(_nowhere(name, code))
     if not isinstance(found, type) or not issubclass(found, Estimator | Predictor):
         raise ForecasterError(
             f"{name!r} is {_described(found)}, expected a subclass of gluonts' Estimator or Predictor"
         )
+    _check_finished(name, found)
     return found
 
 
-def _locate(path: str) -> Any:
-    """What stands at a dotted path, or None. Raises ForecasterError where an import on the way fails."""
-    parts = path.split(".")
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+def _is_gone(path: str) -> bool:
+    return path.startswith("gluonts.mx.") and importlib.util.find_spec("mxnet") is None
+
+
+def _todays(name: str, path: str) -> Any:
+    """What GluonTS has today under the name that a path of its time with mxnet ends with."""
+    short = path.rpartition(".")[2]
+    if not path.startswith(("gluonts.model.", "gluonts.mx.")) or short not in SHORT_NAMES:
         return None
-    for end in range(len(parts) - 1, 0, -1):
-        module_name = ".".join(parts[:end])
-        try:
-            found: Any = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-                continue  # the path itself leads nowhere; perhaps its end is a nested class
-            raise ForecasterError(_import_failed(path, module_name, error)) from error
-        except Exception as error:
-            raise ForecasterError(_import_failed(path, module_name, error)) from error
-        for attribute in parts[end:]:
-            found = getattr(found, attribute, None)
-        return found
-    return None
+    log.info("forecaster %r is today's %r", name, SHORT_NAMES[short])
+    return _located(SHORT_NAMES[short])
 
 
-def _import_failed(path: str, module_name: str, error: Exception) -> str:
-    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+def _located(path: str) -> Any:
+    try:
+        return objects.located(path)
+    except objects.Broken as broken:
+        raise ForecasterError(_import_failed(path, broken)) from broken.cause
+
+
+def _import_failed(path: str, broken: objects.Broken) -> str:
+    cause = broken.cause
+    package = (cause.name or "").partition(".")[0] if isinstance(cause, ImportError) else ""
     if package in EXTRAS:
-        return f"forecaster {path!r} needs {package}, which is not installed: install {EXTRAS[package]}"
-    return f"forecaster {path!r} cannot be imported: {module_name!r} raised {type(error).__name__}: {error}"
+        # some of GluonTS's modules need more than one package; what is installed for the first brings the others
+        home = next((extra for extra in EXTRAS if path.startswith(f"gluonts.ext.{extra}.")), package)
+        return f"forecaster {path!r} needs {package}, which is not installed: install {EXTRAS[home]}"
+    return f"forecaster {path!r} cannot be imported: {broken}"
+
+
+def _nowhere(name: str, code: Path | None) -> str:
+    short = name.rpartition(".")[2]
+    of_gluonts = name == short or name.startswith(("gluonts.mx.", "gluonts.model."))
+    if of_gluonts and short in _of_mxnet():
+        return f"{short} needs mxnet, which is not installed; GluonTS has no torch version of it"
+    installed = _installed(code)
+    brought = f"; the code channel installed {', '.join(installed)}" if installed else ""
+    return f"there is no forecaster {name[:200]!r}{brought}{_suggestion(short)}"
+
+
+def _of_mxnet() -> set[str]:
+    """The estimators in GluonTS's package for mxnet, which are read and not imported."""
+    root = Path(gluonts.__file__).parent / "mx"
+    texts = (file.read_text(encoding="utf-8") for file in sorted(root.rglob("*.py")))
+    return {name for text in texts for name in re.findall(r"^class (\w+(?:Estimator|Predictor))\(", text, re.MULTILINE)}
+
+
+def _installed(code: Path | None) -> list[str]:
+    """Top-level packages and modules in a folder that pip installed to."""
+    if code is None or not code.is_dir():
+        return []
+    importable = [file for file in sorted(code.iterdir()) if file.suffix == ".py" or (file / "__init__.py").is_file()]
+    return [repr(file.stem) for file in importable[:10]]
 
 
 def _suggestion(short: str) -> str:
-    lowered = {name.lower(): name for name in SHORT_NAMES}
-    close = difflib.get_close_matches(short.lower(), lowered, n=3, cutoff=0.6)
-    if not close:
+    """Near misses of a whole name; the word for its kind may be missing, and does not make two names alike."""
+    whole = difflib.get_close_matches(short.lower(), [name.lower() for name in SHORT_NAMES], n=3, cutoff=0.9)
+    bare = difflib.get_close_matches(_bare(short), [_bare(name) for name in SHORT_NAMES], n=3, cutoff=0.8)
+    paths = [path for name, path in SHORT_NAMES.items() if name.lower() in whole or _bare(name) in bare]
+    if not paths:
         return "; expected a class path such as 'gluonts.torch.model.deepar.DeepAREstimator'"
-    return "; did you mean " + " or ".join(repr(SHORT_NAMES[lowered[name]]) for name in close) + "?"
+    return f"; did you mean {' or '.join(map(repr, paths))}?"
+
+
+def _bare(name: str) -> str:
+    return name.lower().removesuffix("predictor").removesuffix("estimator")
+
+
+def _check_finished(name: str, kind: Forecaster) -> None:
+    """Raises ForecasterError for a base class, with what it leaves to its subclasses."""
+    missing = objects.unfinished(kind)
+    if issubclass(kind, Predictor) and kind.predict is not RepresentablePredictor.predict:
+        missing = [method for method in missing if method != "predict_item"]
+    missing += [field for field, hint in vars(kind).get("__annotations__", {}).items()
+                if hint in ("Type", "type", type, type) and not hasattr(kind, field)]  # fmt: skip
+    if missing:
+        raise ForecasterError(
+            f"{name!r} is a base class, which leaves {', '.join(missing)} to its subclasses; name one of those"
+        )
 
 
 def _described(value: object) -> str:

@@ -18,9 +18,9 @@ from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.instances import padded
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit
 from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.forecaster.names import resolve
-from gluonts_shell.forecasting.forecaster.values import Unfit, fit
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.service import Model
 from gluonts_shell.messages import Call, Configuration, Prediction

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.forecasting.checks import trial
-from gluonts_shell.forecasting.forecaster.arguments import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 
 pytestmark = pytest.mark.torch
 DATA = [{"start": pd.Period("2020-01-01", "D"), "target": np.arange(60, dtype=np.float32), "item_id": "a"}]

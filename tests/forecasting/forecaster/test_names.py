@@ -19,8 +19,12 @@ MODULE = """
     from gluonts.model.predictor import RepresentablePredictor
 
     class Mine(RepresentablePredictor):
-        class Inner(RepresentablePredictor):
+        def predict_item(self, item):
             pass
+
+        class Inner(RepresentablePredictor):
+            def predict_item(self, item):
+                pass
 
     class Other:
         pass

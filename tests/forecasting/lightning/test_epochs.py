@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ModelError
-from gluonts_shell.forecasting.forecaster.arguments import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 from gluonts_shell.forecasting.training import Stop, Watch, fit, seed_everything
 

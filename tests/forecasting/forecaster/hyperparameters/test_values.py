@@ -3,16 +3,20 @@
 import enum
 import json
 import math
+from collections import OrderedDict
 from typing import Any, Callable, Dict, List, Literal, Optional, Tuple, Type, Union
 
 import numpy as np
 import pytest
 from gluonts.pydantic import PositiveInt
+from gluonts.time_feature import day_of_week, get_seasonality, hour_of_day
+from gluonts.transform import MissingValueImputation
 from gluonts.transform.sampler import ExpectedNumInstanceSampler, InstanceSampler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_shell.forecasting.forecaster.values import Unfit, fit, literal, plain_name
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit, literal
+from gluonts_shell.forecasting.forecaster.objects import plain_name
 
 
 class Aggregation(enum.Enum):
@@ -124,7 +128,7 @@ def test_text_becomes_what_the_annotation_asks_for(wire, annotation, value):
         ("max", Literal["mean", "std"], "one of 'mean', 'std'"),
         ("max", Aggregation, "one of 'MEAN', 'MEDIAN', 'mean', 'median'"),
         ("a", Union[int, List[int]], "a whole number or a list in which each item is a whole number"),
-        ("print", Callable, "a function, which text cannot hold"),
+        ("print", Callable, "the dotted path of a function"),
         ("[", np.ndarray, "a list of numbers"),
         (None, str, "text"),
     ],
@@ -146,7 +150,8 @@ def test_arrays_are_lists_of_numbers():
         "NegativeBinomial",
         "negative-binomial",
         "negative_binomial",
-        "a.module.NegativeBinomialOutput",
+        f"{__name__}.NegativeBinomialOutput",
+        "gluonts.mx.distribution.NegativeBinomialOutput",
     ],
 )
 def test_an_object_is_made_from_the_name_of_its_class(name):
@@ -160,7 +165,10 @@ def test_an_object_that_is_one_already_is_left():
 
 
 def test_a_name_of_no_class_lists_those_that_there_are():
-    with pytest.raises(Unfit, match=r"^the name of a Output: BinnedOutput, NegativeBinomialOutput, Output$"):
+    with pytest.raises(
+        Unfit,
+        match=r"^the name of a Output: BinnedOutput, NegativeBinomialOutput, Output, or the dotted path of another$",
+    ):
         fit("poisson", Output)
 
 
@@ -192,7 +200,78 @@ def test_gluonts_notation_makes_no_object_that_gluonts_does_not_allow():
 
 def test_an_annotation_that_is_unknown_takes_what_the_text_says():
     assert fit("[1]", "a name that could not be resolved") == [1]
-    assert fit("3", Type[int]) == 3
+
+
+@pytest.mark.parametrize("name", ["a.module.NegativeBinomialOutput", "collections.OrderedDict", "os.path"])
+def test_a_path_that_leads_to_no_such_class_means_no_other_of_that_name(name):
+    with pytest.raises(Unfit, match=r"^the name of a Output: "):
+        fit(name, Output)
+
+
+@pytest.mark.parametrize(
+    ("wire", "annotation", "expected"),
+    [
+        ("numpy.nanmedian", Callable, np.nanmedian),
+        ("nanmedian", Callable, np.nanmedian),
+        ('["gluonts.time_feature.day_of_week", "hour_of_day"]', List[Callable], [day_of_week, hour_of_day]),
+        ("gluonts.time_feature.get_seasonality", Union[int, Callable], get_seasonality),
+        ("12", Union[int, Callable], 12),
+        ("mean", Union[Callable, str, None], "mean"),
+        ("numpy.mean", Union[Callable, str, None], np.mean),
+        ("min_max", Union[Callable, str, None], "min_max"),
+        ("collections.OrderedDict", type, OrderedDict),
+        ("collections.OrderedDict", Type[dict], OrderedDict),
+        ("negative-binomial", Type[Output], NegativeBinomialOutput),
+        ("collections.OrderedDict", Any, OrderedDict),
+        ("collections", Any, "collections"),
+        ("no.such.thing", Any, "no.such.thing"),
+        ("os.path", Any, "os.path"),
+        ({"__kind__": "type", "class": "collections.OrderedDict"}, Any, OrderedDict),
+    ],
+)
+def test_a_class_or_a_function_is_given_by_its_path_or_by_its_name(wire, annotation, expected):
+    assert fit(wire, annotation) == expected
+
+
+@pytest.mark.parametrize(
+    ("wire", "annotation", "sentence"),
+    [
+        ("numpy.no_such_thing", Callable, "the dotted path of a function"),
+        ("numpy.pi", Callable, "the dotted path of a function"),
+        ("collections.OrderedDict", Type[int], "the name of a int: "),
+        ("numpy.nanmedian", type, "the dotted path of a class"),
+        ("NoSuch", type, "the dotted path of a class"),
+        ({"()": "no.such.Thing"}, Any, "the dotted path of a class below '()'"),
+        ({"()": 3}, Any, "the dotted path of a class below '()'"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused(wire, annotation, sentence):
+    with pytest.raises(Unfit) as caught:
+        fit(wire, annotation)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_module_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine_broken_value.py").write_text("import not_there_at_all\n")
+    with pytest.raises(Unfit, match=r"^a name that can be imported; 'mine_broken_value' raised ModuleNotFoundError: "):
+        fit("mine_broken_value.function", Callable)
+
+
+def test_json_text_makes_objects_at_any_depth_and_types_their_arguments():
+    made = fit('{"models": [{"()": "%s.BinnedOutput", "bins": 3}], "n": "3"}' % __name__, Dict[str, Any])  # noqa: UP031
+    assert type(made["models"][0]) is BinnedOutput
+    assert (made["models"][0].bins, made["n"]) == (3, "3")
+    assert fit('{"()": "BinnedOutput", "bins": 4}', Output).bins == 4
+
+
+def test_abstract_classes_are_no_choices():
+    with pytest.raises(Unfit) as caught:
+        fit("nothing", MissingValueImputation)
+    assert "LastValueImputation" in str(caught.value)
+    assert "MissingValueImputation" not in str(caught.value).partition(": ")[2]
+    with pytest.raises(Unfit, match=r"^the name of a MissingValueImputation: "):
+        fit("MissingValueImputation", MissingValueImputation)
 
 
 @given(

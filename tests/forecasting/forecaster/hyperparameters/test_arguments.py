@@ -12,8 +12,9 @@ from gluonts.model.trivial.constant import ConstantValuePredictor
 from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.forecaster.arguments import Options, route
 from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.hyperparameters.arguments import route
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 
 
 class Plain(RepresentablePredictor):
@@ -108,7 +109,7 @@ def test_what_nobody_takes_may_be_ignored_with_a_warning(caplog):
     assert route(SeasonalNaivePredictor, given).arguments == {"prediction_length": 1}
     assert caplog.record_tuples == [
         (
-            "gluonts_shell.forecasting.forecaster.arguments",
+            "gluonts_shell.forecasting.forecaster.hyperparameters.arguments",
             logging.WARNING,
             "ignored, because unknown_hyperparameters is 'ignore': "
             "hyperparameter 'flavour' is not known to SeasonalNaivePredictor",
@@ -223,7 +224,7 @@ def test_a_class_that_is_not_validated_gets_only_what_it_declares():
 
 def test_dotted_names_nest_and_win_over_the_json_of_the_same_name():
     given = {"options": '{"a": 1, "b": {"c": 2}}', "options.a": "3", "options.b.d": "4", "other.x": "y"}
-    assert route(Open, given).arguments == {"options": {"a": "3", "b": {"c": 2, "d": "4"}}, "other": {"x": "y"}}
+    assert route(Open, given).arguments == {"options": {"a": 3, "b": {"c": 2, "d": 4}}, "other": {"x": "y"}}
 
 
 def test_what_is_missing_is_named():
@@ -255,8 +256,11 @@ def test_what_a_class_refuses_comes_with_its_reason(kind, arguments, sentence):
 
 
 def test_a_package_that_is_missed_only_by_the_constructor_is_named():
-    with pytest.raises(ForecasterError, match=r"^ProphetPredictor needs a package that is not installed: .*prophet"):
+    with pytest.raises(ForecasterError) as caught:
         construct(ProphetPredictor, {"prediction_length": 1})
+    path = "gluonts.ext.prophet.ProphetPredictor"
+    needs = "needs prophet, which is not installed: install gluonts[prophet]"
+    assert str(caught.value) == f"forecaster {path!r} {needs}"
 
 
 def test_estimators_of_our_users_are_routed_like_those_of_gluonts():

@@ -1,0 +1,67 @@
+"""What can be known to be wrong before anything is trained: from the class, from its arguments, from what it made.
+
+Each function raises one sentence, or returns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gluonts.model.predictor import Predictor
+
+from gluonts_shell.errors import ConfigurationError, ForecasterError
+from gluonts_shell.forecasting.forecaster import catalog
+
+# packages that GluonTS looks for only when the forecaster is constructed
+LATE = {"gluonts.ext.prophet": "prophet", "gluonts.ext.r_forecast": "rpy2"}
+
+
+def not_installed(kind: type, error: ImportError) -> str:
+    """The sentence about a constructor that misses a package. GluonTS's own does not name it in a fixed place."""
+    late = [package for home, package in LATE.items() if kind.__module__.startswith(home)]
+    package = late[0] if late else str(error.name or "")
+    if package not in catalog.EXTRAS:
+        return f"{kind.__name__} needs a package that is not installed: {' '.join(str(error).split())[:600]}"
+    found = f"forecaster {catalog.class_path(kind)!r} needs {package}, which is not installed"
+    return f"{found}: install {catalog.EXTRAS[package]}"
+
+
+def check_categories(arguments: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where a class is told of categories and not how many values each has."""
+    count = arguments.get("num_feat_static_cat") or 0
+    found = arguments.get("cardinality")
+    if not count or (isinstance(found, list) and len(found) == count):
+        return
+    shown = "missing" if found is None else f"{found}"
+    raise ConfigurationError(
+        f"hyperparameter 'num_feat_static_cat' is {count}, and 'cardinality' is {shown}: "
+        f"expected a list of {count}, how many values each category has"
+    )
+
+
+def check_predictor(predictor: Predictor) -> None:
+    """Raises ForecasterError for one that does not say how far it forecasts, ConfigurationError for levels in vain."""
+    name = type(predictor).__name__
+    length = getattr(predictor, "prediction_length", None)
+    if not isinstance(length, int) or length < 1:
+        found = "has no prediction_length" if length is None else f"has the prediction_length {length!r}"
+        raise ForecasterError(
+            f"{name} {found}, expected a positive whole number: its constructor must set it, "
+            "for example by super().__init__(prediction_length=prediction_length)"
+        )
+    asked = getattr(getattr(predictor, "config", None), "quantile_levels", None)
+    if asked and _has_no_levels(getattr(predictor, "model", None)):
+        raise ConfigurationError(
+            f"{name} forecasts the mean alone and cannot use hyperparameter 'quantile_levels'; remove it"
+        )
+
+
+def _has_no_levels(model: Any) -> bool:
+    """statsforecast's models without intervals of their own raise a text of their `forecast`, unless they are given
+    the parameter prediction_intervals."""
+    if getattr(model, "prediction_intervals", None) is not None:
+        return False
+    code = getattr(getattr(type(model), "forecast", None), "__code__", None)
+    texts = [text for text in getattr(code, "co_consts", ()) if isinstance(text, str)]
+    return any("to compute them" in text or "to calculate them" in text for text in texts)

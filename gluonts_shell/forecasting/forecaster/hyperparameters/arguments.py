@@ -1,0 +1,102 @@
+"""Flat hyperparameters -> constructor arguments, trainer arguments and our own options; what is left is an error.
+
+Source of the rule that everything is flat: the shell module's document, "Arguments to a trainer should be passed in
+flat". Parameters of the class win over those of the trainer, and explicit `trainer_kwargs` over flat ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
+from gluonts_shell.forecasting.forecaster.hyperparameters import trainers
+from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter, literal
+from gluonts_shell.forecasting.forecaster.names import Forecaster
+
+log = logging.getLogger(__name__)
+
+# Names from DeepAR that other estimators have under a name of their own.
+ALIASES = {"learning_rate": "lr", "mini_batch_size": "batch_size", "time_freq": "freq"}
+
+
+@dataclass(frozen=True)
+class Routed:
+    arguments: dict[str, Any]
+    options: Options
+
+
+def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
+    """Every hyperparameter goes to the constructor, to its trainer, or into Options, typed as its taker wants it.
+
+    Raises ConfigurationError naming the hyperparameter that fits nowhere or has no fitting value.
+    """
+    parameters, takes_more = constructor_parameters(kind)
+    given = _renamed(nested(hyperparameters), parameters)
+    options = Options.parse(given)
+    arguments = {name: hyperparameter(name, given[name], parameters[name]) for name in given if name in parameters}
+    rest = {name: given[name] for name in given if name not in {*parameters, *Options.__dataclass_fields__}}
+    arguments |= trainers.arguments(parameters, arguments, rest)
+    if takes_more:
+        arguments |= {name: hyperparameter(name, value, Any) for name, value in rest.items()}
+    elif rest:
+        _refuse(
+            rest, kind, [*parameters, *Options.__dataclass_fields__, *ALIASES, *trainers.known(parameters)], options
+        )
+    return Routed(arguments, options)
+
+
+def _renamed(given: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the forecaster's name, and with DeepAR's names as the class calls them."""
+    found = {name: value for name, value in given.items() if name != "forecaster_name"}
+    for alias, name in ALIASES.items():
+        if alias not in found or alias in parameters or name not in {*parameters, "freq"}:
+            continue
+        if found.get(name, found[alias]) != found[alias]:
+            raise ConfigurationError(f"hyperparameters {alias!r} and {name!r} are the same; give one of them")
+        found[name] = found.pop(alias)
+    return found
+
+
+def nested(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """`trainer_kwargs.max_epochs` is the entry max_epochs of trainer_kwargs; it wins over the same one in its JSON.
+
+    Nobody annotates what is in a dict, so what a dotted name has is a value: `"false"` is false, `"[80, 90]"` a list.
+    """
+    values = {name: value for name, value in hyperparameters.items() if "." not in name}
+    for name, value in hyperparameters.items():
+        if "." in name:
+            _enter(values, name, literal(value))
+    return values
+
+
+def _enter(values: dict[str, Any], name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    group = values
+    for outer in path:
+        inner = literal(group.get(outer, {}))
+        if not isinstance(inner, Mapping):
+            found = f"hyperparameter {outer!r} is {str(inner)[:200]!r}"
+            raise ConfigurationError(f"{found}, expected a JSON object because of {name!r}")
+        group[outer] = dict(inner)
+        group = group[outer]
+    group[last] = value
+
+
+def _refuse(rest: Mapping[str, Any], kind: type, known: list[str], options: Options) -> None:
+    """Raises ConfigurationError about what nobody takes, or only warns where the job says so."""
+    message = "; ".join(_unknown(name, kind, known) for name in rest)
+    if options.unknown_hyperparameters == "error":
+        raise ConfigurationError(message)
+    log.warning("ignored, because unknown_hyperparameters is 'ignore': %s", message)
+
+
+def _unknown(name: str, kind: type, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"hyperparameter {name!r} is not known to {kind.__name__}{hint}"

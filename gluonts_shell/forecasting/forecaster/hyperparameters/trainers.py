@@ -1,0 +1,104 @@
+"""Arguments of an estimator's trainer, which hyperparameters give flat: of Lightning's Trainer, and of mxnet's.
+
+Lightning's are collected in the estimator's `trainer_kwargs`; mxnet's estimators take the Trainer itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gluonts_shell.errors import ConfigurationError
+from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import NOTHING, hyperparameter, literal
+
+
+def known(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trainer of a class with these constructor parameters takes; nothing where it has none."""
+    if "trainer_kwargs" in parameters:
+        return _lightning()
+    trainer = parameters.get("trainer")
+    return constructor_parameters(trainer)[0] if isinstance(trainer, type) else {}
+
+
+def arguments(parameters: Mapping[str, Any], given: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments for its trainer; takes what they are made of out of `rest`.
+
+    given: the arguments so far; an explicit trainer_kwargs wins over flat ones. Raises ConfigurationError.
+    """
+    if "trainer_kwargs" in parameters:
+        found = _of_lightning(rest, given.get("trainer_kwargs") or {})
+        return {"trainer_kwargs": found} if found else {}
+    takes = known(parameters)
+    flat = {name: hyperparameter(name, rest.pop(name), takes[name]) for name in list(rest) if name in takes}
+    if flat and "trainer" in given:
+        names = ", ".join(map(repr, flat))
+        raise ConfigurationError(f"hyperparameters {names} are the trainer's, and 'trainer' is given; give one of them")
+    return {"trainer": parameters["trainer"](**flat)} if flat else {}
+
+
+def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """Typed as the annotations of Lightning's Trainer say; `epochs` is its max_epochs."""
+    takes = _lightning()
+    if "epochs" in rest and "max_epochs" in rest:
+        raise ConfigurationError("hyperparameters 'epochs' and 'max_epochs' are the same; give one of them")
+    flat = {name: rest.pop(name) for name in list(rest) if name in takes or name == "epochs"}
+    merged = {**_renamed(flat), **_renamed(explicit)}
+    _check_known(merged, takes)
+    if "max_time" in merged:
+        merged["max_time"] = _duration(merged["max_time"])
+    found = {name: hyperparameter(name, value, takes[name]) for name, value in merged.items()}
+    _check_single(found)
+    if found.get("enable_checkpointing") is False:
+        raise ConfigurationError("hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints")
+    if found.get("devices") == "auto":
+        found["devices"] = 1
+    return found
+
+
+def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {("max_epochs" if name == "epochs" else name): value for name, value in given.items()}
+
+
+def _check_known(given: Mapping[str, Any], takes: Mapping[str, Any]) -> None:
+    unknown = [name for name in given if name not in takes]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], takes, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        found = f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}"
+        raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
+
+
+def _check_single(given: Mapping[str, Any]) -> None:
+    """A process for each device would train on all of the data, and all of them would write the model."""
+    for name in ("devices", "num_nodes"):
+        value = given.get(name, 1)
+        one = value in (1, "auto") or (isinstance(value, list) and len(value) == 1)
+        if not one:
+            raise ConfigurationError(
+                f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
+            )
+
+
+def _duration(given: Any) -> Any:
+    """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
+    value = literal(given)
+    text = str(value).strip()
+    if isinstance(value, dict) or text.lower() in NOTHING or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
+        return value
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
+        expected = "a number of seconds, or DD:HH:MM:SS"
+        raise ConfigurationError(f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}")
+    minutes, seconds = divmod(math.ceil(float(text)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days:02}:{hours:02}:{minutes:02}:{seconds:02}"
+
+
+def _lightning() -> dict[str, Any]:
+    from lightning.pytorch import Trainer
+
+    return constructor_parameters(Trainer)[0]
