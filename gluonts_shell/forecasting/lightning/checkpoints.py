@@ -67,11 +67,14 @@ class Checkpoints:
         except OSError as error:
             log.warning("checkpoint %s cannot be written: %s", target, error.strerror or error)
             with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                unfinished.unlink()
             return
-        self.written = [path for path in self.written if path != target] + [target]
-        while len(self.written) > KEPT:
-            self.written.pop(0).unlink(missing_ok=True)
+        with suppress(ValueError):  # it is written anew after a fall back
+            self.written.remove(target)
+        self.written.append(target)
+        for old in self.written[:-KEPT]:
+            old.unlink(missing_ok=True)
+        self.written = self.written[-KEPT:]
 
     def _found(self, digest: str) -> list[Path]:
         """This host's checkpoints with a digest, in order of their epochs."""
@@ -117,8 +120,12 @@ def fingerprint(forecaster: str, arguments: Mapping[str, Any], channels: Mapping
 
     arguments: of the constructor, those of its trainer among them, and what else decides what is learnt.
     """
-    given = {"forecaster": forecaster, **arguments, **(arguments.get("trainer_kwargs") or {})}
-    found = {name: _text(value) for name, value in given.items() if name not in LENGTHS | {"trainer_kwargs"}}
+    trainer = arguments.get("trainer_kwargs") or {}
+    found = {"forecaster": forecaster}
+    for name, value in {**arguments, **trainer}.items():
+        found[name] = _text(value)
+    for name in LENGTHS | {"trainer_kwargs"}:
+        found.pop(name, None)
     for name, data in channels.items():
         if data is not None:
             found[f"channel {name!r}"] = _content(data)

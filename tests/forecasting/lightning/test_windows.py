@@ -105,6 +105,17 @@ def test_every_batch_is_that_of_gluonts_bit_for_bit(name, shuffle):
     assert_equal(expected, [batch for _ in range(3) for batch in ours])
 
 
+def test_targets_of_several_dimensions_too():
+    """(dimensions, time) becomes (time, dimensions) in a window."""
+    entries = series()
+    for entry in entries:
+        entry["target"] = np.stack([entry["target"], entry["target"] + 1])
+    several = "i_transformer.ITransformerEstimator", {}
+    theirs = list(loader(estimator(*several), entries, False))
+    assert theirs[0]["past_target"].shape == (8, 6, 2)
+    assert_equal(theirs, list(loader(estimator(*several), entries, True)))
+
+
 @pytest.mark.parametrize("freq", ["5min", "h", "B", "W-SUN", "M", "2M", "Q-DEC", "Y-DEC"])
 def test_time_features_that_are_kept_are_those_of_gluonts(freq):
     freq = pd.Period("2020-01-01", freq.replace("Y-", "A-") if pd.__version__ < "2.2" else freq).freqstr
