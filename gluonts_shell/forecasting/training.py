@@ -172,8 +172,10 @@ def _say_that_nothing_is_kept(name: str, watch: Watch) -> None:
 
 def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[Any], Run]:
     """Callbacks that keep the best weights and what is needed to go on, and how to train with them."""
+    from gluonts_shell.forecasting import memory
     from gluonts_shell.forecasting.lightning import epochs
 
+    memory.keep_freed()  # a tenth of the time of a DeepAR batch
     keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder))
 
     def run(method: Run, *arguments: Any, **named: Any) -> Predictor:

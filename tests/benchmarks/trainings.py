@@ -40,7 +40,7 @@ TRAININGS: dict[str, tuple[str, Series, dict[str, str]]] = {
     "train_patchtst_a": (f"{TORCH}.patch_tst.PatchTSTEstimator", A, {"patch_len": "16"}),
     "train_sff_c": (f"{TORCH}.simple_feedforward.SimpleFeedForwardEstimator", C, {}),
     # the plain script takes two seconds a batch
-    "train_deepar_c": (f"{TORCH}.deepar.DeepAREstimator", C, {"num_batches_per_epoch": "10"}),
+    "train_deepar_c": (f"{TORCH}.deepar.DeepAREstimator", C, {"num_batches_per_epoch": "25"}),
 }
 
 
