@@ -14,4 +14,4 @@ Nothing but the standard library is imported before the code channel is installe
 because that code may bring a GluonTS of its own.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import gluonts_shell
+from gluonts_shell import log
 from gluonts_shell.errors import ShellError
+from gluonts_shell.log import one_line
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.settings import Settings
+from gluonts_shell.settings import Settings, port_of
 
 DATA_PATH_HELP = "the tree of a job, as SageMaker mounts it (SAGEMAKER_DATA_PATH; default: /opt/ml)"
 
@@ -37,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     for job in (train, serve, check):
         job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
         job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
+    serve.add_argument("--port", metavar="PORT", help="(SAGEMAKER_BIND_TO_PORT; default: 8080)")
     serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
 
     transform = command("transform", "forecast files of JSON Lines without a server, as batch transform would")
@@ -46,7 +50,18 @@ def parser() -> argparse.ArgumentParser:
         "--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: model in the data path)"
     )
     transform.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
-    transform.add_argument("--shard", metavar="I/N", help="take every N-th file, beginning with the I-th of 1 to N")
+    transform.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="take every N-th file, beginning with the I-th of 1 to N; "
+        "auto: as the index of this AWS Batch, Slurm or (auto/N) Kubernetes job says",
+    )
+    transform.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make all outputs again, not only those that are missing or older than the model",
+    )
+    transform.add_argument("--model-time", type=float, help=argparse.SUPPRESS)  # for the start after the code's
     transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
 
     wheelhouse = command("wheelhouse", "download what a code channel needs where there is no network")
@@ -61,12 +76,16 @@ def parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
+    command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
+    command("forecasters", "list what can be named as a forecaster, and what each needs")
     command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status; 2 where the command line is wrong, as argparse has it."""
+    log.fill_streams()
+    ensure_home(os.environ)
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments)
     try:
@@ -78,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 text = "gluonts-shell: GLUONTS_FORECASTER is %r, but --forecaster is %r, which wins"
                 print(text % (settings.forecaster, options.forecaster), file=sys.stderr)  # noqa: T201
             settings = replace(settings, forecaster=options.forecaster)
+        if getattr(options, "port", None) is not None:
+            settings = replace(settings, port=port_of(options.port))
         if getattr(options, "force_static", False):
             settings = replace(settings, force_static=True)
         return _run(options, settings)
@@ -85,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "train":  # the settings are wrong; whatever comes later, the command reports itself
             data_path = options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
             return failure.report(error, Paths(Path(data_path)).failure)
-        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gluonts-shell: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,6 +117,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def ensure_home(environ: MutableMapping[str, str]) -> None:
+    """A home for a user who has none: no HOME and no entry in passwd, as with `docker run --user 1234`.
+
+    GluonTS asks for it as it is imported, and fails without one; it writes nothing there unless it downloads data.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        environ["HOME"] = tempfile.gettempdir()
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -115,6 +147,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "ping":
+        from gluonts_shell.commands import ping
+
+        return ping.run(settings)
     if options.command == "check":
         from gluonts_shell.commands import check
 
@@ -123,6 +159,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import inspect
 
         return inspect.run(options.model, settings, options.json)
+    if options.command == "forecasters":
+        from gluonts_shell.commands import forecasters
+
+        return forecasters.run()
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 

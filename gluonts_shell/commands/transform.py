@@ -16,25 +16,28 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from gluonts_shell import log as logs
 from gluonts_shell.commands import serve
 from gluonts_shell.errors import CodeChannelError, DataError, ShellError
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.batch import inputs
+from gluonts_shell.serving.batch import inputs, shards
 from gluonts_shell.serving.batch.progress import Progress
-from gluonts_shell.serving.processes import native
-from gluonts_shell.serving.processes.pool import Crew
+from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.pool import ProcessPool
+from gluonts_shell.serving.processes.signals import stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.serving.batch.job import Batch
+    from gluonts_shell.commands.batch import Worker
 
 log = logging.getLogger(__name__)
+
+ADVICE = "give model.tar.gz or its folder with --model, or name a Predictor with GLUONTS_FORECASTER"
 
 ALONE, TOGETHER = 64, 32
 """Lines that a worker gets at a time, at most; TOGETHER for a model that batches, which takes so many at once."""
@@ -51,13 +54,14 @@ class Task(NamedTuple):
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Returns 0 if every file has its output now, 1 if some have not. Raises ShellError if nothing can be done."""
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_at(signal.SIGTERM)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
     found = inputs.find(options.input, options.output)
     if options.shard:
-        found = inputs.shard(found, options.shard)
-    todo = [file for file in found if not file.target.exists()]
+        found = inputs.shard(found, shards.shard_of(options.shard, os.environ))
+    made = model_time(options, settings)
+    todo = [file for file in found if options.overwrite or outdated(file, made)]
     if len(todo) < len(found):
         log.info("%d of %d files are finished already", len(found) - len(todo), len(found))
     if not todo:
@@ -66,8 +70,22 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         return _transform(todo, model, code, replace(settings, batch=True, workers=options.workers or settings.workers))
 
 
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
+def model_time(options: argparse.Namespace, settings: Settings) -> float:
+    """When the model was made, in seconds since the epoch; before all outputs where there is none."""
+    if options.model_time is not None:
+        return float(options.model_time)
+    return newest(options.model or Paths(Path(settings.data_path)).model)
+
+
+def newest(model: Path) -> float:
+    """Of an archive, or of the files at the top of its folder, among which are the predictor and its contract."""
+    files = [model] if model.is_file() else list(model.iterdir()) if model.is_dir() else []
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+
+
+def outdated(file: inputs.File, made: float) -> bool:
+    """Whether there is no output, or one of a model before this one."""
+    return not file.target.exists() or file.target.stat().st_mtime < made
 
 
 @contextmanager
@@ -80,7 +98,8 @@ def _model(given: Path | None, settings: Settings) -> Iterator[tuple[Path, Path 
     workspace, code = Path(tempfile.mkdtemp(prefix="gluonts-shell-transform-")), None
     try:
         model = _unpacked(given, workspace / "model", settings)
-        command = [*sys.orig_argv[1:], "--model", str(model)]  # of two the last counts: nothing is unpacked again
+        # of two the last counts: nothing is unpacked again, and what was unpacked just now is as old as it was
+        command = [*sys.orig_argv[1:], "--model", str(model), "--model-time", repr(newest(given))]
         code = channel.activate(model / "code", workspace / "code", settings, os.environ, command=command)
         yield model, code
     finally:
@@ -102,12 +121,12 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
 
 
 def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings: Settings) -> int:
-    machine = serve.Machine.of(settings)
-    native.limit_threads(machine.threads, os.environ)
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
     from gluonts_shell.commands import batch
 
-    def load() -> tuple[Callable[[], Batch], bool]:
-        service = serve.served(settings, model, code)
+    def load() -> tuple[Callable[[], Worker], bool]:
+        service = serve.served(settings, model, code, ADVICE)
         return batch.prepare(service, settings, machine.threads), service.joins
 
     together = True
@@ -117,7 +136,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
     else:
 
-        def make() -> Batch:
+        def make() -> Worker:
             return load()[0]()
 
     # a time limit is for a request, and with single records that would be a line
@@ -128,15 +147,15 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
             return inputs.chunks(file.source, TOGETHER)
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
-    with Crew(machine.workers, lambda: make().answer) as crew:
-        failed = _forecast(todo, crew, chunks)
+    with ProcessPool(machine.workers, lambda: make().answer, settings.max_worker_bytes or inf) as pool:
+        failed = _forecast(todo, pool, chunks)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))
     return 1 if failed else 0
 
 
 def _forecast(
-    todo: list[inputs.File], crew: Crew, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
+    todo: list[inputs.File], pool: ProcessPool, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
 ) -> list[str]:
     """Write the output of every file; returns the names of those that failed, which have none."""
     failed: list[str] = []
@@ -160,7 +179,7 @@ def _forecast(
 
     before, output = 0, None
     try:
-        for task, answer in crew.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
+        for task, answer in pool.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
             if isinstance(answer, ShellError):
                 fail(task.file, answer)
             elif task.file.name not in failed:

@@ -126,11 +126,11 @@ def test_failed_files_are_named_and_the_others_complete(ml: Path, tmp_path: Path
     assert "raises.jsonl: line 2 (item_id 'raise'): the model failed on this series" in done.stdout
 
     write(source / "bad.jsonl", [line(7)])
-    os.utime(target / "good.jsonl.out", (1, 1))
+    os.utime(target / "good.jsonl.out", (4_000_000_000, 4_000_000_000))  # younger than any model
     done = transform(ml, source, target, status=1)
     assert "1 of 5 files are finished already" in done.stdout
     assert means(target / "bad.jsonl.out") == [7.0]
-    assert (target / "good.jsonl.out").stat().st_mtime == 1, "not written again"
+    assert (target / "good.jsonl.out").stat().st_mtime == 4_000_000_000, "not written again"
 
 
 def test_nothing_to_do_needs_no_model(tmp_path: Path) -> None:
@@ -299,3 +299,38 @@ def test_memory_does_not_grow_with_the_file(ml: Path, tmp_path: Path) -> None:
         assert (tmp_path / f"{count}.jsonl.out").read_bytes().count(b"\n") == count
         most.append(usage.ru_maxrss)  # of the largest of its processes
     assert most[1] <= 1.2 * most[0], most
+
+
+def test_outputs_of_a_model_before_this_one_are_made_again(ml: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "in" / f"{name}.jsonl", [line(3)])
+    transform(ml, tmp_path / "in", tmp_path / "out")
+    old, new = (tmp_path / "out" / f"{name}.jsonl.out" for name in ("a", "b"))
+    for output, age in ((old, -10), (new, 10)):
+        output.write_text("an earlier run's\n")
+        made = max(file.stat().st_mtime for file in (ml / "model").iterdir())
+        os.utime(output, (made + age, made + age))
+    done = transform(ml, tmp_path / "in", tmp_path / "out")
+    assert "1 of 2 files are finished already" in done.stdout
+    assert (means(old), new.read_text()) == ([3.0], "an earlier run's\n")
+    transform(ml, tmp_path / "in", tmp_path / "out", "--overwrite")
+    assert means(new) == [3.0]
+
+
+def test_an_archive_that_brings_code_is_as_old_as_it_was(ml: Path, tmp_path: Path) -> None:
+    """The second start, with the code, has the unpacked folder, whose files are of today."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mine.py").write_text("")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        for path in (ml / "model").iterdir():
+            archive.add(path, path.name)
+        archive.add(tmp_path / "code", "code")
+    os.utime(tmp_path / "model.tar.gz", (1_000_000_000, 1_000_000_000))
+    for name in ("a", "b"):
+        write(tmp_path / "in" / f"{name}.jsonl", [line(3)])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.jsonl.out").write_text("an earlier run's\n")
+    os.utime(tmp_path / "out" / "a.jsonl.out", (1_000_000_100, 1_000_000_100))
+    transform(ml, tmp_path / "in", tmp_path / "out", "--model", str(tmp_path / "model.tar.gz"))
+    assert (tmp_path / "out" / "a.jsonl.out").read_text() == "an earlier run's\n"
+    assert means(tmp_path / "out" / "b.jsonl.out") == [3.0]
