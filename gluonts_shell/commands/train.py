@@ -5,13 +5,17 @@ The story is told here and nowhere else; what each step does is in the packages 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
@@ -27,15 +31,19 @@ from gluonts_shell.settings import Settings
 if TYPE_CHECKING:
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
+    from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.plan import Datasets, Plan
+    from gluonts_shell.forecasting.training import Stop, Watch
 
 log = logging.getLogger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
-    stop_at(signal.SIGTERM, signal.SIGINT)
+    stop_at(*STOPPING)
     logs.configure(settings.log_level, settings.log_format)
     paths = Paths(Path(settings.data_path))
     try:
@@ -105,40 +113,127 @@ def planned(job: TrainingJob, paths: Paths, settings: Settings) -> Plan:
     return Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code, job.strangers)
 
 
-def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    from gluonts_shell.commands.rehearsal import Rehearsal
-    from gluonts_shell.forecasting import training
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What imports and channels make stays: looking through it again and again takes a tenth of a short job."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
-    training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = planned(job, paths, settings)
+
+@contextmanager
+def _patiently(stop: Stop) -> Iterator[list[int]]:
+    """Inside, a signal is a wish that training hears at its next batch; yields the signals that came.
+
+    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time.
+    """
+    signals: list[int] = []
+
+    def note(signum: int, _: FrameType | None) -> None:
+        if not stop.awaited or (signals and signum == signal.SIGINT):
+            raise Stopped(signum)
+        signals.append(signum)
+        stop.wished = True
+
+    for signum in STOPPING:
+        signal.signal(signum, note)
+    try:
+        yield signals
+    finally:
+        stop_at(*STOPPING)
+
+
+def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
+    with _uncollected():
+        from gluonts_shell.commands.rehearsal import Rehearsal
+        from gluonts_shell.forecasting import training
+
+        training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
+        plan = planned(job, paths, settings)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)
         with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-            previous = _previous_model(job, Path(folder), settings)
-            data = plan.read(previous[1] if previous else None)
-            predictor = _fitted(plan, data, previous[0] if previous else None, job.host, settings)
-        _keep(predictor, plan, data, job.host, rehearsal=rehearsal, paths=paths, settings=settings)
+            previous = _previous_model(job, Path(folder), settings) or (None, None)
+            with _uncollected():
+                data = plan.read(previous[1])
+                watch = _watch(plan, data, job.host, paths, settings)
+            trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
+        _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
+
+
+def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:
+    from gluonts_shell.forecasting.training import Watch
+
+    return Watch(
+        host=host,
+        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
+        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
+        checkpoints=_checkpoints(plan, data, host, paths),
+    )
+
+
+def _checkpoints(plan: Plan, data: Datasets, host: str, paths: Paths) -> Checkpoints | None:
+    """Where SageMaker made the folder for them, or the job asks for some."""
+    from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
+
+    every = plan.options.checkpoint_every
+    if not plan.trains or (every is None and not paths.checkpoints.is_dir()):
+        return None
+    return Checkpoints(paths.checkpoints, host, plan.fingerprint(data), every or 0.0)
+
+
+def _learn(
+    plan: Plan, data: Datasets, previous: Any, watch: Watch, *, paths: Paths, settings: Settings
+) -> tuple[Any, Contract, Path]:
+    """The predictor, its contract, and where it is written aside.
+
+    A stop that comes meanwhile hurries the training; its model is published unscored, and Stopped raised.
+    """
+    from gluonts_shell.forecasting import artifact
+
+    with _patiently(watch.stop) as signals:
+        predictor = _fitted(plan, data, previous, watch)
+        contract = plan.contract(predictor, data, settings.training_job_name)
+        contract = replace(contract, stopped_early=watch.stop.early)
+        staged = artifact.write(predictor, contract, paths.model)
+    if signals:
+        artifact.publish(paths.model)
+        log.info("model written to %s", paths.model)
+        raise Stopped(signals[0])
+    return predictor, contract, staged
+
+
+def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
+    """The predictor: what the estimator trained, or the forecaster itself."""
+    from gluonts_shell.forecasting import training
+
+    forecaster = plan.construct(data)
+    if not plan.trains:
+        return forecaster
+    options = plan.options
+    return training.fit(forecaster, data.train, data.validation, options=options, watch=watch, start_from=previous)
 
 
 def _keep(
-    predictor: Any,
+    trained: tuple[Any, Contract, Path],
     plan: Plan,
     data: Datasets,
     host: str,
     *,
     rehearsal: Rehearsal | None,
     paths: Paths,
-    settings: Settings,
 ) -> None:
-    """Write the model, score it and try what was written, at the same time; then publish it with all that is its own.
+    """Score the model and try what was written of it, at the same time; then publish it with all that is its own.
 
     Scores that fail do not lose a model, and neither does a stop while they are computed.
     """
     from gluonts_shell.forecasting import artifact
 
-    contract = plan.contract(predictor, data, settings.training_job_name)
-    staged = artifact.write(predictor, contract, paths.model)
+    predictor, contract, staged = trained
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
@@ -175,23 +270,6 @@ def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Pa
                     failure.sentence(error), exc_info=not isinstance(error, UserError))  # fmt: skip
         return False
     return True
-
-
-def _fitted(plan: Plan, data: Datasets, start_from: Any, host: str, settings: Settings) -> Any:
-    """The predictor: what the estimator trained, or the forecaster itself."""
-    from gluonts_shell.forecasting import training
-
-    forecaster = plan.construct(data)
-    if not plan.trains:
-        return forecaster
-    watch = training.Watch(
-        host=host,
-        progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
-        early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-    )
-    return training.fit(
-        forecaster, data.train, data.validation, options=plan.options, watch=watch, start_from=start_from
-    )
 
 
 def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:

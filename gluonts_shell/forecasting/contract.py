@@ -49,7 +49,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Contract:
-    """freq is a pandas period alias, prediction_length in steps of it, created in UTC (ISO 8601)."""
+    """freq is a pandas period alias, prediction_length in steps of it, created in UTC (ISO 8601).
+
+    stopped_early: the training was interrupted, and this is the best that it had by then.
+    """
 
     freq: str | None
     prediction_length: int
@@ -59,6 +62,7 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     training_job_name: str | None = None
     created: str | None = None
+    stopped_early: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Contract:
@@ -122,6 +126,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "versions": (_object, "an object"),
     "training_job_name": (_text, "a text or null"),
     "created": (_text, "a text or null"),
+    "stopped_early": (lambda value: isinstance(value, bool), "true or false"),
 }
 FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "static_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),

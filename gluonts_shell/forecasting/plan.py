@@ -22,6 +22,7 @@ from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names, savable
 from gluonts_shell.forecasting.forecaster.hyperparameters import arguments as routing
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
+from gluonts_shell.forecasting.lightning import checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +185,13 @@ class Plan:
             training_job_name=training_job_name,
             created=artifact.now(),
         )
+
+    def fingerprint(self, data: Datasets) -> dict[str, str]:
+        """What a checkpoint must agree with for the job to go on from it."""
+        drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
+        channels = {"train": data.train, "validation": data.validation}
+        arguments = {**data.arguments, **drawn}
+        return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
 
     @property
     def _validates(self) -> bool:

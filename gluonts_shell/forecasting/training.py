@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from gluonts.model.predictor import Predictor
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import literal
+from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,30 @@ log = logging.getLogger(__name__)
 KEPT_VALUES = 5_000_000
 
 
+@dataclass
+class Stop:
+    """The wish that training ends at its next batch. Who has it sets `wished`, if it is `awaited`.
+
+    awaited: from now on a wish is heard, until somebody says otherwise. early: it was heard before training was over.
+    """
+
+    wished: bool = False
+    awaited: bool = False
+    early: bool = False
+
+
 @dataclass(frozen=True)
 class Watch:
-    """Who watches: the host that the metric lines name, and whether a person sees a progress bar."""
+    """Who watches: the host that the metric lines name, and whether a person sees a progress bar.
+
+    checkpoints: where they go and are looked for; None where nobody wants any.
+    """
 
     host: str
     progress_bar: bool
     early_stopping_patience: int | None = None
+    checkpoints: Checkpoints | None = None
+    stop: Stop = field(default_factory=Stop)
 
 
 def seed_everything(seed: int) -> None:
@@ -86,10 +105,10 @@ def fit(
     method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
     arguments = [train] if start_from is None else [start_from, train]
     extra = _taken(method, estimator, train, validation, options)
-    with _lightning(estimator, watch, name) as witness, _idle_limit(train), warnings.catch_warnings():
+    with _lightning(estimator, watch, name) as (witness, run), _idle_limit(train), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning and pandas, about choices that are GluonTS's
         try:
-            predictor = method(*arguments, **extra)
+            predictor = run(method, *arguments, **extra)
         except ShellError:
             raise
         except Exception as error:
@@ -200,21 +219,62 @@ class Witness:
     epoch: int = 0
 
 
+Run = Callable[..., Predictor]
+
+
+def _directly(method: Run, *arguments: Any, **named: Any) -> Predictor:
+    return method(*arguments, **named)
+
+
+def _say_that_nothing_is_kept(name: str, watch: Watch) -> None:
+    """At the start, where it can still be thought about."""
+    level = logging.INFO if watch.checkpoints is None else logging.WARNING
+    log.log(level, "%s writes no checkpoints: if the job is stopped in training, what it has learnt is lost", name)
+
+
+def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[Any], Run]:
+    """Callbacks that keep the best weights and what is needed to go on, and how to train with them."""
+    from gluonts_shell.forecasting import memory
+    from gluonts_shell.forecasting.lightning import epochs
+
+    memory.keep_freed()  # a tenth of the time of a DeepAR batch
+    keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder))
+
+    def run(method: Run, *arguments: Any, **named: Any) -> Predictor:
+        path = keeper.resume(estimator.trainer_kwargs.get("max_epochs", -1))
+        more = {} if path is None else {"ckpt_path": path}
+        predictor: Predictor = epochs.run(estimator, keeper, method, *arguments, **named, **more)
+        if path is not None and not keeper.trained:  # Lightning calls no hook where nothing is left to do
+            lines.on_train_end()
+        return predictor
+
+    return [keeper], run
+
+
+def _can_be_kept(estimator: Estimator) -> bool:
+    """Whether it is GluonTS's own way of training with Lightning, in which it can be stopped and gone on with."""
+    from gluonts_shell.forecasting.lightning import epochs
+
+    return epochs.can_be_kept(estimator) and "ckpt_path" in inspect.signature(estimator.train).parameters
+
+
 @contextmanager
-def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[Witness]:
-    """Equips an estimator that trains with Lightning; yields what sees what happens inside fit."""
+def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[Witness, Run]]:
+    """Equips an estimator that trains with Lightning; yields what sees what happens inside fit, and how to train."""
     witness = Witness()
     trainer_kwargs = getattr(estimator, "trainer_kwargs", None)
     if not isinstance(trainer_kwargs, dict):
         if watch.early_stopping_patience is not None:
             raise ConfigurationError(f"hyperparameter 'early_stopping_patience' is not known to {name}")
-        yield witness
+        _say_that_nothing_is_kept(name, watch)
+        yield witness, _directly
         return
     from lightning.pytorch.callbacks import Callback, EarlyStopping
 
     for noisy in ("lightning.pytorch", "lightning.fabric", "lightning", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    callbacks = [_reporting(Callback, witness), epoch_log(Callback, watch.host)]
+    lines, run = epoch_log(Callback, watch.host), _directly
+    callbacks = [_reporting(Callback, witness), lines]
     if watch.early_stopping_patience is not None:
         log.info("Using early stopping with patience %d", watch.early_stopping_patience)
         patience = watch.early_stopping_patience
@@ -230,18 +290,30 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[Witnes
         if watch.progress_bar and getattr(estimator, "num_batches_per_epoch", None):
             # the loader itself has no length, without which the bar shows 7/?
             defaults["limit_train_batches"] = estimator.num_batches_per_epoch
+        if _can_be_kept(estimator):
+            keepers, run = _kept(estimator, watch, folder, lines)
+            callbacks += keepers
+        else:
+            _say_that_nothing_is_kept(name, watch)
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}
-        yield witness
+        yield witness, run
 
 
 def _reporting(base: type, witness: Witness) -> Any:
     """A Lightning callback that tells the witness what happens."""
 
     class Reporting(base):  # type: ignore[misc]
+        def state_dict(self) -> dict[str, Any]:
+            return {"losses": witness.losses}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            witness.losses = list(state_dict["losses"])
+
         def on_exception(self, *seen: Any) -> None:
-            witness.failures.append(seen[-1])
+            if isinstance(seen[-1], Exception):  # others are wishes to end
+                witness.failures.append(seen[-1])
 
         def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
             witness.epoch = trainer.current_epoch
@@ -263,6 +335,12 @@ def epoch_log(base: type, host: str) -> Any:
     class EpochLog(base):  # type: ignore[misc]
         def __init__(self) -> None:
             self.started, self.records, self.best, self.best_epoch = 0.0, 0, float("inf"), 0
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"best": self.best, "best_epoch": self.best_epoch}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
 
         def on_train_epoch_start(self, *_: Any) -> None:
             self.started, self.records = time.monotonic(), 0

@@ -33,6 +33,14 @@ class Paths:
         return self.base / "output" / "data"
 
     @property
+    def checkpoints(self) -> Path:
+        """Copied to S3 while the job runs, and back before a job that was interrupted starts again.
+
+        It is there before the job starts if the job has a CheckpointConfig ("Checkpoints in Amazon SageMaker AI").
+        """
+        return self.base / "checkpoints"
+
+    @property
     def failure(self) -> Path:
         """Its first 1024 characters become the job's FailureReason."""
         return self.base / "output" / "failure"

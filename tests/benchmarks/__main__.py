@@ -20,6 +20,7 @@ import comparisons
 import growth
 import machine
 import ratios
+import trainings
 from sides import Side
 from table import ROWS, Table
 
@@ -48,6 +49,7 @@ def main() -> int:
         sides = [side for side in (peer, ours) if side]
         comparisons.measure(sides, wanted, table, Path(folder), effort)
         ratios.measure(ours, wanted, table, Path(folder), effort)
+        trainings.measure(ours, wanted, table, Path(folder), effort)
         growth.measure(ours, wanted, table, Path(folder), effort)
     print(machine.description())
     print(table)

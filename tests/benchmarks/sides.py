@@ -25,7 +25,8 @@ class Side:
     module: str
 
     def command(self, *arguments: str) -> list[str]:
-        return [self.python, "-W", "ignore", "-m", self.module, *arguments]
+        module = ["-m", self.module] if self.module else []  # a side without one runs scripts
+        return [self.python, "-W", "ignore", *module, *arguments]
 
     def run(self, *arguments: str, tree: Path | None = None) -> Usage:
         """Run a command to its end. Raises SystemExit with the end of its output if it fails."""

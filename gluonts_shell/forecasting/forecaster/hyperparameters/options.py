@@ -12,12 +12,19 @@ from gluonts_shell.forecasting.forecaster.constructors import hints_of
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter
 from gluonts_shell.messages import DECILES
 
-LEAST = {"num_eval_samples": 1, "num_prefetch": 1, "shuffle_buffer_length": 1, "num_workers": 0, "seed": 0}
+LEAST = {
+    "num_eval_samples": 1,
+    "num_prefetch": 1,
+    "shuffle_buffer_length": 1,
+    "num_workers": 0,
+    "seed": 0,
+    "checkpoint_every": 0,
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """freq is also given to the classes that want it; None where nothing was said."""
+    """freq is also given to the classes that want it; checkpoint_every is in seconds; None where nothing was said."""
 
     freq: str | None = None
     test_quantiles: list[str] = field(default_factory=lambda: list(DECILES))
@@ -30,6 +37,7 @@ class Options:
     num_prefetch: int | None = None
     shuffle_buffer_length: int | None = None
     cache_data: bool | None = None
+    checkpoint_every: float | None = None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
@@ -48,7 +56,8 @@ class Options:
         for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                expected = f"a whole number of at least {least}"
+                kind = "a number of seconds," if isinstance(value, float) else "a whole number of"
+                expected = f"{kind} at least {least}"
                 raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected {expected}")
         if self.seed is not None and self.seed >= 2**32:
             raise ConfigurationError(f"hyperparameter 'seed' is {self.seed}, expected a whole number below 2**32")

@@ -5,13 +5,15 @@ Lightning's are collected in the estimator's `trainer_kwargs`; mxnet's estimator
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import NOTHING, hyperparameter, literal
 
 
 def known(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str
     flat = {name: rest.pop(name) for name in list(rest) if name in takes or name == "epochs"}
     merged = {**_renamed(flat), **_renamed(explicit)}
     _check_known(merged, takes)
+    if "max_time" in merged:
+        merged["max_time"] = _duration(merged["max_time"])
     found = {name: hyperparameter(name, value, takes[name]) for name, value in merged.items()}
     _check_single(found)
     if found.get("enable_checkpointing") is False:
@@ -76,6 +80,21 @@ def _check_single(given: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
             )
+
+
+def _duration(given: Any) -> Any:
+    """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
+    value = literal(given)
+    text = str(value).strip()
+    if isinstance(value, dict) or text.lower() in NOTHING or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
+        return value
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
+        expected = "a number of seconds, or DD:HH:MM:SS"
+        raise ConfigurationError(f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}")
+    minutes, seconds = divmod(math.ceil(float(text)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days:02}:{hours:02}:{minutes:02}:{seconds:02}"
 
 
 def _lightning() -> dict[str, Any]:

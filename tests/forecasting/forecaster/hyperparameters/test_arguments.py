@@ -135,6 +135,11 @@ def test_what_nobody_takes_may_be_ignored_with_a_warning(caplog):
         ),
         ({"num_eval_samples": "0"}, "hyperparameter 'num_eval_samples' is 0, expected a whole number of at least 1"),
         ({"num_workers": "-1"}, "hyperparameter 'num_workers' is -1, expected a whole number of at least 0"),
+        (
+            {"checkpoint_every": "-1"},
+            "hyperparameter 'checkpoint_every' is -1.0, expected a number of seconds, at least 0",
+        ),
+        ({"checkpoint_every": "often"}, "hyperparameter 'checkpoint_every' is 'often', expected a number or null"),
         ({"seed": "-1"}, "hyperparameter 'seed' is -1, expected a whole number of at least 0"),
         ({"seed": "4294967296"}, "hyperparameter 'seed' is 4294967296, expected a whole number below 2**32"),
         ({"evaluation": "please"}, "hyperparameter 'evaluation' is 'please', expected one of 'optional', 'required'"),
@@ -299,6 +304,12 @@ class TestTrainers:
             ({"epochs": "9", "trainer_kwargs": '{"max_epochs": 2}'}, {"max_epochs": 2}),
             ({"epochs": "9", "trainer_kwargs": '{"epochs": 2}'}, {"max_epochs": 2}),
             ({"epochs": "9", "trainer_kwargs": '{"devices": 1}'}, {"max_epochs": 9, "devices": 1}),
+            ({"max_time": "3600"}, {"max_time": "00:01:00:00"}),
+            ({"max_time": 90061}, {"max_time": "01:01:01:01"}),
+            ({"max_time": "0.5"}, {"max_time": "00:00:00:01"}),
+            ({"max_time": "02:12:00:00"}, {"max_time": "02:12:00:00"}),
+            ({"max_time": '{"hours": 2}'}, {"max_time": {"hours": 2}}),
+            ({"trainer_kwargs": '{"max_time": 60}'}, {"max_time": "00:00:01:00"}),
             ({"gradient_clip_val": "10"}, {"gradient_clip_val": 10}),
             (
                 {"gradient_clip_val": "0.5", "accelerator": "cpu", "devices": "1"},
@@ -342,6 +353,15 @@ class TestTrainers:
             (
                 {"max_epoch": "3"},
                 "hyperparameter 'max_epoch' is not known to DeepAREstimator; did you mean 'max_epochs'?",
+            ),
+            (
+                {"max_time": "an hour"},
+                "hyperparameter 'max_time' is 'an hour', expected a number of seconds, or DD:HH:MM:SS",
+            ),
+            ({"max_time": "0"}, "hyperparameter 'max_time' is '0', expected a number of seconds, or DD:HH:MM:SS"),
+            (
+                {"max_time": "12:00"},
+                "hyperparameter 'max_time' is '12:00', expected a number of seconds, or DD:HH:MM:SS",
             ),
             (
                 {"epochs": "3", "max_epochs": "3"},

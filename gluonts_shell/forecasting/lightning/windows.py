@@ -178,31 +178,28 @@ def straight(loader: Any, data: Any) -> Any:
 
 def _recognised(loader: Any, data: Any) -> Recognised | None:
     """The parts of what `as_stacked_batches` makes of a splitter over an endless stream of `data` that has not begun"""
-    if type(loader) is not IterableSlice or type(loader.iterable) is not TransformedDataset:
+    batches: Any = getattr(loader, "iterable", None)
+    if (type(loader), type(batches)) != (IterableSlice, TransformedDataset):
         return None
-    steps = getattr(loader.iterable.transformation, "transformations", [])
-    if [type(step) for step in steps] != [SelectFields, Batch, Stack, Valmap]:
+    steps = getattr(batches.transformation, "transformations", [])
+    if tuple(map(type, steps)) != (SelectFields, Batch, Stack, Valmap):
         return None
     select, batch, _, output = steps
-    if output.fn is not torch.tensor or select.allow_missing:
+    if (output.fn, select.allow_missing) != (torch.tensor, False):
         return None
-    instances, shuffle = loader.iterable.base_dataset, None
+    instances, shuffle = batches.base_dataset, None
     if type(instances) is PseudoShuffled:
         instances, shuffle = instances.iterable, instances.shuffle_buffer_length
-    if not _splits(instances) or not _endless(instances.base_dataset, data):
+    splitter: Any = getattr(instances, "transformation", None)
+    if type(instances) is not TransformedDataset or type(splitter) not in PLANS:
         return None
-    return Recognised(instances.transformation, tuple(select.input_fields), batch.batch_size, shuffle)
-
-
-def _splits(instances: Any) -> bool:
-    if type(instances) is not TransformedDataset or not instances.is_train:
-        return False
-    splitter = instances.transformation
-    return type(splitter) in PLANS and splitter.output_NTC
+    if (instances.is_train, splitter.output_NTC) != (True, True) or not _endless(instances.base_dataset, data):
+        return None
+    return Recognised(splitter, tuple(select.input_fields), batch.batch_size, shuffle)
 
 
 def _endless(stream: Any, data: Any) -> bool:
-    if not inspect.isgenerator(stream) or stream.gi_code is not Cyclic.__iter__.__code__:
+    if getattr(stream, "gi_code", None) is not Cyclic.__iter__.__code__:
         return False
     if inspect.getgeneratorstate(stream) != inspect.GEN_CREATED:
         return False
@@ -211,32 +208,33 @@ def _endless(stream: Any, data: Any) -> bool:
 
 
 def _instance_splitter(splitter: InstanceSplitter) -> Plan:
-    cuts: dict[str, Cut] = {}
-    past, future = _stretches(splitter)
     split = [*splitter.ts_fields, splitter.target_field]
-    for field in split:
-        cuts[f"past_{field}"] = Cut(field, (past,))
-        cuts[f"future_{field}"] = Cut(field, (future,))
+    cuts = _halves(split, *_stretches(splitter))
     absent = frozenset([splitter.forecast_start_field, *split])
     return Plan(cuts, f"past_{splitter.is_pad_field}", None, absent)
 
 
 def _tft_splitter(splitter: TFTInstanceSplitter) -> Plan:
     """Known features are one piece, past and future; features of the past keep their names."""
-    cuts: dict[str, Cut] = {}
     past, future = _stretches(splitter)
     split = [splitter.target_field]
     if splitter.observed_value_field is not None:
         split.append(splitter.observed_value_field)
-    for field in split:
-        cuts[f"past_{field}"] = Cut(field, (past,))
-        cuts[f"future_{field}"] = Cut(field, (future,))
+    cuts = _halves(split, past, future)
     for field in splitter.past_ts_fields:
         cuts[field] = Cut(field, (past,))
     for field in splitter.ts_fields:
         cuts[field] = Cut(field, (past, future))
     absent = frozenset([splitter.forecast_start_field, *split])
     return Plan(cuts, f"past_{splitter.is_pad_field}", np.float64, absent)
+
+
+def _halves(fields: Sequence[str], past: tuple[int, int], future: tuple[int, int]) -> dict[str, Cut]:
+    cuts = {}
+    for field in fields:
+        cuts[f"past_{field}"] = Cut(field, (past,))
+        cuts[f"future_{field}"] = Cut(field, (future,))
+    return cuts
 
 
 def _stretches(splitter: Any) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -297,8 +295,7 @@ class Calendar(AddTimeFeatures):  # type: ignore[misc]
             return first, features
         # a quarter more, so that series that begin or end one after another do not make them anew each time
         more = features.shape[1] // 4
-        low = first if first <= begin else begin - more
-        high = last if end <= last else end + more
+        low, high = min(first, begin - more), max(last, end + more)
         if high - low > KEPT_PERIODS:
             return begin, self._features(start, end - begin)
         self.kept[place] = low, self._features(start + (low - begin), high - low)

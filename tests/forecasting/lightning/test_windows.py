@@ -68,7 +68,7 @@ def estimator(path, arguments):
 
 def loader(kind, entries, ours, shuffle=None):
     """As `train_model` makes it, from the same seed."""
-    from gluonts_shell.forecasting.windows import straight, with_calendar
+    from gluonts_shell.forecasting.lightning.windows import straight, with_calendar
 
     random.seed(1)
     np.random.seed(1)
@@ -96,13 +96,24 @@ def assert_equal(theirs, ours):
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_batch_is_that_of_gluonts_bit_for_bit(name, shuffle):
     """Over several epochs, since the stream of series goes on from one to the next."""
-    from gluonts_shell.forecasting.windows import Windows
+    from gluonts_shell.forecasting.lightning.windows import Windows
 
     theirs = loader(estimator(*ESTIMATORS[name]), series(), False, shuffle)
     expected = [batch for _ in range(3) for batch in theirs]
     ours = loader(estimator(*ESTIMATORS[name]), series(), True, shuffle)
     assert type(ours) is Windows
     assert_equal(expected, [batch for _ in range(3) for batch in ours])
+
+
+def test_targets_of_several_dimensions_too():
+    """(dimensions, time) becomes (time, dimensions) in a window."""
+    entries = series()
+    for entry in entries:
+        entry["target"] = np.stack([entry["target"], entry["target"] + 1])
+    several = "i_transformer.ITransformerEstimator", {}
+    theirs = list(loader(estimator(*several), entries, False))
+    assert theirs[0]["past_target"].shape == (8, 6, 2)
+    assert_equal(theirs, list(loader(estimator(*several), entries, True)))
 
 
 @pytest.mark.parametrize("freq", ["5min", "h", "B", "W-SUN", "M", "2M", "Q-DEC", "Y-DEC"])
@@ -115,7 +126,7 @@ def test_time_features_that_are_kept_are_those_of_gluonts(freq):
 
 
 def test_series_far_apart_do_not_fill_the_memory(monkeypatch):
-    from gluonts_shell.forecasting import windows
+    from gluonts_shell.forecasting.lightning import windows
 
     monkeypatch.setattr(windows, "KEPT_PERIODS", 100)
     kind = estimator(*ESTIMATORS["deepar"])
@@ -134,7 +145,7 @@ def test_series_far_apart_do_not_fill_the_memory(monkeypatch):
 
 
 def test_a_transformation_with_features_of_the_users_own_is_left_alone():
-    from gluonts_shell.forecasting.windows import with_calendar
+    from gluonts_shell.forecasting.lightning.windows import with_calendar
 
     kind = estimator("deepar.DeepAREstimator", {"freq": "D", "time_features": [lambda index: np.arange(len(index))]})
     transformation = kind.create_transformation()
@@ -151,7 +162,7 @@ def test_a_loader_that_gluonts_builds_in_another_way_is_left_alone(name):
 
 
 def test_a_loader_that_has_begun_or_is_over_other_data_is_left_alone():
-    from gluonts_shell.forecasting.windows import straight
+    from gluonts_shell.forecasting.lightning.windows import straight
 
     kind = estimator(*ESTIMATORS["d_linear"])
     data = kind.create_transformation().apply(series(), is_train=True)

@@ -1,0 +1,246 @@
+"""What happens around the epochs of a Lightning training: best weights, checkpoints, stopping, going on.
+
+GluonTS writes its best weights to a file, reads it back after training, and by that goes on when an epoch failed.
+Here the best weights are kept in memory and put back where the predictor is made, so that exceptions come through,
+and that a training that was stopped ends with a model. Checkpoints hold everything that the next epoch depends on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gluonts.torch.model.estimator import PyTorchLightningEstimator
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from gluonts_shell.forecasting.lightning.checkpoints import OURS, Checkpoints
+from gluonts_shell.forecasting.lightning.windows import Windows, straight, with_calendar
+
+log = logging.getLogger(__name__)
+
+HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")
+
+
+class Halted(BaseException):
+    """Training was asked to stop. No Exception, because GluonTS goes on after those."""
+
+
+class Keeper(Callback):  # type: ignore[misc]
+    """Keeps the best weights over the whole job, saves checkpoints, and stops at the next batch when asked to.
+
+    stop: has `wished`, which somebody sets, and `awaited` and `early`, which are set here. folder: for what is saved
+    at the start of each epoch; what is there becomes a checkpoint when it is time for one, or at the stop.
+    """
+
+    def __init__(self, stop: Any, checkpoints: Checkpoints | None, folder: Path) -> None:
+        self.stop, self.checkpoints = stop, checkpoints
+        self.saved = folder / "epoch.ckpt"
+        self.saved_epoch: int | None = None
+        self.written_at = time.monotonic()
+        self.content: dict[str, Any] | None = None
+        self.best: dict[str, torch.Tensor] | None = None
+        self.score, self.best_epoch, self.monitor = math.inf, -1, "train_loss"
+        self.module: LightningModule | None = None
+        self.windows: Windows | None = None
+        self.original: Any = None  # GluonTS's transformation, which goes into the model, and the quick one
+        self.quick: Any = None
+        self.resumed = self.trained = False
+
+    def resume(self, epochs: int) -> Path | None:
+        """Looks for a checkpoint to go on from; returns what GluonTS wants as `ckpt_path`."""
+        self.content = self.checkpoints.newest(epochs) if self.checkpoints else None
+        if self.content is None:
+            return None
+        done = int(self.content["epoch"])
+        if done == epochs:
+            log.info("all %d epochs are in the checkpoint: nothing is left to train", epochs)
+        else:
+            log.info("resuming at epoch %d%s", done + 1, f" of {epochs}" if epochs >= 0 else "")
+        return self.saved
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        self.module = pl_module
+        own = next(callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint))
+        own.save_top_k, self.monitor = 0, own.monitor or self.monitor
+        if self.content is not None:
+            trainer.strategy.checkpoint_io = _Loaded(self.content)
+
+    def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
+        """A training that early stopping ended, in a life before this one, stays so."""
+        self.content = None
+        stopped = [stopper for stopper in trainer.early_stopping_callbacks if stopper.stopped_epoch]
+        trainer.should_stop = trainer.should_stop or bool(stopped)
+
+    def on_train_start(self, *_: Any) -> None:
+        self.trained = self.stop.awaited = True
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
+        resumed, self.resumed = self.resumed, False
+        trainer.fit_loop.restarting = False  # else the plateau scheduler leaves out the first epoch of a resumed job
+        if resumed or trainer.current_epoch == 0:
+            return
+        self._save(trainer)
+        if self.checkpoints and time.monotonic() - self.written_at >= self.checkpoints.every:
+            self._write()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.stop.wished:
+            raise Halted
+
+    on_validation_batch_end = on_train_batch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor == "val_loss" and not trainer.sanity_checking:
+            self._keep(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor != "val_loss":
+            self._keep(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self._save(trainer)
+        self._write()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """The module's arguments may be objects, which nothing that reads plain values could make again."""
+        for name in HYPERPARAMETERS:
+            checkpoint.pop(name, None)
+        if self.checkpoints:
+            checkpoint[OURS] = {"fingerprint": dict(self.checkpoints.fingerprint)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "score": self.score,
+            "best_epoch": self.best_epoch,
+            "windows": self.windows.state() if self.windows else None,
+            "generators": _generators(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.resumed = True
+        self.best, self.score = state_dict["best"], state_dict["score"]
+        self.best_epoch = state_dict["best_epoch"]
+        if self.windows is not None and state_dict["windows"] is not None:
+            self.windows.restore(state_dict["windows"])
+        _restore(state_dict["generators"])
+
+    def halted(self) -> None:
+        """After a stop: what was saved at the start of the epoch becomes the checkpoint."""
+        self.stop.early = True
+        self._write()
+        which = f"those of epoch {self.best_epoch}" if self.best is not None else "those of this moment, in epoch 0"
+        log.warning("training is stopped: the model has the best weights so far, %s", which)
+
+    def put_back(self, module: Any) -> None:
+        if self.best is not None:
+            module.load_state_dict(self.best)
+
+    def _keep(self, trainer: Trainer, module: LightningModule) -> None:
+        """As GluonTS: the first weights are kept in any case, later ones if they are better."""
+        score = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        score = math.inf if math.isnan(score) else score
+        if self.best is None or score < self.score:
+            weights = module.state_dict()
+            self.best = {name: values.detach().cpu().clone() for name, values in weights.items()}
+            self.score, self.best_epoch = score, trainer.current_epoch
+
+    def _save(self, trainer: Trainer) -> None:
+        if self.checkpoints:
+            trainer.save_checkpoint(self.saved, weights_only=False)
+            self.saved_epoch = trainer.current_epoch
+
+    def _write(self) -> None:
+        if self.checkpoints and self.saved_epoch is not None:
+            self.checkpoints.write(self.saved, self.saved_epoch)
+            self.saved_epoch, self.written_at = None, time.monotonic()
+
+
+class _Loaded(TorchCheckpointIO):  # type: ignore[misc]
+    """Gives Lightning the checkpoint that was read already, with plain values only."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+
+    def load_checkpoint(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return self.content
+
+
+def _generators() -> dict[str, Any]:
+    """Where python's, numpy's and torch's random numbers are, in plain values and tensors."""
+    version, numbers, following = random.getstate()
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": [version, list(numbers), following],
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _restore(generators: Mapping[str, Any]) -> None:
+    version, numbers, following = generators["python"]
+    random.setstate((version, tuple(numbers), following))
+    kind, keys, *rest = generators["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(generators["torch"])
+    if len(generators["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(generators["cuda"])
+
+
+def can_be_kept(estimator: Any) -> bool:
+    return isinstance(estimator, PyTorchLightningEstimator)
+
+
+@contextmanager
+def equipped(estimator: Any, keeper: Keeper) -> Iterator[None]:
+    """Inside, the estimator's transformation and batches are quicker, and its predictor gets the keeper's weights."""
+    transformation = estimator.create_transformation
+    loader, predictor = estimator.create_training_data_loader, estimator.create_predictor
+
+    def create_transformation() -> Any:
+        keeper.original = transformation()
+        keeper.quick = with_calendar(keeper.original)
+        return keeper.quick
+
+    def create_training_data_loader(data: Any, module: Any, **options: Any) -> Any:
+        found = straight(loader(data, module, **options), data)
+        keeper.windows = found if isinstance(found, Windows) else None
+        return found
+
+    def create_predictor(used: Any, module: Any) -> Any:
+        keeper.put_back(module)
+        return predictor(keeper.original if used is keeper.quick else used, module)
+
+    patches = [create_transformation, create_training_data_loader, create_predictor]
+    for function in patches:
+        setattr(estimator, function.__name__, function)
+    try:
+        yield
+    finally:
+        for function in patches:
+            delattr(estimator, function.__name__)
+
+
+def run(estimator: Any, keeper: Keeper, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """The predictor that the method trains, or where it was stopped, that of the best weights so far."""
+    with equipped(estimator, keeper):
+        try:
+            return method(*arguments, **named)
+        except (Halted, SIGTERMException):
+            if not keeper.stop.wished or not keeper.trained:
+                raise
+            keeper.halted()
+            return estimator.create_predictor(keeper.quick, keeper.module)
