@@ -46,39 +46,30 @@ def example_instance(contract: Contract) -> dict[str, Any]:
     return instance
 
 
-def needs(contract: Contract) -> list[str]:
-    """What each instance must have besides start and target, in sentences; empty where it is nothing."""
+def needs(contract: Contract) -> list[str] | None:
+    """What each instance must have besides start and target, in sentences; None where the contract does not tell."""
     features = contract.features
-    found = [f"cat[{position}]: {_choice(features, position)}" for position in range(len(features.static_cat or ()))]
+    if features.static_cat is None and features.dynamic_real is None:
+        return None
     beyond = f"len(target) + {contract.prediction_length}"
-    lead = features.lead_time
-    if lead:
-        beyond += f" + {lead} (lead time)"
-    dimensions = features.dimensions
-    if dimensions > 1:
-        found.append(f"target: {dimensions} lists of one length")
-    if features.static_real:
-        found.append(f"feat_static_real: numbers, {features.static_real} of them")
-    if features.dynamic_real:
-        found.append(f"dynamic_feat: {_lists(features.dynamic_real)} of {beyond} numbers")
-    if features.past_dynamic_real:
-        found.append(f"past_feat_dynamic_real: {_lists(features.past_dynamic_real)} of len(target) numbers")
-    changing = features.dynamic_cat
-    if changing:
-        found.append(f"feat_dynamic_cat: {_lists(len(changing))} of {beyond} whole numbers")
-    past = features.past_dynamic_cat
-    if past:
-        found.append(f"past_feat_dynamic_cat: {_lists(len(past))} of len(target) whole numbers")
-    return found
+    if features.lead_time:
+        beyond += f" + {features.lead_time} (lead time)"
+    categories = [_choice(features, position) for position in range(len(features.static_cat or ()))]
+    reals, changing = features.dynamic_real or 0, len(features.dynamic_cat or ())
+    past_reals, past_changing = features.past_dynamic_real or 0, len(features.past_dynamic_cat or ())
+    wanted = (
+        (features.dimensions > 1, f"target: {features.dimensions} lists of one length"),
+        (features.static_real, f"feat_static_real: numbers, {features.static_real} of them"),
+        (reals, f"dynamic_feat: {_lists(reals)} of {beyond} numbers"),
+        (past_reals, f"past_feat_dynamic_real: {_lists(past_reals)} of len(target) numbers"),
+        (changing, f"feat_dynamic_cat: {_lists(changing)} of {beyond} whole numbers"),
+        (past_changing, f"past_feat_dynamic_cat: {_lists(past_changing)} of len(target) whole numbers"),
+    )
+    return [*categories, *(sentence for is_wanted, sentence in wanted if is_wanted)]
 
 
 def _lists(count: int) -> str:
     return "1 list" if count == 1 else f"{count} lists"
-
-
-def is_known(contract: Contract) -> bool:
-    """Whether the contract says which features requests need."""
-    return contract.features.static_cat is not None or contract.features.dynamic_real is not None
 
 
 def _history(contract: Contract) -> int:
@@ -99,11 +90,10 @@ def _categories(features: Features) -> list[Any]:
 
 def _choice(features: Features, position: int) -> str:
     known = _labels(features)[position]
-    cardinality = (features.static_cat or ())[position]
     if not known:
-        return f"a whole number from 0 to {cardinality - 1}"
-    some = ", ".join(map(repr, known[:5]))
-    return f"one of {some}" + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+        return f"cat[{position}]: a whole number from 0 to {(features.static_cat or ())[position] - 1}"
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return f"cat[{position}]: one of {', '.join(map(repr, known[:5]))}{more}"
 
 
 def _labels(features: Features) -> list[tuple[str, ...] | None]:
