@@ -5,7 +5,8 @@ It is the mirror image of `data.instances`, which reads what requests hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gluonts_shell.forecasting.contract import Contract, Features
@@ -28,21 +29,15 @@ def example_request(contract: Contract) -> dict[str, Any]:
 def example_instance(contract: Contract) -> dict[str, Any]:
     features = contract.features
     length = _history(contract)
-    steps = contract.prediction_length + features.lead_time
     instance: dict[str, Any] = {"start": START, "target": _target(length, features.dimensions)}
     if features.static_cat:
         instance["cat"] = _categories(features)
     if features.static_real:
         instance["feat_static_real"] = [1.0] * features.static_real
-    over_time = {
-        "dynamic_feat": (features.dynamic_real, length + steps),
-        "past_feat_dynamic_real": (features.past_dynamic_real, length),
-        "feat_dynamic_cat": (len(features.dynamic_cat or ()), length + steps),
-        "past_feat_dynamic_cat": (len(features.past_dynamic_cat or ()), length),
-    }
-    for name, (count, values) in over_time.items():
+    for field in OVER_TIME:
+        count = field.count(features)
         if count:
-            instance[name] = [[0] * values for _ in range(count)]
+            instance[field.name] = [[0] * (length + field.steps(contract)) for _ in range(count)]
     return instance
 
 
@@ -51,21 +46,54 @@ def needs(contract: Contract) -> list[str] | None:
     features = contract.features
     if features.static_cat is None and features.dynamic_real is None:
         return None
-    beyond = f"len(target) + {contract.prediction_length}"
-    if features.lead_time:
-        beyond += f" + {features.lead_time} (lead time)"
-    categories = [_choice(features, position) for position in range(len(features.static_cat or ()))]
-    reals, changing = features.dynamic_real or 0, len(features.dynamic_cat or ())
-    past_reals, past_changing = features.past_dynamic_real or 0, len(features.past_dynamic_cat or ())
-    wanted = (
-        (features.dimensions > 1, f"target: {features.dimensions} lists of one length"),
-        (features.static_real, f"feat_static_real: numbers, {features.static_real} of them"),
-        (reals, f"dynamic_feat: {_lists(reals)} of {beyond} numbers"),
-        (past_reals, f"past_feat_dynamic_real: {_lists(past_reals)} of len(target) numbers"),
-        (changing, f"feat_dynamic_cat: {_lists(changing)} of {beyond} whole numbers"),
-        (past_changing, f"past_feat_dynamic_cat: {_lists(past_changing)} of len(target) whole numbers"),
-    )
-    return [*categories, *(sentence for is_wanted, sentence in wanted if is_wanted)]
+    found = [_choice(features, position) for position in range(_count(features.static_cat))]
+    if features.dimensions > 1:
+        found.append(f"target: {features.dimensions} lists of one length")
+    if features.static_real:
+        found.append(f"feat_static_real: numbers, {features.static_real} of them")
+    for field in OVER_TIME:
+        count = field.count(features)
+        if count:
+            found.append(f"{field.name}: {_lists(count)} of {field.length(contract)} {field.nouns}")
+    return found
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A field of an instance that has a value for each step. wanted: its attribute of Features.
+
+    ahead: whether it covers the steps that are forecast too.
+    """
+
+    name: str
+    wanted: str
+    nouns: str
+    ahead: bool
+
+    def count(self, features: Features) -> int:
+        return _count(getattr(features, self.wanted))
+
+    def steps(self, contract: Contract) -> int:
+        """Beyond the target."""
+        return contract.prediction_length + contract.features.lead_time if self.ahead else 0
+
+    def length(self, contract: Contract) -> str:
+        return f"len(target) + {self.steps(contract)}" if self.ahead else "len(target)"
+
+
+OVER_TIME = (
+    OverTime("dynamic_feat", "dynamic_real", "numbers", ahead=True),
+    OverTime("past_feat_dynamic_real", "past_dynamic_real", "numbers", ahead=False),
+    OverTime("feat_dynamic_cat", "dynamic_cat", "whole numbers", ahead=True),
+    OverTime("past_feat_dynamic_cat", "past_dynamic_cat", "whole numbers", ahead=False),
+)
+
+
+def _count(wanted: int | Sequence[Any] | None) -> int:
+    """Of a count, or of cardinalities."""
+    if wanted is None:
+        return 0
+    return wanted if isinstance(wanted, int) else len(wanted)
 
 
 def _lists(count: int) -> str:
@@ -98,7 +126,7 @@ def _choice(features: Features, position: int) -> str:
 
 def _labels(features: Features) -> list[tuple[str, ...] | None]:
     """For each categorical feature its labels, or None where it has none."""
-    missing = len(features.static_cat or ()) - len(features.labels)
+    missing = _count(features.static_cat) - len(features.labels)
     return [*features.labels, *[None] * missing]
 
 
