@@ -47,5 +47,7 @@ ENV PYTHONUNBUFFERED=1 \
 COPY --from=wheels /install/ /
 EXPOSE 8080
 # a container that trains has no port; it is healthy as long as it runs
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", "import os, pathlib, urllib.request as r; b'serve' not in pathlib.Path('/proc/1/cmdline').read_bytes().split(b'\\0') or r.urlopen('http://127.0.0.1:' + (os.environ.get('SAGEMAKER_BIND_TO_PORT') or '8080') + '/ping', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "gluonts_shell", "ping"]
 ENTRYPOINT ["python", "-m", "gluonts_shell"]
+# SageMaker names the command; the SDK's ModelTrainer in local mode starts the image without one, to train
+CMD ["train"]

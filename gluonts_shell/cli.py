@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import gluonts_shell
+from gluonts_shell import log
 from gluonts_shell.errors import ShellError
+from gluonts_shell.log import one_line
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.settings import Settings, port_of
@@ -73,12 +76,16 @@ def parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
     demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
+    command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
+    command("forecasters", "list what can be named as a forecaster, and what each needs")
     command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status; 2 where the command line is wrong, as argparse has it."""
+    log.fill_streams()
+    ensure_home(os.environ)
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments)
     try:
@@ -99,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "train":  # the settings are wrong; whatever comes later, the command reports itself
             data_path = options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
             return failure.report(error, Paths(Path(data_path)).failure)
-        print(f"gluonts-shell: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gluonts-shell: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,6 +117,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gluonts-shell: interrupted", file=sys.stderr)  # noqa: T201
         return 130
+
+
+def ensure_home(environ: MutableMapping[str, str]) -> None:
+    """A home for a user who has none: no HOME and no entry in passwd, as with `docker run --user 1234`.
+
+    GluonTS asks for it as it is imported, and fails without one; it writes nothing there unless it downloads data.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        environ["HOME"] = tempfile.gettempdir()
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -129,6 +147,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import wheelhouse
 
         return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+    if options.command == "ping":
+        from gluonts_shell.commands import ping
+
+        return ping.run(settings)
     if options.command == "check":
         from gluonts_shell.commands import check
 
@@ -137,6 +159,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import inspect
 
         return inspect.run(options.model, settings, options.json)
+    if options.command == "forecasters":
+        from gluonts_shell.commands import forecasters
+
+        return forecasters.run()
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 

@@ -7,11 +7,12 @@
     │   ├── DataError              a channel, a file, a line, a field
     │   ├── CodeChannelError       the user's code cannot be unpacked or installed
     │   └── RequestError           an HTTP request; the status rides on the class
-    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, LengthRequired 411,
+    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408,
     │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
     ├── NotImplementedByServer     a transfer coding that we do not have; HTTP 501
     ├── Overloaded                 too much is waiting already; HTTP 503 with Retry-After
+    ├── Cancelled                  nobody waits for it any more, or it took too long; HTTP 503
     └── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
 
 One place turns them into an exit status and output/failure (`sagemaker.failure`), another into HTTP (`serving.app`).
@@ -75,10 +76,6 @@ class RequestTimeout(RequestError):
     status = 408
 
 
-class LengthRequired(RequestError):
-    status = 411
-
-
 class TooLarge(RequestError):
     status = 413
 
@@ -112,6 +109,12 @@ class Overloaded(ShellError):
 
     status = 503
     retry_after = 1
+
+
+class Cancelled(ShellError):
+    """Predicting was given up between two series: nobody waits any more, or the request's time is over."""
+
+    status = 503
 
 
 class VersionNotSupported(ShellError):

@@ -6,6 +6,7 @@ and cost a quarter of the requests where many connections wait for it.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import select
@@ -18,15 +19,35 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 FORMAT = "[%(asctime)s %(levelname)s] %(message)s"
+# U+0000 to U+001F and U+007F to U+009F (Unicode's category Cc), as Python writes them in a literal
+CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+BUT_LINES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\t\n"}
 PAUSE = 0.05  # seconds in which a worker gathers lines
 PIECE = 4096  # bytes that a pipe takes whole or not at all (pipe(7), PIPE_BUF)
 
 
+def fill_streams() -> None:
+    """Give a process whose standard streams were closed (`serve <&- >&- 2>&-`) some that lead nowhere.
+
+    Python has None for a closed stream, which every print and every look at a terminal would trip over; and the next
+    file or connection that is opened would get the number, and be sent what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+            setattr(sys, name, stream)
+
+
 def configure(level: str = "INFO") -> None:
     """One line a record, flushed at once; a closed or full stream never stops the work that logs to it."""
+    fill_streams()
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -63,6 +84,18 @@ def never_wait() -> None:
                 handler.setStream(Unwaiting(handler.stream))
 
 
+def drop_prints() -> None:
+    """From now on what the process prints, in whatever way, is lost while nobody reads it: nothing waits for that."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        with suppress(OSError):
+            if (unwaiting := _opened_anew(descriptor)) != descriptor:  # native code writes to the number
+                os.dup2(unwaiting, descriptor)
+                os.close(unwaiting)
+        raw = io.BufferedWriter(Dropping(descriptor))
+        stream = TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        setattr(sys, name, stream)
+
+
 def gather() -> None:
     """From now on lines may be held back until `flush`, or the first line after a pause; warnings never are."""
     for stream in _streams():
@@ -86,7 +119,21 @@ def stamp(second: int) -> str:
     return time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(second))
 
 
+def one_line(text: str) -> str:
+    """Without a control character: what a file is called, or what a client or a model says, may hold any."""
+    return text.translate(CONTROLS)
+
+
 class Stamped(logging.Formatter):
+    """Neither a name with a line break in it nor a terminal's escape sequence looks like a line of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
+        """What stands behind a line break in a message of ours, as pip's output does, may have several lines."""
+        ours = record.name.partition(".")[0] == "gluonts_shell"
+        inside = CONTROLS if ours and "\n" not in str(record.msg) else BUT_LINES
+        record.message = record.message.translate(inside)
+        return super().formatMessage(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
         return stamp(int(record.created))
 
@@ -105,6 +152,36 @@ class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10 can
             self.stream.send()
 
 
+def _opened_anew(descriptor: int) -> int:
+    """A descriptor of the same pipe or terminal on which no write waits; the same one for anything else.
+
+    Opened once more, since O_NONBLOCK would hold for everybody who shares the open file. Raises OSError.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        return descriptor
+    return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+class Dropping(io.RawIOBase):
+    """Takes everything that is written to it and hands on what the descriptor has room for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError, ValueError):
+            if select.select([], [self._descriptor], [], 0)[1]:
+                return os.write(self._descriptor, data[:PIECE])
+        return len(data)
+
+
 class Unwaiting:
     """A text stream on the same file as another, without its buffer. Only whole lines are written to it."""
 
@@ -113,11 +190,8 @@ class Unwaiting:
         self.lines: deque[bytes] = deque()
         os.register_at_fork(after_in_child=self.forget)
         self.descriptor = stream.fileno()
-        mode = os.fstat(self.descriptor).st_mode
-        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            # opened once more, since O_NONBLOCK would hold for everybody who shares the open file
-            with suppress(OSError):
-                self.descriptor = os.open(f"/dev/fd/{self.descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with suppress(OSError):
+            self.descriptor = _opened_anew(self.descriptor)
 
     def write(self, text: str) -> int:
         self.lines.append(text.encode(errors="replace"))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -13,6 +13,11 @@ DECILES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
 OUTPUT_TYPES = ("mean", "quantiles", "samples")
 Row: TypeAlias = Sequence[Any]
 """Floats that may be NaN or infinite, or lists of such floats, one for each dimension of the target."""
+
+
+def always() -> bool:
+    """That an answer is wanted, where nobody can go away."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,11 @@ class Service(Protocol):
         """Check every instance, before any waiting; nothing is predicted. Raises RequestError."""
         ...
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
         """One list for each call, one prediction for each entry. Called by one thread at a time.
+
+        wanted: asked after each series, or after each batch of a model that batches; Cancelled is raised once it
+        says no.
 
         Raises RequestError where the forecast cannot give what was asked for, anything else if the model fails.
         """

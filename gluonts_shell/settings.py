@@ -1,37 +1,49 @@
-"""Every environment variable that the package reads, once: name, converter, default, and why it exists.
+"""Every environment variable that the package reads, once: default, converter, meaning, names.
 
 It knows text and nothing else: `Settings.from_environ` takes a mapping, checks, and returns a frozen value.
+
+    python -m gluonts_shell.settings         the README's table
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off", ""})
+STRATEGIES = {"singlerecord": "SINGLE_RECORD", "multirecord": "MULTI_RECORD"}
+DIGITS = re.compile(r"[0-9]+")
 MEBIBYTE = 1024 * 1024
+LONGEST_REQUEST = 3600.0  # seconds; of a batch transform job and of an asynchronous endpoint
 
 
 def boolean(text: str) -> bool:
-    if text.strip().lower() in TRUE:
-        return True
-    if text.strip().lower() in FALSE:
-        return False
-    raise ValueError("true or false")
+    word = text.strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError("true or false")
+    return word in TRUE
 
 
 def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    expected = f"a whole number of at least {minimum}"
+    if maximum is not None:
+        expected += f" and at most {maximum}"
+
     def convert(text: str) -> int:
-        expected = f"a whole number of at least {minimum}" + (f" and at most {maximum}" if maximum else "")
-        if not text.strip().isascii() or not text.strip().isdigit():
+        digits = text.strip()
+        if not DIGITS.fullmatch(digits):
             raise ValueError(expected)
-        number = int(text.strip()[:20])
-        if number < minimum or (maximum is not None and number > maximum):
+        number = int(digits[:20])
+        if number < minimum:
+            raise ValueError(expected)
+        if maximum is not None and number > maximum:
             raise ValueError(expected)
         return number
 
@@ -59,7 +71,7 @@ def seconds(text: str) -> float:
 def names(text: str) -> tuple[str, ...]:
     """A JSON list of strings, or names separated by commas."""
     if not text.strip().startswith("["):
-        return tuple(name.strip() for name in text.split(",") if name.strip())
+        return tuple(filter(None, map(str.strip, text.split(","))))
     try:
         value = json.loads(text)
     except ValueError:
@@ -72,39 +84,170 @@ def names(text: str) -> tuple[str, ...]:
 def strategy(text: str) -> str:
     """AWS writes SINGLE_RECORD to the container and SingleRecord in the API; both are taken."""
     name = text.strip().replace("_", "").lower()
-    if name not in ("singlerecord", "multirecord"):
+    if name not in STRATEGIES:
         raise ValueError("SINGLE_RECORD or MULTI_RECORD")
-    return "SINGLE_RECORD" if name == "singlerecord" else "MULTI_RECORD"
+    return STRATEGIES[name]
+
+
+def answers(text: str) -> str:
+    """A media type that the endpoint can answer in."""
+    name = text.strip().lower()
+    if name not in ("application/json", "application/jsonlines"):
+        raise ValueError("application/json or application/jsonlines")
+    return name
+
+
+def level(text: str) -> str:
+    """Of `logging`, by name or, as AWS's toolkits have it, by number."""
+    name = text.strip().upper()
+    if DIGITS.fullmatch(name):
+        name = str(logging.getLevelName(int(name[:5])))
+    if not isinstance(logging.getLevelName(name), int):
+        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them")
+    return name
+
+
+def setting(default: Any, convert: Callable[[str], Any], meaning: str, *variables: str, shown: str = "") -> Any:
+    """A field of Settings. Of several variables the first that is set wins; `shown` is the default in words."""
+    return field(default=default, metadata={"convert": convert, "meaning": meaning, "names": variables, "shown": shown})
 
 
 @dataclass(frozen=True)
 class Settings:
     """The environment, checked. Times are in seconds, sizes in bytes unless the name says MB."""
 
-    data_path: str = "/opt/ml"
-    forecaster: str | None = None
-    training_job_name: str | None = None
-    log_level: str = "INFO"
-    offline: bool = False
-    canary: bool = True
-    max_unpacked_bytes: int = 10 * 1024 * MEBIBYTE
-    port: int = 8080
-    address: str = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
-    workers: int | None = None
-    timeout: float = 60.0
-    max_content_length: int | None = None
-    force_static: bool = False
-    allowed_forecasters: tuple[str, ...] | None = None
-    local_endpoints: bool = False
-    batch: bool = False
-    batch_strategy: str = "SINGLE_RECORD"
-    max_payload_in_mb: int = 6
-    max_concurrent_transforms: int | None = None
-    inference_config: str | None = None
-    suppress_errors: bool = False
-    forward_fields: tuple[str, ...] = ()
-    batch_timeout: float = 0.0
-    fallback_predictor: str = "gluonts.model.trivial.mean.MeanPredictor"
+    data_path: str = setting("/opt/ml", str, "the tree", "SAGEMAKER_DATA_PATH")
+    forecaster: str | None = setting(
+        None, str.strip, "the forecaster, `deepar` for the built-in algorithm's job", "GLUONTS_FORECASTER"
+    )
+    # its presence means that a log, not a person, reads the output
+    training_job_name: str | None = setting(None, str.strip, "set by SageMaker: no progress bars", "TRAINING_JOB_NAME")
+    program: str | None = setting(
+        None, str.strip, "a script for AWS's toolkits; not run here, which is told", "SAGEMAKER_PROGRAM"
+    )
+    log_level: str = setting(
+        "INFO", level, "by name or number", "GLUONTS_SHELL_LOG_LEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL"
+    )
+    # for an air-gapped image
+    offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")
+    canary: bool = setting(
+        True,
+        boolean,
+        "a saved model is tried in a process of its own, and by each worker before it is ready",
+        "GLUONTS_SHELL_CANARY",
+    )
+    # an archive that unpacks to more is refused as a bomb
+    max_unpacked_bytes: int = setting(
+        10 * 1024 * MEBIBYTE,
+        whole(1),
+        "what archives may unpack to",
+        "GLUONTS_SHELL_MAX_UNPACKED_BYTES",
+        shown="10 GiB",
+    )
+    # SageMaker names the port in pipelines and multi-container endpoints
+    port: int = setting(
+        8080, whole(0, 65535), "the first one set wins", "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_SERVER_PORT"
+    )
+    # SageMaker reaches the container from outside
+    address: str = setting("0.0.0.0", str.strip, "where to listen", "SAGEMAKER_SERVER_ADDRESS")  # noqa: S104
+    # AWS documents MODEL_SERVER_WORKERS for DeepAR; the inference toolkit passes the longer name
+    workers: int | None = setting(
+        None,
+        whole(1, 1024),
+        "worker processes",
+        "MODEL_SERVER_WORKERS",
+        "SAGEMAKER_MODEL_SERVER_WORKERS",
+        shown="the container's CPUs",
+    )
+    # SageMaker gives up on a request after 60 s
+    timeout: float = setting(
+        60.0,
+        seconds,
+        "seconds after its arrival at which a request is given up, waiting or half computed; "
+        "raise it for asynchronous endpoints",
+        "SAGEMAKER_SERVER_TIMEOUT",
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+    )
+    # a predict that takes longer is taken for one that never returns
+    max_predict_seconds: float | None = setting(
+        None,
+        seconds,
+        "a longer predict is taken for one that never returns, and its worker is replaced; 0 for never",
+        "GLUONTS_SHELL_MAX_PREDICT_SECONDS",
+        shown="twice SAGEMAKER_SERVER_TIMEOUT; 3,600 in batch jobs",
+    )
+    max_worker_bytes: int | None = setting(
+        None,
+        whole(1),
+        "a worker that has grown beyond it is replaced between two requests",
+        "GLUONTS_SHELL_MAX_WORKER_BYTES",
+        shown="none",
+    )
+    # asynchronous endpoints take up to 1 GB; the real-time limit is 6 MiB
+    max_content_length: int | None = setting(
+        None,
+        whole(1),
+        "bytes of a body; in batch jobs SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "MAX_CONTENT_LENGTH",
+        shown="6 MiB",
+    )
+    default_accept: str | None = setting(
+        None,
+        answers,
+        "the answer's format for clients that send no Accept",
+        "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+        shown="the request's",
+    )
+    force_static: bool = setting(False, boolean, "requests may not name a forecaster", "GLUONTS_FORCE_STATIC")
+    allowed_forecasters: tuple[str, ...] | None = setting(
+        None,
+        names,
+        "class paths, or prefixes of them, that requests may name",
+        "GLUONTS_ALLOWED_FORECASTERS",
+        shown="the harmless ones and the code channel's",
+    )
+    local_endpoints: bool = setting(
+        False, boolean, "also answer /endpoints/NAME/invocations, for SDKs on a laptop", "GLUONTS_SHELL_LOCAL_ENDPOINTS"
+    )
+    # SageMaker writes `true`, the SDK's local mode `True`
+    batch: bool = setting(False, boolean, "batch transform", "SAGEMAKER_BATCH")
+    batch_strategy: str = setting(
+        "SINGLE_RECORD", strategy, "what /execution-parameters tells", "SAGEMAKER_BATCH_STRATEGY"
+    )
+    max_payload_in_mb: int = setting(
+        6, whole(0, 100), "what /execution-parameters tells, and the limit of a body", "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+    )
+    max_concurrent_transforms: int | None = setting(
+        None, whole(0), "what /execution-parameters tells, at most", "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
+    )
+    inference_config: str | None = setting(
+        None,
+        str,
+        "the configuration of a batch job",
+        "INFERENCE_CONFIG",
+        "DEEPAR_INFERENCE_CONFIG",
+        shown="mean and deciles",
+    )
+    forward_fields: tuple[str, ...] = setting(
+        (), names, "fields to copy from each line to its answer", "GLUONTS_FORWARD_FIELDS"
+    )
+    suppress_errors: bool = setting(
+        False, boolean, "a bad line becomes an error line instead of a failed request", "GLUONTS_BATCH_SUPPRESS_ERRORS"
+    )
+    batch_timeout: float = setting(
+        0.0,
+        seconds,
+        "seconds for a request of a batch job; the fallback answers the rest",
+        "GLUONTS_BATCH_TIMEOUT",
+        shown="0 (off)",
+    )
+    fallback_predictor: str = setting(
+        "gluonts.model.trivial.mean.MeanPredictor",
+        str.strip,
+        "who answers what takes too long",
+        "GLUONTS_BATCH_FALLBACK_PREDICTOR",
+        shown="MeanPredictor",
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -113,12 +256,12 @@ class Settings:
         Raises ConfigurationError with the variable's name, what was found and what was expected.
         """
         found: dict[str, Any] = {}
-        for variable, field, convert in VARIABLES:
+        for variable, name, convert in VARIABLES:
             text = environ.get(variable, "")
-            if field in found or not text.strip():
+            if name in found or not text.strip():
                 continue
             try:
-                found[field] = convert(text)
+                found[name] = convert(text)
             except ValueError as error:
                 message = f"environment variable {variable} is {text[:100]!r}, expected {error}"
                 raise ConfigurationError(message) from None
@@ -132,48 +275,53 @@ class Settings:
         # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
         return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
 
+    @property
+    def predict_limit(self) -> float:
+        """Seconds after which a predict counts as one that never returns; 0 for never.
 
-# (variable, field of Settings, converter). Of several variables for one field the first that is set wins.
-VARIABLES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    # where the /opt/ml tree is; for tests and for running outside SageMaker
-    ("SAGEMAKER_DATA_PATH", "data_path", str),
-    # the forecaster of this image: a class path, a short name, or `deepar`
-    ("GLUONTS_FORECASTER", "forecaster", str.strip),
-    # set by SageMaker in training jobs; its presence means that a log, not a person, reads the output
-    ("TRAINING_JOB_NAME", "training_job_name", str.strip),
-    ("GLUONTS_SHELL_LOG_LEVEL", "log_level", lambda text: text.strip().upper()),
-    # air-gapped image: pip never asks an index
-    ("GLUONTS_SHELL_OFFLINE", "offline", boolean),
-    # false: the saved model is not tried in a process of its own, and workers do not try it before they are ready
-    ("GLUONTS_SHELL_CANARY", "canary", boolean),
-    # a code archive that unpacks to more is refused as a bomb
-    ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "max_unpacked_bytes", whole(1)),
-    # SageMaker names the port in pipelines and multi-container endpoints
-    ("SAGEMAKER_BIND_TO_PORT", "port", whole(0, 65535)),
-    ("SAGEMAKER_SERVER_PORT", "port", whole(0, 65535)),
-    ("SAGEMAKER_SERVER_ADDRESS", "address", str.strip),
-    # AWS documents MODEL_SERVER_WORKERS for DeepAR; the inference toolkit passes the longer name
-    ("MODEL_SERVER_WORKERS", "workers", whole(1, 1024)),
-    ("SAGEMAKER_MODEL_SERVER_WORKERS", "workers", whole(1, 1024)),
-    # a request that waited longer is not computed any more: SageMaker gave up on it (60 s)
-    ("SAGEMAKER_SERVER_TIMEOUT", "timeout", seconds),
-    # asynchronous endpoints take up to 1 GB; the real-time limit is 6 MiB
-    ("MAX_CONTENT_LENGTH", "max_content_length", whole(1)),
-    # requests may not name a forecaster
-    ("GLUONTS_FORCE_STATIC", "force_static", boolean),
-    # prefixes of class paths that requests may name, instead of `gluonts.` and the code channel
-    ("GLUONTS_ALLOWED_FORECASTERS", "allowed_forecasters", names),
-    # answer /endpoints/<name>/invocations too, for the SDK's clients on a laptop
-    ("GLUONTS_SHELL_LOCAL_ENDPOINTS", "local_endpoints", boolean),
-    # SageMaker writes `true`, the SDK's local mode `True`
-    ("SAGEMAKER_BATCH", "batch", boolean),
-    ("SAGEMAKER_BATCH_STRATEGY", "batch_strategy", strategy),
-    ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "max_payload_in_mb", whole(0, 100)),
-    ("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", "max_concurrent_transforms", whole(0)),
-    ("INFERENCE_CONFIG", "inference_config", str),
-    ("DEEPAR_INFERENCE_CONFIG", "inference_config", str),
-    ("GLUONTS_BATCH_SUPPRESS_ERRORS", "suppress_errors", boolean),
-    ("GLUONTS_FORWARD_FIELDS", "forward_fields", names),
-    ("GLUONTS_BATCH_TIMEOUT", "batch_timeout", seconds),
-    ("GLUONTS_BATCH_FALLBACK_PREDICTOR", "fallback_predictor", str.strip),
-)
+        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform job after an hour
+        at most (CreateTransformJob, InvocationsTimeoutInSeconds).
+        """
+        if self.max_predict_seconds is not None:
+            return self.max_predict_seconds
+        if self.batch or not self.timeout:
+            return LONGEST_REQUEST
+        return 2 * self.timeout
+
+
+def _variables() -> tuple[tuple[str, str, Callable[[str], Any]], ...]:
+    found = []
+    for one in fields(Settings):
+        for variable in one.metadata["names"]:
+            found.append((variable, one.name, one.metadata["convert"]))
+    return tuple(found)
+
+
+# (variable, field of Settings, converter)
+VARIABLES = _variables()
+
+
+def table() -> str:
+    """What the README tells of the settings, in Markdown."""
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for one in fields(Settings):
+        variables = "`, `".join(one.metadata["names"])
+        row = f"| `{variables}` | {_default(one)} | {one.metadata['meaning']} |"
+        rows.append(row.replace("|  |", "| |"))
+    return "\n".join(rows)
+
+
+def _default(one: Field[Any]) -> str:
+    if one.metadata["shown"]:
+        return str(one.metadata["shown"])
+    if isinstance(one.default, bool):
+        return str(one.default).lower()
+    if one.default in (None, ()):
+        return ""
+    if isinstance(one.default, float):
+        return f"{one.default:g}"
+    return str(one.default)
+
+
+if __name__ == "__main__":
+    print(table())  # noqa: T201

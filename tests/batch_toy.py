@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import os
 import sys
 import time
@@ -24,6 +26,17 @@ class LastValue(RepresentablePredictor):
                 time.sleep(600)
             case "slow":
                 time.sleep(0.1)
+            case "loop":
+                while True:
+                    pass
+            case "hold":  # the interpreter, as native code does that does not let go of its lock
+                ctypes.PyDLL(None).usleep(2_800_000)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "cancel":
+                raise asyncio.CancelledError
+            case "close":
+                raise GeneratorExit
             case "raise":
                 raise ZeroDivisionError("a secret of the model")
             case "die":

@@ -116,6 +116,27 @@ def test_an_interrupted_command_has_the_status_of_the_signal(monkeypatch, capsys
     assert capsys.readouterr().err == "gluonts-shell: interrupted\n"
 
 
+def test_a_user_without_a_name_gets_a_home_before_gluonts_looks_for_it():
+    code = (
+        "import os, pwd, tempfile\n"
+        "def nobody(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = nobody\n"
+        "from gluonts_shell import cli\n"
+        "cli.main(['metrics'])\n"
+        "assert os.environ['HOME'] == tempfile.gettempdir()\n"
+        "import gluonts.dataset.repository\n"
+    )
+    environ = {name: value for name, value in ENVIRONMENT.items() if name != "HOME"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_home_that_is_there_stays():
+    environ = {"HOME": "/home/me"}
+    cli.ensure_home(environ)
+    assert environ == {"HOME": "/home/me"}
+
+
 def test_metric_definitions_are_what_sagemaker_takes():
     """AWS, AlgorithmSpecification: at most 40 definitions, names to 255 and patterns to 500 characters, one group."""
     names = [name for name, _ in metrics.DEFINITIONS]

@@ -213,6 +213,18 @@ def test_as_the_sagemaker_sdk_v3_starts_it(tmp_path: Path) -> None:
     assert (model / "gluonts_shell.json").exists()
 
 
+def test_the_source_dir_that_local_mode_mounts_is_the_code_channel(tmp_path: Path) -> None:
+    """SDK version 2, LocalSession: the folder of an estimator's source_dir lies at /opt/ml/code."""
+    code = tree(tmp_path / "ml", "mymodel.Mine", factor="2", sagemaker_submit_directory='"/opt/ml/code"')
+    code.rmdir()
+    mounted = write(tmp_path / "ml" / "code", {"mymodel.py": PLAIN})
+    log = train(tmp_path / "ml")
+    assert f"the job's source_dir in {mounted} is used as the code channel" in log
+    assert [path.name for path in mounted.iterdir()] == ["mymodel.py"]
+    kept = tmp_path / "ml" / "model" / "code"
+    assert [path.name for path in kept.iterdir() if not path.name.startswith(".")] == ["mymodel.py"]
+
+
 LOOPBACK = """
 import fcntl, os, socket, struct, sys
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,17 @@ def test_a_full_pipe_takes_whole_lines_or_none(written: int) -> None:
     assert lines[0] == "first"
     assert {len(line) for line in lines[1:]} == {67}
     assert [int(line[:6]) for line in lines[1:]] == list(range(len(lines) - 1))
+
+
+def test_names_and_texts_from_outside_cannot_look_like_lines_of_ours():
+    """A file's name may hold a line break and what a terminal takes for a command."""
+    formatter = log.Stamped("%(message)s")
+
+    def formatted(message, *arguments, name="gluonts_shell.x"):
+        return formatter.format(logging.LogRecord(name, logging.INFO, "", 0, message, arguments, None))
+
+    evil = "a\n[ERROR] b\x1b[2J\x9b"
+    assert formatted("%s and %r, %d", Path(evil), evil, 3) == "a\\n[ERROR] b\\x1b[2J\\x9b and " + repr(evil) + ", 3"
+    assert formatted("%s", OSError(evil)) == "a\\n[ERROR] b\\x1b[2J\\x9b"
+    assert formatted("it said:\n%s", "one\ntwo\x1b") == "it said:\none\ntwo\\x1b"
+    assert formatted("%s", "of a library\nin two lines", name="lightning") == "of a library\nin two lines"

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,11 @@ def test_an_empty_environment_gives_the_defaults():
         ("GLUONTS_FORECASTER", " deepar ", "forecaster", "deepar"),
         ("TRAINING_JOB_NAME", "job-1", "training_job_name", "job-1"),
         ("GLUONTS_SHELL_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("GLUONTS_SHELL_LOG_LEVEL", "10", "log_level", "DEBUG"),
+        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "20", "log_level", "INFO"),
+        ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "120", "timeout", 120.0),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/JSONLines", "default_accept", "application/jsonlines"),
+        ("SAGEMAKER_PROGRAM", "inference.py", "program", "inference.py"),
         ("GLUONTS_SHELL_OFFLINE", "true", "offline", True),
         ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "1000", "max_unpacked_bytes", 1000),
         ("SAGEMAKER_BIND_TO_PORT", "8081", "port", 8081),
@@ -71,6 +79,9 @@ def test_of_several_variables_for_one_field_the_first_wins():
     ("variable", "text", "expected"),
     [
         ("SAGEMAKER_BATCH", "perhaps", "true or false"),
+        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv", "application/json or application/jsonlines"),
+        ("GLUONTS_SHELL_LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
+        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "7", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
         ("SAGEMAKER_BIND_TO_PORT", "http", "a whole number of at least 0 and at most 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "65536", "a whole number of at least 0 and at most 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "9" * 5000, "a whole number of at least 0 and at most 65535"),
@@ -103,3 +114,12 @@ def test_a_wrong_value_is_named_with_what_was_expected(variable, text, expected)
 )
 def test_the_limit_of_a_body_is_what_the_kind_of_job_needs(environ, limit):
     assert Settings.from_environ(environ).body_limit == limit
+
+
+def test_the_readme_has_the_table_of_settings():
+    """Paste what this prints: python -m gluonts_shell.settings"""
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "gluonts_shell.settings"]
+    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert printed.count("\n") == len(fields(Settings)) + 2
+    assert printed in (root / "README.md").read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import channel as code_channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class Found:
 
 def run(settings: Settings, as_json: bool = False) -> int:
     """Print what is found; returns 1 if the job would fail, else 0."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, train._stop)
+    stop_at(signal.SIGTERM, signal.SIGINT)
     found = Found()
     with code_installed(settings, found) as ready, warnings_gathered(settings, found):
         if ready:
@@ -120,7 +120,7 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
         plan = _plan(job, settings, found, say)
         if plan is not None:
             _plan_out(job, plan, settings, found, say)
-    except train.Stopped:
+    except Stopped:
         raise
     except SystemExit as error:
         found.problems.append(f"the forecaster's code ended the process with sys.exit({error.code!r})")
@@ -141,11 +141,10 @@ def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, sa
 def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]) -> Plan | None:
     """None where the hyperparameters have a problem; the data are looked at all the same."""
     from gluonts_shell.forecasting import training
-    from gluonts_shell.forecasting.plan import Plan
 
     try:
         training.set_environment(job.env, quiet=True)
-        plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, Paths(Path(settings.data_path)).code)
+        plan = train.planned(job, Paths(Path(settings.data_path)), settings)
     except UserError as error:
         found.problems.append(str(error))
         _add_faults(_unplanned(job), found, say)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from gluonts_shell.errors import ForecasterError, ModelError
-from gluonts_shell.serving.processes import native
 from gluonts_shell.serving.processes.child import Channel, fork
+from gluonts_shell.serving.processes.machine import has_accelerator
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Rehearsal:
     @classmethod
     def start(cls) -> Rehearsal:
         """Call it when everything is imported that a model may need, and before anything is read or built."""
-        if sys.platform == "linux" and not native.has_accelerator():
+        if sys.platform == "linux" and not has_accelerator():
             ours, theirs = Channel.pair()
 
             def wait() -> None:
@@ -99,6 +99,9 @@ def _rehearse(channel: Channel) -> None:
         folder = Path(channel.receive())
     except EOFError:  # the job came to nothing
         return
+    if torch := sys.modules.get("torch"):
+        # it was imported before the fork; if it had computed too, a forward pass of several threads would never end
+        torch.set_num_threads(1)
     with suppress(EOFError):
         channel.send(_tried(folder))
 

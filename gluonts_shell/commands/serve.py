@@ -8,46 +8,37 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError, ModelError
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
-from gluonts_shell.serving.http.connection import Limits
-from gluonts_shell.serving.processes import machine as processors
-from gluonts_shell.serving.processes import native, supervisor
+from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.processes import supervisor
+from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
+    from gluonts_shell.commands.batch import Worker
     from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
-    from gluonts_shell.serving.batch.job import Batch
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Machine:
-    """workers: processes; threads: native ones of each; forks: whether a loaded model may be shared by forking."""
-
-    workers: int
-    threads: int
-    forks: bool
-
-    @classmethod
-    def of(cls, settings: Settings) -> Machine:
-        cpus = processors.available()
-        forks = sys.platform == "linux" and not native.has_accelerator()
-        workers = (settings.workers or cpus) if forks else 1
-        return cls(workers, max(1, cpus // workers), forks)
+SILENT_MARGIN = 10.0
+"""Seconds, beyond what a predict may take, that a worker has to tell of it itself before it counts as silent."""
+ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
 def run(settings: Settings) -> int:
@@ -55,38 +46,92 @@ def run(settings: Settings) -> int:
 
     Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
     """
-    # process 1 has no default action, and the code channel may take a while
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level)
+    try:
+        return _serve(settings)
+    except Stopped:
+        return 0
+
+
+def _serve(settings: Settings) -> int:
     paths = Paths(Path(settings.data_path))
     code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
-    machine = Machine.of(settings)
-    native.limit_threads(machine.threads, os.environ)
-    description: list[str] = []
-
-    def load() -> Callable[[], App]:
-        service = served(settings, paths.model, code)
-        description[:] = [service.description]
-        lines = None
-        if settings.batch:
-            from gluonts_shell.commands import batch
-
-            lines = batch.prepare(service, settings, machine.threads)
-        return lambda: application(service, lines, settings, machine)
-
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
     return supervisor.run(
         address=settings.address,
         port=settings.port,
         workers=machine.workers,
-        load=load,
+        load=lambda: load(settings, paths.model, code, machine),
         limits=Limits(body=settings.body_limit),
-        announce=lambda port: announce(port, machine, description),
+        terms=terms(settings),
+        announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
     )
 
 
-def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
-    """The model that is there, else the forecaster that the operator named; requests may name others."""
+def terms(settings: Settings) -> Terms:
+    limit = settings.predict_limit or inf
+    return Terms(silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+
+    service: Forecasting
+    batch: Callable[[], Worker] | None
+    settings: Settings
+    machine: Machine
+
+    @property
+    def description(self) -> str:
+        return self.service.description
+
+    def start(self) -> App:
+        """Called in each worker, after the fork."""
+        handler, overdue = self._batch() if self.batch else self._endpoint()
+        settings = self.settings
+        if settings.canary:
+            rehearse(self.service, Path(settings.data_path))
+        parameters = execution_parameters(
+            workers=self.machine.workers,
+            joins=self.service.joins,
+            strategy=settings.batch_strategy,
+            max_payload_in_mb=settings.max_payload_in_mb,
+            most=settings.max_concurrent_transforms,
+        )
+        return App(handler, parameters, local_endpoints=settings.local_endpoints, overdue=overdue)
+
+    def _endpoint(self) -> tuple[Handler, Callable[[], str | None]]:
+        from gluonts_shell.forecasting.service.service import start_worker
+
+        start_worker(self.machine.threads)
+        service, settings = self.service, self.settings
+        batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout, limit=settings.predict_limit)
+        return Endpoint(service, batcher, settings.default_accept), batcher.overdue
+
+    def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
+        assert self.batch is not None
+        worker = self.batch()
+        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.overdue
+
+
+def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
+    service = served(settings, model, code)
+    if not settings.batch:
+        return Loaded(service, None, settings, machine)
+    from gluonts_shell.commands import batch
+
+    return Loaded(service, batch.prepare(service, settings, machine.threads), settings, machine)
+
+
+def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
+    """The model that is there, else the forecaster that the operator named; requests may name others.
+
+    Raises ConfigurationError where there is neither; it ends with the `advice`.
+    """
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
@@ -100,9 +145,9 @@ def served(settings: Settings, model: Path, code: Path | None) -> Forecasting:
     named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
-            f"there is nothing to serve: {str(model)!r} holds no model"
+            f"there is nothing to serve: {str(model)!r} holds no model{modeldir.instead(model)}"
             + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
-            + "; put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
+            + f"; {advice}"
         )
     return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
 
@@ -123,29 +168,6 @@ def nameable(settings: Settings, code: Path | None) -> Rule:
     )
 
 
-def application(service: Forecasting, batch: Callable[[], Batch] | None, settings: Settings, machine: Machine) -> App:
-    """Called in each worker, after the fork."""
-    from gluonts_shell.forecasting.service.service import start_worker
-
-    start_worker(machine.threads)
-    handler: Handler
-    if batch is not None:
-        lines = batch()
-        handler = Transform(lambda body, wanted: lines.answer(body, wanted=wanted))
-    else:
-        handler = Endpoint(service, Batcher(service.predict, joins=service.joins, timeout=settings.timeout))
-    if settings.canary:
-        rehearse(service, Path(settings.data_path))
-    parameters = execution_parameters(
-        workers=machine.workers,
-        joins=service.joins,
-        strategy=settings.batch_strategy,
-        max_payload_in_mb=settings.max_payload_in_mb,
-        most=settings.max_concurrent_transforms,
-    )
-    return App(handler, parameters, local_endpoints=settings.local_endpoints)
-
-
 def rehearse(service: Forecasting, data_path: Path) -> None:
     """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
     from gluonts_shell.forecasting.service import canary
@@ -161,6 +183,5 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
         raise ModelError(f"{told}: {error}; {advice}") from error
 
 
-def announce(port: int, machine: Machine, description: list[str]) -> None:
-    what = description[0] if description else "what each worker loads"
+def announce(port: int, what: str, machine: Machine) -> None:
     log.info("serving %s on port %d: workers %d, threads %d each", what, port, machine.workers, machine.threads)

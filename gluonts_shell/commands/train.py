@@ -12,16 +12,16 @@ import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
-from gluonts_shell.errors import CodeChannelError, DataError, ModelError, UserError
+from gluonts_shell.errors import CodeChannelError, DataError, ForecasterError, ModelError, UserError
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.processes.signals import Stopped, stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,15 +34,19 @@ log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _stop)
+    # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
+    stop_at(signal.SIGTERM, signal.SIGINT)
     logs.configure(settings.log_level)
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
         if job.host == job.hosts[0]:
-            _activate(paths, settings)
-            _train(job, paths, settings)
+            code, target = _code(job, paths)
+            _activate(code, target, paths, settings)
+            try:
+                _train(job, paths, settings)
+            except ForecasterError as error:
+                raise _with_source_dir(error, job, code) from error
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
             log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
     except Stopped as stopped:
@@ -59,13 +63,34 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _activate(paths: Paths, settings: Settings) -> None:
+def _code(job: TrainingJob, paths: Paths) -> tuple[Path, Path]:
+    """The folder of the code, and where to install it.
+
+    The local mode of the SDK (version 2) mounts an estimator's source_dir where code is installed otherwise.
+    """
+    code = paths.data / "code"
+    if job.source_dir is None or code.exists() or not paths.code.is_dir():
+        return code, paths.code
+    log.info("the job's source_dir in %s is used as the code channel", paths.code)
+    return paths.code, paths.base / "code-installed"
+
+
+def _with_source_dir(error: ForecasterError, job: TrainingJob, code: Path) -> ForecasterError:
+    if job.source_dir is None or code.is_dir():
+        return error
+    return ForecasterError(
+        f"{error}; source_dir (sagemaker_submit_directory, {job.source_dir!r}) is not installed here: "
+        "give that folder as a channel named 'code'"
+    )
+
+
+def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> None:
     """The code channel; its copy is published with the model, so that no model ever lies beside another's code."""
     if not channel.started_again(os.environ):
         staging.clear(paths.model)  # of a run that was killed
     channel.activate(
-        paths.data / "code",
-        paths.code,
+        code,
+        target,
         settings,
         os.environ,
         copy_to=paths.model / staging.NAME / "code",
@@ -73,29 +98,19 @@ def _activate(paths: Paths, settings: Settings) -> None:
     )
 
 
-class Stopped(SystemExit):
-    """By a signal, in contrast to a sys.exit() in somebody's code."""
+def planned(job: TrainingJob, paths: Paths, settings: Settings) -> Plan:
+    """Raises ConfigurationError or ForecasterError for what can be known to be wrong without the data."""
+    from gluonts_shell.forecasting.plan import Plan
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)
-        self.signal = signal.Signals(signum)
-
-
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    """SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success.
-
-    Nothing is logged here: the signal may have come while a line was being written.
-    """
-    raise Stopped(signum)
+    return Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code, job.strangers)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting import training
-    from gluonts_shell.forecasting.plan import Plan
 
     training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
-    plan = Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code)
+    plan = planned(job, paths, settings)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
             training.seed_everything(plan.options.seed)

@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from gluonts_shell import log as logs
 from gluonts_shell.commands import serve
@@ -27,14 +27,17 @@ from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.batch import inputs, shards
 from gluonts_shell.serving.batch.progress import Progress
-from gluonts_shell.serving.processes import native
-from gluonts_shell.serving.processes.pool import Crew
+from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.pool import ProcessPool
+from gluonts_shell.serving.processes.signals import stop_at
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.serving.batch.job import Batch
+    from gluonts_shell.commands.batch import Worker
 
 log = logging.getLogger(__name__)
+
+ADVICE = "give model.tar.gz or its folder with --model, or name a Predictor with GLUONTS_FORECASTER"
 
 ALONE, TOGETHER = 64, 32
 """Lines that a worker gets at a time, at most; TOGETHER for a model that batches, which takes so many at once."""
@@ -51,7 +54,7 @@ class Task(NamedTuple):
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Returns 0 if every file has its output now, 1 if some have not. Raises ShellError if nothing can be done."""
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_at(signal.SIGTERM)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
     found = inputs.find(options.input, options.output)
@@ -83,10 +86,6 @@ def newest(model: Path) -> float:
 def outdated(file: inputs.File, made: float) -> bool:
     """Whether there is no output, or one of a model before this one."""
     return not file.target.exists() or file.target.stat().st_mtime < made
-
-
-def _stop(signum: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
 
 
 @contextmanager
@@ -122,12 +121,12 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
 
 
 def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings: Settings) -> int:
-    machine = serve.Machine.of(settings)
-    native.limit_threads(machine.threads, os.environ)
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
     from gluonts_shell.commands import batch
 
-    def load() -> tuple[Callable[[], Batch], bool]:
-        service = serve.served(settings, model, code)
+    def load() -> tuple[Callable[[], Worker], bool]:
+        service = serve.served(settings, model, code, ADVICE)
         return batch.prepare(service, settings, machine.threads), service.joins
 
     together = True
@@ -137,7 +136,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
     else:
 
-        def make() -> Batch:
+        def make() -> Worker:
             return load()[0]()
 
     # a time limit is for a request, and with single records that would be a line
@@ -148,15 +147,15 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
             return inputs.chunks(file.source, TOGETHER)
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
-    with Crew(machine.workers, lambda: make().answer) as crew:
-        failed = _forecast(todo, crew, chunks)
+    with ProcessPool(machine.workers, lambda: make().answer, settings.max_worker_bytes or inf) as pool:
+        failed = _forecast(todo, pool, chunks)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))
     return 1 if failed else 0
 
 
 def _forecast(
-    todo: list[inputs.File], crew: Crew, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
+    todo: list[inputs.File], pool: ProcessPool, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
 ) -> list[str]:
     """Write the output of every file; returns the names of those that failed, which have none."""
     failed: list[str] = []
@@ -180,7 +179,7 @@ def _forecast(
 
     before, output = 0, None
     try:
-        for task, answer in crew.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
+        for task, answer in pool.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
             if isinstance(answer, ShellError):
                 fail(task.file, answer)
             elif task.file.name not in failed:

@@ -150,7 +150,18 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
 def inferred(predictor: Predictor) -> Contract:
     """What a predictor without a contract tells of itself."""
     name = f"{type(predictor).__module__}.{type(predictor).__qualname__}"
-    return Contract(getattr(predictor, "freq", None), int(predictor.prediction_length), name)
+    return Contract(getattr(predictor, "freq", None), horizon(predictor), name)
+
+
+def horizon(predictor: Predictor) -> int:
+    """How many steps it forecasts. Raises ForecasterError where it does not say."""
+    length = getattr(predictor, "prediction_length", None)
+    if length is None or int(length) < 1:
+        raise ForecasterError(
+            f"{type(predictor).__name__} has prediction_length {length!r}, expected a positive whole number; "
+            "its constructor hands it on: super().__init__(prediction_length=prediction_length)"
+        )
+    return int(length)
 
 
 def _device(name: str) -> dict[str, str]:

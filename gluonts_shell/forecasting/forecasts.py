@@ -29,6 +29,7 @@ class View:
         self.forecast = forecast
         self.num_samples = num_samples
         self._inverts = True
+        self._quantiles: dict[float, Array | None] = {}
 
     @cached_property
     def stored(self) -> dict[float, Array] | None:
@@ -72,6 +73,12 @@ class View:
         return None if found is None else np.asarray(found)
 
     def quantile(self, level: float) -> Array | None:
+        """Computed once for each level."""
+        if level not in self._quantiles:
+            self._quantiles[level] = self._quantile(level)
+        return self._quantiles[level]
+
+    def _quantile(self, level: float) -> Array | None:
         if self.stored is not None:
             return self._stored_quantile(level)
         if self._inverts:
@@ -81,7 +88,11 @@ class View:
                 self._inverts = False
         if self.samples is None:
             return None
-        return np.asarray(nearest_rank(self.samples, [level])[0])
+        return np.asarray(self._ordered[rank(len(self._ordered), level)])
+
+    @cached_property
+    def _ordered(self) -> Array:
+        return np.sort(np.asarray(self.samples), axis=0)
 
     def _stored_quantile(self, level: float) -> Array | None:
         assert self.stored is not None
@@ -92,7 +103,6 @@ class View:
         return np.asarray(self.forecast.quantile(level))
 
 
-def nearest_rank(samples: Array, levels: Any) -> Array:
-    """(levels, ...): the quantiles of samples as `SampleForecast.quantile` has them, without interpolation."""
-    ranks = np.round((len(samples) - 1) * np.asarray(levels)).astype(int)
-    return np.asarray(np.sort(samples, axis=0)[ranks])
+def rank(count: int, levels: Any) -> Any:
+    """Which of so many ordered samples is the quantile, as `SampleForecast.quantile` has it: no interpolation."""
+    return np.round((count - 1) * np.asarray(levels)).astype(int)

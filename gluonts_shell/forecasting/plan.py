@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,9 +81,11 @@ class Plan:
         channels: Mapping[str, Source],
         forecaster: str | None = None,
         code: Path | None = None,
+        strangers: Sequence[str] = (),
     ) -> Plan:
         """forecaster: what the image or the command line asks for, before the hyperparameter. code: where the code
-        channel is installed.
+        channel was installed, for the sentence about a class that is not there. strangers: the job's channels that
+        nobody reads.
 
         Raises ConfigurationError or ForecasterError for whatever can be known to be wrong without the data.
         """
@@ -100,6 +102,7 @@ class Plan:
         dialect = _dialect(kind, hyperparameters, built_in)
         words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
         routed = routing.route(kind, words)
+        _check_scores(routed.options, channels)
         freq = _freq(routed.options.freq, channels)
         arguments = constructors.with_frequency(kind, routed.arguments, freq)
         use = features.Use.of(kind, parameters, ignored | features.ignored_by(dialect))
@@ -107,7 +110,7 @@ class Plan:
             constructors.check_complete(kind, arguments)
         _check_lengths(parameters, arguments)
         _check_learns(arguments, hyperparameters)
-        _check_channels(kind, channels)
+        _check_channels(kind, channels, strangers)
         return cls(kind, arguments, routed.options, freq, channels, use, dialect)
 
     @property
@@ -120,27 +123,45 @@ class Plan:
         previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
-        known = previous.features if previous else Features()
         arguments, train = dict(self.arguments), None
-        if self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels):
-            train = self._channel("train", self.use.to_read(arguments, known), horizon if self.trains else 0)
-            _log_statistics(train, "Training")
-            self.use.tell_unused(train)
-            arguments = features.derived(self.use, train, arguments, self.dialect, known if previous else None)
+        if self._learns:
+            train = self._first(previous, horizon if self.trains else 0)
+            known = previous.features if previous else None
+            arguments = features.derived(self.use, train, arguments, self.dialect, known)
         forecaster = constructors.construct(self.kind, arguments, train)
         if train is not None:
             features.check_dimensions(forecaster, train)
         wanted = self.use.features(arguments, train.statistics if train else None)
         validation = self._channel("validation", wanted, horizon) if self._validates else None
-        test = None
+        found = Datasets(train, validation, None, arguments, wanted, forecaster)
         if "test" in self.channels:
-            test = self._channel("test", wanted if train else replace(wanted, dimensions=0), 0)
-            _log_statistics(test, "Test")
-            if train is None:
-                self.use.tell_unused(test)
-                features.check_dimensions(forecaster, test)
-                wanted = replace(wanted, dimensions=test.statistics.dimensions, labels=test.statistics.labels)
-        return Datasets(train, validation, test, arguments, wanted, forecaster)
+            self._add_test(found)
+        return found
+
+    @property
+    def _learns(self) -> bool:
+        """Whether anything is taken from the channel train, if only arguments."""
+        return self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels)
+
+    def _first(self, previous: Contract | None, shortest: int) -> Data:
+        known = previous.features if previous else Features()
+        train = self._channel("train", self.use.to_read(self.arguments, known), shortest)
+        _log_statistics(train, "Training")
+        self.use.tell_unused(train)
+        return train
+
+    def _add_test(self, found: Datasets) -> None:
+        """Where nothing was learnt, it is the first of which anything is known."""
+        if found.train is not None:
+            found.test = self._channel("test", found.features, 0)
+            _log_statistics(found.test, "Test")
+            return
+        found.test = self._channel("test", replace(found.features, dimensions=0), 0)
+        _log_statistics(found.test, "Test")
+        self.use.tell_unused(found.test)
+        features.check_dimensions(found.forecaster, found.test)
+        statistics = found.test.statistics
+        found.features = replace(found.features, dimensions=statistics.dimensions, labels=statistics.labels)
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
@@ -155,7 +176,7 @@ class Plan:
     def contract(self, predictor: Any, data: Datasets, training_job_name: str | None) -> Contract:
         return Contract(
             freq=self.freq,
-            prediction_length=int(predictor.prediction_length),
+            prediction_length=artifact.horizon(predictor),
             forecaster=catalog.class_path(self.kind),
             arguments=data.arguments,
             features=replace(data.features, lead_time=int(getattr(predictor, "lead_time", 0) or 0)),
@@ -218,13 +239,30 @@ def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, An
             raise ConfigurationError(f"hyperparameter {called!r} is {value}, expected {expected}")
 
 
-def _check_channels(kind: type, channels: Mapping[str, Source]) -> None:
+def _check_scores(options: Options, channels: Mapping[str, Source]) -> None:
+    if options.evaluation == "required" and "test" not in channels:
+        raise ConfigurationError(
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
+
+
+def _check_channels(kind: type, channels: Mapping[str, Source], strangers: Sequence[str]) -> None:
     if issubclass(kind, Estimator) and "train" not in channels:
-        raise ConfigurationError(f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it")
+        missing = f"channel 'train' is missing: {kind.__name__} is an estimator and learns from it"
+        raise ConfigurationError(missing + _rename(strangers, "train"))
     if "model" in channels and not hasattr(kind, "train_from"):
         raise ConfigurationError(
             f"channel 'model' asks for incremental training, which {kind.__name__} cannot do; remove the channel"
         )
+
+
+def _rename(strangers: Sequence[str], name: str) -> str:
+    """What the job has in place of a channel: the SDK calls the first one `training`."""
+    if not strangers:
+        return ""
+    if len(strangers) == 1:
+        return f"; the job has channel {strangers[0]!r}; name it {name!r}"
+    return f"; the job has channels {', '.join(map(repr, strangers))}; name one of them {name!r}"
 
 
 def _freq(given: str | None, channels: Mapping[str, Source]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,28 @@ def fit(
         found = type(start_from).__name__
         raise ConfigurationError(f"channel 'model' holds a {found}, expected a model that {name} trained")
     method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
-    wanted = {
+    arguments = [train] if start_from is None else [start_from, train]
+    extra = _taken(method, estimator, train, validation, options)
+    with _lightning(estimator, watch, name) as witness, _idle_limit(train), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Lightning and pandas, about choices that are GluonTS's
+        try:
+            predictor = method(*arguments, **extra)
+        except ShellError:
+            raise
+        except Exception as error:
+            witness.failures.append(error)
+    if witness.failures:
+        raise _sentence(witness.failures[0], name, witness, train) from witness.failures[0]
+    _check_learnt(predictor, witness, train)
+    return predictor
+
+
+def _taken(
+    method: Callable[..., Predictor], estimator: Estimator, train: Any, validation: Any | None, options: Options
+) -> dict[str, Any]:
+    """Of what the job says, the arguments that this `train` takes; a line for the others."""
+    name = type(estimator).__name__
+    wanted: dict[str, Any] = {
         "num_workers": options.num_workers,
         "num_prefetch": options.num_prefetch,
         "shuffle_buffer_length": options.shuffle_buffer_length,
@@ -92,24 +114,53 @@ def fit(
     takes = inspect.signature(method).parameters
     if options.cache_data is None and "cache_data" in takes and _keeps(estimator, train):
         wanted["cache_data"] = True
-    extra = {key: value for key, value in wanted.items() if value is not None and key in takes}
-    for key in [key for key, value in wanted.items() if value is not None and key not in takes]:
+    given = {key: value for key, value in wanted.items() if value is not None}
+    for key in given.keys() - takes.keys():
         log.warning("hyperparameter %r is not used: %s has no use for it", key, name)
-    arguments = [train] if start_from is None else [start_from, train]
-    if validation is not None and "validation_data" not in takes:
+    extra = {key: value for key, value in given.items() if key in takes}
+    if "validation_data" in takes:
+        extra["validation_data"] = validation
+    elif validation is not None:
         log.warning("channel 'validation' is not used: %s takes no validation data", name)
-    with _lightning(estimator, watch, name) as failures, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Lightning and pandas, about choices that are GluonTS's
-        try:
-            data = {"validation_data": validation} if "validation_data" in takes else {}
-            predictor = method(*arguments, **data, **extra)
-        except ShellError:
-            raise
-        except Exception as error:
-            failures.append(error)
-    if failures:
-        raise _sentence(failures[0], name) from failures[0]
-    return predictor
+    return extra
+
+
+@contextmanager
+def _idle_limit(train: Any) -> Iterator[None]:
+    """GluonTS gives up after 100 series in a row that are too short for a window; its Lightning estimators raise that
+    to the number of series, and what is right for them is right for the others."""
+    from gluonts.env import env
+
+    with env._let(max_idle_transforms=max(len(train), env.max_idle_transforms)):
+        yield
+
+
+def _check_learnt(predictor: Predictor, witness: Witness, train: Any) -> None:
+    """A training without a single finite loss, or with weights that are no numbers, is no success."""
+    losses = witness.losses
+    lost = [epoch for epoch, loss in enumerate(losses) if not math.isfinite(loss)]
+    if losses and len(lost) == len(losses):
+        epochs = f"all {len(losses)} epochs" if len(losses) > 1 else "the only epoch"
+        raise ModelError(f"train loss was {losses[-1]:g} in {epochs}; {_likely_cause(train)}")
+    if not _finite_weights(predictor):
+        raise ModelError(f"the trained weights are no finite numbers; {_likely_cause(train)}")
+    if lost:
+        log.warning("train loss was %s in epoch %d; the best weights of the other epochs are kept. %s",
+                    f"{losses[lost[0]]:g}", lost[0], _likely_cause(train))  # fmt: skip
+
+
+def _likely_cause(train: Any) -> str:
+    statistics = getattr(train, "statistics", None)
+    if statistics is None or not statistics.observations:
+        return "a lower learning rate (lr) may help"
+    return f"{statistics.extreme}: fill values? or lower lr"
+
+
+def _finite_weights(predictor: Predictor) -> bool:
+    network: Any = getattr(predictor, "prediction_net", None)
+    if not hasattr(network, "parameters"):
+        return True
+    return all(bool(weights.isfinite().all()) for weights in network.parameters())
 
 
 def _keeps(estimator: Estimator, train: Any) -> bool:
@@ -119,7 +170,7 @@ def _keeps(estimator: Estimator, train: Any) -> bool:
     return small and type(estimator).__module__.startswith("gluonts.")
 
 
-def _sentence(error: BaseException, name: str) -> ShellError:
+def _sentence(error: BaseException, name: str, witness: Witness, train: Any) -> ShellError:
     reason = " ".join(str(error).split())
     if "idle transformation calls" in reason:
         return DataError(
@@ -131,32 +182,39 @@ def _sentence(error: BaseException, name: str) -> ShellError:
             f"channel 'model': that model has another architecture than {name} with these hyperparameters; "
             f"give those that it was trained with: {reason[:400]}"
         )
-    if "expected ndim: 2" in reason:
-        return ConfigurationError(f"{name} needs targets of several dimensions, which this program does not read")
+    if "invalid values" in reason and "nan" in reason:
+        return ModelError(f"{name}: the loss became NaN in epoch {witness.epoch}; {_likely_cause(train)}")
+    if isinstance(error, OverflowError) and "infinity" in reason:
+        return DataError(f"channel 'train': {name} computes with values that become infinite; {_likely_cause(train)}")
     if isinstance(error, AssertionError) and not reason:
         reason = "an assertion without a message; the traceback says where"
     return ModelError(f"{name} failed in training: {type(error).__name__}: {reason[:700]}")
 
 
+@dataclass
+class Witness:
+    """What was seen inside a training: what went wrong, the loss of each epoch that ended, and the epoch it is in."""
+
+    failures: list[BaseException] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    epoch: int = 0
+
+
 @contextmanager
-def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[BaseException]]:
-    """Equips an estimator that trains with Lightning; yields the list of what went wrong inside fit."""
-    failures: list[BaseException] = []
+def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[Witness]:
+    """Equips an estimator that trains with Lightning; yields what sees what happens inside fit."""
+    witness = Witness()
     trainer_kwargs = getattr(estimator, "trainer_kwargs", None)
     if not isinstance(trainer_kwargs, dict):
         if watch.early_stopping_patience is not None:
             raise ConfigurationError(f"hyperparameter 'early_stopping_patience' is not known to {name}")
-        yield failures
+        yield witness
         return
     from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-    class Witness(Callback):  # type: ignore[misc]
-        def on_exception(self, *seen: Any) -> None:
-            failures.append(seen[-1])
-
     for noisy in ("lightning.pytorch", "lightning.fabric", "lightning", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    callbacks = [Witness(), epoch_log(Callback, watch.host)]
+    callbacks = [_reporting(Callback, witness), epoch_log(Callback, watch.host)]
     if watch.early_stopping_patience is not None:
         log.info("Using early stopping with patience %d", watch.early_stopping_patience)
         patience = watch.early_stopping_patience
@@ -175,7 +233,25 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[list[B
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
         estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}
-        yield failures
+        yield witness
+
+
+def _reporting(base: type, witness: Witness) -> Any:
+    """A Lightning callback that tells the witness what happens."""
+
+    class Reporting(base):  # type: ignore[misc]
+        def on_exception(self, *seen: Any) -> None:
+            witness.failures.append(seen[-1])
+
+        def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            witness.epoch = trainer.current_epoch
+
+        def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+            loss = trainer.callback_metrics.get("train_loss")
+            if loss is not None:
+                witness.losses.append(float(loss))
+
+    return Reporting()
 
 
 def epoch_log(base: type, host: str) -> Any:

@@ -1,4 +1,11 @@
-"""AWS's side of a training job: the /opt/ml tree, its configuration files, the code channel, the failure file.
+"""AWS's side of a job: the /opt/ml tree, its configuration files, the code channel, the failure file.
 
 Standard library only, since all of it runs before the user's own code (and perhaps GluonTS) is installed.
+
+    paths            the /opt/ml tree
+    job              what SageMaker told a training container: hyperparameters, channels, hosts
+    hyperparameters  hyperparameters.json without the wire's accidents
+    modeldir         what lies in a model folder that holds no model
+    failure          an exception -> output/failure and the exit status
+    code/            the user's own code, from the channel to the path
 """

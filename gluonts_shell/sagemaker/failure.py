@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from gluonts_shell.errors import ShellError, UserError
+from gluonts_shell.log import one_line
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +21,26 @@ REASON_LENGTH = 1024
 
 def sentence(error: BaseException) -> str:
     """What a person should read first, on one line and within FailureReason's length."""
-    text = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.errno and not isinstance(error, ShellError):
-        text = f"{error.strerror or 'system error'}{f': {error.filename!r}' if error.filename else ''}"
-    if not isinstance(error, ShellError):
-        text = f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}, without a message"
+    text = _text(error)
     # file names and data may hold what is no Unicode, and no log or file takes that
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 4] + " ..."
+    text = one_line(text.encode(errors="backslashreplace").decode())
+    if len(text) > REASON_LENGTH:
+        return text[: REASON_LENGTH - 4] + " ..."
+    return text
+
+
+def _text(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ShellError):
+        return text
+    if isinstance(error, OSError) and error.errno:
+        text = error.strerror or "system error"
+        if error.filename:
+            text += f": {error.filename!r}"
+    name = type(error).__name__
+    if not text:
+        return f"{name}, without a message"
+    return f"{name}: {text}"
 
 
 def report(error: BaseException, path: Path) -> int:
@@ -36,7 +49,10 @@ def report(error: BaseException, path: Path) -> int:
     The user's own mistakes are a sentence in the log; everything else comes with its traceback.
     """
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    log.error("%s", sentence(error) if isinstance(error, UserError) else f"{sentence(error)}\n{trace}")
+    if isinstance(error, UserError):
+        log.error("%s", sentence(error))
+    else:
+        log.error("%s\n%s", sentence(error), trace)
     try:
         _write(path, f"{sentence(error)}\n\n{trace}")
     except OSError as problem:

@@ -16,19 +16,43 @@ from gluonts_shell.errors import ConfigurationError
 # `sagemaker_*` comes from the SDK, `_tuning_objective_metric` from tuning jobs, the others from DeepAR's image,
 # which took them and told nobody; none of them describes a forecaster.
 BOOKKEEPING = re.compile(r"sagemaker_.*|_tuning_objective_metric|_kvstore|_num_gpus|_num_kv_servers")
+QUOTED = re.compile(r'".*"', re.DOTALL)
 PART = re.compile(r"_(\d+)_(.+)")
-ENV = "$env."
+# the second is for SDK v3, whose driver exports each name to a shell, which takes no dollar
+ENV = ("$env.", "env_")
 
 
 def decode(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Hyperparameters and, apart from them, the `$env.` entries, which set `gluonts.env`.
+    """Hyperparameters and, apart from them, the `$env.` and `env_` entries, which set `gluonts.env`.
 
     Values are the strings of the wire, unquoted, or JSON values as they were.
-    Raises ConfigurationError where a part of a split value is missing.
+    Raises ConfigurationError where a part of a split value is missing, or something is given twice.
     """
-    values = {name: unquoted(value) for name, value in joined(raw).items() if not BOOKKEEPING.fullmatch(name)}
-    env = {name[len(ENV) :]: value for name, value in values.items() if name.startswith(ENV)}
-    return {name: value for name, value in values.items() if not name.startswith(ENV)}, env
+    values: dict[str, Any] = {}
+    env: dict[str, Any] = {}
+    for name, value in joined(raw).items():
+        if not BOOKKEEPING.fullmatch(name):
+            place, key = _place(name.strip(), values, env)
+            if key in place:
+                raise ConfigurationError(f"hyperparameter {name!r} is given twice, as {key!r} too; give it once")
+            place[key] = unquoted(value)
+    forecaster = values.get("forecaster_name")
+    if isinstance(forecaster, str):
+        values["forecaster_name"] = forecaster.strip()
+    return values, env
+
+
+def _place(name: str, values: dict[str, Any], env: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    for prefix in ENV:
+        if name.startswith(prefix):
+            return env, name[len(prefix) :]
+    return values, name
+
+
+def source_dir(raw: Mapping[str, Any]) -> str | None:
+    """Where the SDK's estimators (version 2) put their source_dir; other images unpack and run it."""
+    value = unquoted(raw.get("sagemaker_submit_directory"))
+    return value if isinstance(value, str) and value else None
 
 
 def joined(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,26 +60,34 @@ def joined(raw: Mapping[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     parts: dict[str, dict[int, str]] = {}
     for name, value in raw.items():
-        if match := PART.fullmatch(name):
+        match = PART.fullmatch(name)
+        if match:
             parts.setdefault(match[2], {})[int(match[1])] = str(value)
         else:
             whole[name] = value
     for name, pieces in parts.items():
-        missing = [f"_{i}_{name}" for i in range(max(pieces) + 1) if i not in pieces]
-        if missing:
-            raise ConfigurationError(f"hyperparameter {name!r} is split into parts, and {missing[0]!r} is missing")
         if name in whole:
             raise ConfigurationError(f"hyperparameter {name!r} is given whole and in parts; give it once")
-        whole[name] = "".join(pieces[i] for i in sorted(pieces))
+        whole[name] = _whole(name, pieces)
     return whole
+
+
+def _whole(name: str, pieces: Mapping[int, str]) -> str:
+    text = ""
+    for number in range(max(pieces) + 1):
+        if number not in pieces:
+            missing = f"_{number}_{name}"
+            raise ConfigurationError(f"hyperparameter {name!r} is split into parts, and {missing!r} is missing")
+        text += pieces[number]
+    return text
 
 
 def unquoted(value: Any) -> Any:
     """`"\\"text\\""` is how the SDK's framework estimators write `text`."""
-    if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
-        try:
-            inner = json.loads(value)
-        except ValueError:
-            return value
-        return inner if isinstance(inner, str) else value
-    return value
+    if not isinstance(value, str) or not QUOTED.fullmatch(value):
+        return value
+    try:
+        inner = json.loads(value)
+    except ValueError:
+        return value
+    return inner if isinstance(inner, str) else value

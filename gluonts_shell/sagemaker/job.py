@@ -34,13 +34,19 @@ class Channel:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What SageMaker told the container. hosts: sorted. env: the entries of `$env.`, for `gluonts.env`."""
+    """What SageMaker told the container.
+
+    hosts: sorted. env: the entries of `$env.`, for `gluonts.env`. strangers: names of channels that are left alone.
+    source_dir: what the SDK's estimators of version 2 uploaded; nothing is installed from there.
+    """
 
     hyperparameters: Mapping[str, Any]
     channels: Mapping[str, Channel]
     host: str = "local"
     hosts: tuple[str, ...] = ("local",)
     env: Mapping[str, Any] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
+    source_dir: str | None = None
 
     @classmethod
     def read(cls, paths: Paths) -> TrainingJob:
@@ -50,43 +56,65 @@ class TrainingJob:
                 f"there is no job in {str(paths.base)!r}, expected input/config or input/data in it; "
                 "give the tree with --data-path or SAGEMAKER_DATA_PATH"
             )
-        values, env = hyperparameters.decode(_object(paths.config / "hyperparameters.json") or {})
+        raw = _object(paths.config / "hyperparameters.json") or {}
+        values, env = hyperparameters.decode(raw)
         resources = _object(paths.config / "resourceconfig.json") or {}
         host = str(resources.get("current_host") or "local")
-        hosts = resources.get("hosts")
+        channels, strangers = _channels(paths)
         return cls(
             hyperparameters=values,
-            channels=_channels(paths),
+            channels=channels,
             host=host,
-            hosts=tuple(sorted(map(str, hosts))) if isinstance(hosts, list) and hosts else (host,),
+            hosts=_hosts(resources.get("hosts"), host),
             env=env,
+            strangers=strangers,
+            source_dir=hyperparameters.source_dir(raw),
         )
 
 
-def _channels(paths: Paths) -> dict[str, Channel]:
-    """The channels of inputdataconfig.json; without that file the folders under input/data."""
-    declared = _object(paths.config / "inputdataconfig.json")
-    if declared is None:
-        found = sorted(paths.data.iterdir()) if paths.data.is_dir() else []
-        declared = {path.name: {} for path in found if path.is_dir() and not path.name.startswith(".")}
+def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
+    if not isinstance(hosts, list) or not hosts:
+        return (host,)
+    return tuple(sorted(map(str, hosts)))
+
+
+def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
+    """The channels that are ours, and the names of those that are nobody's."""
     channels = {}
-    for name, declaration in declared.items():
-        details = declaration if isinstance(declaration, dict) else {}
-        if name not in DATA_CHANNELS:
-            if name not in CODE_CHANNELS:
-                log.info("channel %r is left alone: this program reads %s and code", name, ", ".join(DATA_CHANNELS))
-            continue
-        if details.get("TrainingInputMode") == "Pipe":
-            raise ConfigurationError(
-                f"channel {name!r} has TrainingInputMode 'Pipe', which is not supported; use 'File' or 'FastFile'"
-            )
-        if not (paths.data / name).exists():
-            raise ConfigurationError(
-                f"channel {name!r} is in inputdataconfig.json, but there is no folder {str(paths.data / name)!r}"
-            )
-        content_type = details.get("ContentType")
-        channels[name] = Channel(name, paths.data / name, content_type if isinstance(content_type, str) else None)
-    return channels
+    strangers = []
+    for name, declaration in _declared(paths).items():
+        if name in DATA_CHANNELS:
+            channels[name] = _channel(name, declaration if isinstance(declaration, dict) else {}, paths)
+        elif name not in CODE_CHANNELS:
+            log.info("channel %r is left alone: this program reads %s and code", name, ", ".join(DATA_CHANNELS))
+            strangers.append(name)
+    return channels, tuple(strangers)
+
+
+def _declared(paths: Paths) -> dict[str, Any]:
+    """What inputdataconfig.json declares; without that file the folders under input/data."""
+    declared = _object(paths.config / "inputdataconfig.json")
+    if declared is not None or not paths.data.is_dir():
+        return declared or {}
+    found: dict[str, Any] = {}
+    for path in sorted(paths.data.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            found[path.name] = {}
+    return found
+
+
+def _channel(name: str, details: Mapping[str, Any], paths: Paths) -> Channel:
+    if details.get("TrainingInputMode") == "Pipe":
+        raise ConfigurationError(
+            f"channel {name!r} has TrainingInputMode 'Pipe', which is not supported; use 'File' or 'FastFile'"
+        )
+    folder = paths.data / name
+    if not folder.exists():
+        raise ConfigurationError(f"channel {name!r} is in inputdataconfig.json, but there is no folder {str(folder)!r}")
+    content_type = details.get("ContentType")
+    if not isinstance(content_type, str):
+        content_type = None
+    return Channel(name, folder, content_type)
 
 
 def _object(path: Path) -> dict[str, Any] | None:

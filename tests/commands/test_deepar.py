@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gluonts_shell.commands import batch
 from gluonts_shell.errors import ConfigurationError, DataError, RequestError
 from gluonts_shell.forecasting import artifact, training
+from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.plan import Plan
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
@@ -243,3 +248,179 @@ def test_batch_jobs_without_and_with_parts_of_a_configuration(service, configura
     found = [json.loads(line) for line in answer.split(b"\n")]
     assert [list(each) for each in found] == [keys] * 3
     assert quantiles is None or list(found[0]["quantiles"]) == quantiles
+
+
+# what a line's `cat` may be, as people have it
+CATEGORIES = st.one_of(
+    st.sampled_from([0, 1, 2, 1.0, "0", "1", "a", "b", "", "00", None, True, 1.5]),
+    st.integers(0, 3),
+    st.sampled_from(["x", "y"]),
+)
+ROWS = st.lists(
+    st.tuples(st.lists(CATEGORIES, max_size=2) | CATEGORIES, st.sampled_from([2, 12, 12, 12])), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ROWS)
+@pytest.mark.parametrize("listify", ["yes", "no"])
+def test_any_mixture_of_categories_trains_and_is_served_or_one_sentence_names_it(tmp_path, listify, mixture):
+    """Up to the training itself, which sees what the estimator was constructed with: indices below cardinalities."""
+    rows = [row(number, length, cat=category) for number, (category, length) in enumerate(mixture)]
+    tree = Path(tempfile.mkdtemp(dir=tmp_path))
+    named = {**JOB, "forecaster_name": "DeepAREstimator", "listify_dataset": listify}
+    try:
+        data = plan(tree, rows, named).read()
+    except DataError as error:
+        assert re.match(r"train/data.json line \d+: |channel 'train': ", str(error))
+        assert "\n" not in str(error)
+        return
+    cardinalities = data.arguments.get("cardinality") or []
+    for entry in data.train:
+        categories = list(entry.get("feat_static_cat", ()))
+        assert len(categories) == len(cardinalities)
+        assert all(0 <= index < most for index, most in zip(categories, cardinalities, strict=True))
+    long_enough = [each for each in rows if len(each["target"]) > 2]
+    entries, _ = Reader(3, data.features, pads_empty=False).read(long_enough, "D")
+    for served, entry in zip(entries, data.train, strict=True):
+        assert list(served.get("feat_static_cat", ())) == list(entry.get("feat_static_cat", ()))
+
+
+@pytest.mark.parametrize("categories", [([0], [0], ["a"]), (["a"], [0], [1])])
+def test_numbers_among_texts_are_labels_too(tmp_path, categories):
+    rows = [row(number, cat=category) for number, category in enumerate(categories)]
+    service = trained(tmp_path, rows, {**JOB, "listify_dataset": "no"})
+    assert service.contract.features.labels[0] == tuple(sorted({str(category) for (category,) in categories}))
+    for each in rows:
+        assert len(ask(service, each)[0].mean) == 3
+
+
+def test_a_label_of_a_short_series_alone_is_no_category_and_a_refusal_says_why(tmp_path):
+    rows = [row(0, cat=["z"]), row(1, length=2, cat=["a"])]
+    service = trained(tmp_path, rows)
+    assert len(ask(service, rows[0])[0].mean) == 3
+    sentence = r"cat\[0\] is 'a', which the model was not trained with \(series too short to train do not count\)"
+    with pytest.raises(RequestError, match=sentence):
+        ask(service, rows[1])
+
+
+def test_a_number_of_a_short_series_alone_is_said_to_be_there(tmp_path):
+    rows = [row(0, cat=[0]), row(1, cat=[2]), row(2, length=2, cat=[1])]
+    with pytest.raises(DataError) as caught:
+        plan(tmp_path, rows).read()
+    assert str(caught.value).endswith("missing: 1; series that are too short have 1, but do not count")
+
+
+def test_series_with_other_numbers_of_texts_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"line 2: it has 1 feat_static_cat \(or cat\), the series before it have 2$"):
+        plan(tmp_path, [row(0, cat=["a", "x"]), row(1, cat=["b"])]).read()
+
+
+def test_a_class_by_its_path_takes_cardinalities_beyond_what_the_data_has(tmp_path):
+    rows = [row(number, cat=[number, 0]) for number in range(3)]
+    named = {**JOB, "forecaster_name": "DeepAREstimator", "cardinality": "[359, 7]"}
+    service = trained(tmp_path, rows, named)
+    assert service.contract.features.static_cat == (359, 7)
+    assert len(ask(service, row(0, cat=[358, 6]))[0].mean) == 3
+
+
+@pytest.mark.parametrize("nothing", ["null", "None", ""])
+def test_an_embedding_dimension_may_be_given_as_nothing(tmp_path, nothing):
+    made = plan(tmp_path, FEATURED, {**JOB, "embedding_dimension": nothing})
+    estimator = made.construct(made.read())
+    assert (estimator.cardinality, made.read().arguments.get("embedding_dimension")) == ([2], None)
+
+
+OTHERS = {
+    "freq": "D", "prediction_length": "3", "context_length": "4", "epochs": "1", "num_batches_per_epoch": "1",
+    "batch_size": "2",
+}  # fmt: skip
+
+
+def test_a_field_that_a_model_does_not_use_is_not_checked(tmp_path, caplog):
+    rows = [row(0, cat=["tea"], dynamic_feat=[[1]]), row(1, cat=[0, 1], dynamic_feat="none")]
+    given = {**OTHERS, "forecaster_name": "SimpleFeedForwardEstimator", "hidden_dimensions": "[2]"}
+    service = trained(tmp_path, rows, given)
+    assert "SimpleFeedForwardEstimator cannot use cat, dynamic_feat of the data and ignores it" in caplog.text
+    for each in rows:
+        assert len(ask(service, each)[0].mean) == 3
+
+
+TFT = {**OTHERS, "forecaster_name": "TemporalFusionTransformerEstimator", "hidden_dim": "2", "variable_dim": "2",
+       "num_heads": "1"}  # fmt: skip
+CARRIED = [
+    row(
+        number,
+        cat=["tea" if number else 0],
+        dynamic_feat=[[float(step % 7) for step in range(80)]],
+        past_feat_dynamic_real=[[1.0] * 80],
+        feat_static_real=[0.5, 1],
+        feat_dynamic_cat=[[step % 3 for step in range(80)]],
+        past_feat_dynamic_cat=[[step % 2 for step in range(80)]],
+    )
+    for number in range(3)
+]
+
+
+def test_an_estimator_uses_every_feature_that_it_has_a_parameter_for(tmp_path):
+    service = trained(tmp_path, CARRIED, TFT)
+    arguments = service.contract.arguments
+    assert {name: arguments[name] for name in arguments if "dims" in name or "cardinalities" in name} == {
+        "static_cardinalities": [2],
+        "static_dims": [1, 1],
+        "dynamic_dims": [1],
+        "past_dynamic_dims": [1],
+        "dynamic_cardinalities": [3],
+        "past_dynamic_cardinalities": [2],
+    }
+    longer = {"dynamic_feat": [[1.0] * 83], "feat_dynamic_cat": [[2] * 83]}
+    assert len(ask(service, {**CARRIED[0], **longer})[0].mean) == 3
+    with pytest.raises(RequestError, match=r"feat_dynamic_cat\[0\]\[0\] is 3, expected a whole number from 0 to 2"):
+        ask(service, {**CARRIED[0], **longer, "feat_dynamic_cat": [[3] * 83]})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"forecaster_name": "TiDEEstimator"},
+        {"forecaster_name": "DeepNPTSEstimator", "num_hidden_nodes": "[2]"},
+        {
+            "forecaster_name": "WaveNetEstimator",
+            "context_length": None,
+            "num_residual_channels": "2",
+            "dilation_depth": "2",
+        },
+        {"forecaster_name": "PatchTSTEstimator", "patch_len": "2", "stride": "2", "d_model": "2", "nhead": "1"},
+        {
+            "forecaster_name": "MQF2MultiHorizonEstimator",
+            "hidden_size": "2",
+            "icnn_hidden_size": "2",
+            "es_num_samples": "2",
+        },
+    ],
+    ids=lambda given: given["forecaster_name"],
+)
+def test_every_estimator_trains_on_data_that_carries_everything(tmp_path, given):
+    """It uses what it has parameters for, and answers a line of the training data with features for the future."""
+    job = {name: value for name, value in {**OTHERS, **given}.items() if value is not None}
+    service = trained(tmp_path, CARRIED, job)
+    longer = {"dynamic_feat": [[1.0] * 83], "feat_dynamic_cat": [[2] * 83]}
+    assert len(ask(service, {**CARRIED[0], **longer}, output_types=["mean"])[0].mean) == 3
+
+
+def test_ignore_turns_a_feature_off_for_every_estimator(tmp_path):
+    given = {**TFT, "dynamic_dims": "ignore", "static_cardinalities": "ignore", "dynamic_cardinalities": "ignore"}
+    made = plan(tmp_path, CARRIED, given)
+    data = made.read()
+    assert made.construct(data).dynamic_dims == []
+    assert (data.features.dynamic_real, data.features.static_cat, data.features.past_dynamic_real) == (0, (), 1)
+
+
+def test_targets_of_several_dimensions_from_files_to_answers(tmp_path):
+    rows = [{"start": "2020-01-01", "target": [row(0)["target"], row(1)["target"]]}]
+    given = {**OTHERS, "forecaster_name": "gluonts.torch.model.i_transformer.ITransformerEstimator"}
+    service = trained(tmp_path, rows, {**given, "d_model": "2", "nhead": "1", "dim_feedforward": "2"})
+    assert service.contract.features.dimensions == 2
+    assert np.array(ask(service, rows[0], output_types=["mean"])[0].mean).shape == (2, 3)
+    with pytest.raises(RequestError, match="target is a list of 3 lists, expected a list of 2 lists of numbers"):
+        ask(service, {**rows[0], "target": [[1], [2], [3]]})

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,12 @@ import pandas as pd
 import pytest
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
+from gluonts_shell.commands.serve import terms
 from gluonts_shell.forecasting.artifact import save
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.service import canary
 from gluonts_shell.forecasting.service.service import Model
+from gluonts_shell.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
@@ -303,10 +307,13 @@ def test_a_predictor_of_the_operator_without_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({}, "there is nothing to serve: {model} holds no model; put a trained model there, or name a Predictor"),
+        (
+            {},
+            "there is nothing to serve: {model} holds no model: it is empty; put a trained model there, or name a Predictor",
+        ),
         (
             {"GLUONTS_FORECASTER": CONSTANT, "GLUONTS_FORCE_STATIC": "true"},
-            "there is nothing to serve: {model} holds no model, and GLUONTS_FORCE_STATIC forbids any other forecaster",
+            "there is nothing to serve: {model} holds no model: it is empty, and GLUONTS_FORCE_STATIC forbids any other forecaster",
         ),
         (
             {"GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanEstimator"},
@@ -330,6 +337,100 @@ def test_what_it_does_not_start_with(tmp_path, environ, sentence):
     log = server.log.read_text()
     assert sentence.format(model=repr(str(model))) in log
     assert "Traceback" not in log
+
+
+@pytest.fixture(scope="module")
+def misbehaving(tmp_path_factory):
+    """One worker with the model of batch_toy.py; a request may take 3 s, a predict 4."""
+    tree = tmp_path_factory.mktemp("misbehaving")
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "batch_toy.py"), str(tree / "model")],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
+    settings = {"SAGEMAKER_SERVER_TIMEOUT": "3", "GLUONTS_SHELL_MAX_PREDICT_SECONDS": "4", "MODEL_SERVER_WORKERS": "1"}
+    with Server(tree, PYTHONPATH=path, **settings) as server:
+        yield server
+    assert server.status == 0
+
+
+def toys(*items):
+    """A request of series of 7 values, each of which does what its item_id says."""
+    series = [{"start": START, "target": [41.5] * 7, "item_id": item} for item in items]
+    return {"instances": series, "configuration": {"output_types": ["quantiles"], "quantiles": ["0.1"]}}
+
+
+@pytest.mark.parametrize("what", ["interrupt", "cancel", "close", "raise"])
+def test_whatever_a_model_raises_is_a_500_for_its_request_alone(misbehaving, what):
+    status, answer = misbehaving.invoke(toys("", what))
+    assert status == 500
+    assert answer["error"].startswith("the model failed with ")
+    assert misbehaving.invoke(toys(""))[0] == 200
+
+
+def test_ping_is_answered_while_the_only_worker_holds_the_interpreter(misbehaving):
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(misbehaving.invoke, toys("hold"))
+        time.sleep(0.3)
+        slowest = 0.0
+        for _ in range(5):
+            began = time.monotonic()
+            assert misbehaving.ask("GET", "/ping")[0] == 200
+            slowest = max(slowest, time.monotonic() - began)
+        assert not held.done()
+        assert slowest < 2.0
+        waiting = pool.submit(misbehaving.invoke, toys(""))  # a connection that the parent accepts, and hands over
+        assert waiting.result()[0] == 200
+
+
+def test_predicting_ends_once_the_client_has_gone(misbehaving):
+    client = socket.create_connection(("127.0.0.1", misbehaving.port))
+    body = json.dumps(toys(*["slow"] * 200)).encode()  # 20 seconds
+    client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    time.sleep(0.5)
+    client.close()
+    assert misbehaving.invoke(toys(""))[0] == 200
+    log = misbehaving.log.read_text()
+    assert "status 503, 200 instances of 7 to 7 values" in log
+    assert "has not ended within" not in log
+
+
+def test_predicting_ends_once_the_time_of_the_request_is_over(misbehaving):
+    status, answer = misbehaving.invoke(toys(*["slow"] * 100))
+    assert status == 503
+    assert re.fullmatch(
+        r"the request took more than 3 s: it was stopped after \d+ of 100 series; ask for less at a time",
+        answer["error"],
+    )
+
+
+def test_a_predict_that_never_returns_costs_its_own_request_and_a_worker(misbehaving):
+    with ThreadPoolExecutor() as pool:
+        culprit = pool.submit(misbehaving.invoke, toys("loop"))
+        time.sleep(2.0)
+        behind = pool.submit(misbehaving.invoke, toys(""))
+        status, answer = culprit.result()
+        assert (status, answer["error"]) == (500, "the model took longer than any prediction may, and was ended")
+        status, answer = behind.result()
+        assert (status, answer["error"]) == (503, "the model hangs, and this worker ends; try again later")
+        assert misbehaving.ask("GET", "/ping")[0] == 200
+        assert misbehaving.invoke(toys(""))[0] == 200
+    log = misbehaving.log.read_text()
+    assert "a predict of 1 series of 7 to 7 values with Configuration(num_samples=100, " in log
+    assert "in predict_item" in log, "where it hangs"
+    assert "this worker ends, and another one starts" in log
+    assert "41.5" not in log
+
+
+def test_how_long_a_predict_and_a_silent_worker_are_waited_for():
+    assert Settings().predict_limit == 120
+    assert Settings(timeout=0).predict_limit == 3600
+    assert Settings(batch=True).predict_limit == 3600
+    assert Settings(batch=True, max_predict_seconds=7).predict_limit == 7
+    assert terms(Settings(batch=True)).silent_seconds == 3610
+    assert terms(Settings(max_predict_seconds=0)).silent_seconds == float("inf")
+    assert terms(Settings(max_worker_bytes=5)).resident_bytes == 5
 
 
 @pytest.fixture(scope="module")
@@ -430,6 +531,21 @@ def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
     _, _, body = deepar.ask("GET", "/execution-parameters")
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
+
+
+def test_transform_speaks_of_its_own_options(tmp_path):
+    from gluonts_shell.commands import serve, transform
+    from gluonts_shell.errors import ConfigurationError
+    from gluonts_shell.settings import Settings
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "type.txt").touch()
+    with pytest.raises(ConfigurationError) as raised:
+        serve.served(Settings(), tmp_path, None, transform.ADVICE)
+    expected = (
+        "its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .; give model.tar.gz or "
+    )
+    assert expected + "its folder with --model, or name a Predictor with GLUONTS_FORECASTER" in str(raised.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

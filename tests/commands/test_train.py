@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from gluonts.env import env
 from gluonts.evaluation import Evaluator, make_evaluation_predictions
@@ -109,6 +110,12 @@ USERS = """
             found.network = Mine(prediction_length=1)
             return found
 
+    class Endless(Learner):
+        def train(self, training_data, validation_data=None):
+            found = Mine(prediction_length=self.prediction_length)
+            del found.prediction_length
+            return found
+
     class Stopping(MeanPredictor):
         def predict(self, dataset, **kwargs):
             import os, signal
@@ -119,6 +126,9 @@ USERS = """
     class Unsaved(RepresentablePredictor):
         def __init__(self, prediction_length):
             super().__init__(prediction_length=prediction_length)
+
+        def predict_item(self, item):
+            raise NotImplementedError
 
     class Free(MeanPredictor):
         @validated()
@@ -384,6 +394,41 @@ class TestASuccess:
         assert status == 0
         assert "channel 'pretrained' is left alone" in log
 
+    def test_reads_a_table_that_is_partitioned_in_folders(self, opt_ml, run):
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        tree = opt_ml(MEAN, nothing=[])
+        for item in ("007", "b"):
+            folder = tree.paths.data / "test" / f"item_id={item}"
+            folder.mkdir(parents=True)
+            parquet.write_table(pyarrow.Table.from_pylist([SERIES]), folder / "part.parquet")
+        assert run(tree)[0] == 0
+        scored = (tree.paths.output_data / "item_metrics.csv").read_text().splitlines()
+        assert [line.partition(",")[0] for line in scored[1:]] == ["007", "b"]
+
+    def test_reads_what_gluonts_writes_for_quarters_and_scores_a_periodic_series_without_error(self, opt_ml, run):
+        from gluonts.dataset.jsonl import JsonLinesWriter
+
+        entry = {"item_id": "q", "start": pd.Period("2001Q1", "Q"), "target": np.arange(40) % 4}
+        given = {
+            "forecaster_name": "SeasonalNaivePredictor",
+            "freq": "Q",
+            "prediction_length": "4",
+            "season_length": "4",
+        }
+        tree = opt_ml(given, nothing=[])
+        (tree.paths.data / "test").mkdir()
+        JsonLinesWriter().write_to_folder([entry], tree.paths.data / "test")
+        assert (run(tree)[0], tree.reason) == (0, None)
+        assert strict(tree.paths.output_data / "agg_metrics.json")["MSE"] == 0.0
+
+    def test_keeps_its_scores_where_an_item_id_is_half_a_surrogate_pair(self, opt_ml, run):
+        tree = opt_ml(MEAN, test=[{**SERIES, "item_id": "\ud800"}])
+        status, log = run(tree)
+        assert (status, "its evaluation failed" in log) == (0, False)
+        assert "\\ud800," in (tree.paths.output_data / "item_metrics.csv").read_text()
+
 
 class TestUsersForecasters:
     def test_get_the_parameters_that_they_declare_and_the_data(self, opt_ml, run, users):
@@ -401,6 +446,16 @@ class TestUsersForecasters:
         assert (len(training), len(validation)) == (2, 1)
         assert artifact.load(tree.paths.model)[1].forecaster == "users.Learner"
 
+    def test_get_fields_of_their_own_and_targets_of_several_dimensions(self, opt_ml, run, users):
+        row = {"start": "2020-01-01", "target": [[1, 2, 3, 4], [5, 6, 7, 8]], "capacity": 9, "info": {"note": "x"}}
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[row])
+        assert (run(tree)[0], tree.reason) == (0, None)
+        ((_, training, _),) = users.TRAINED
+        (entry,) = training
+        assert (entry["capacity"], entry["info"], entry["target"].shape) == (9, {"note": "x"}, (2, 4))
+        features = artifact.load(tree.paths.model)[1].features
+        assert (features.own, features.dimensions) == (True, 2)
+
     def test_that_take_anything_get_the_rest(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Free", "season_length": "12", "alias": "Auto"}, test=[SERIES])
         assert run(tree)[0] == 0
@@ -417,7 +472,7 @@ class TestUsersForecasters:
             ("users.Failing", "Failing failed in training: ValueError: no luck today xxx"),
             ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
             ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
-            ("users.Unsaved", "the predictor cannot be saved and loaded again ("),
+            ("users.Unsaved", "forecaster 'users.Unsaved' cannot be saved: its class needs"),
             ("users.TRAINED", "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor"),
         ],
     )
@@ -481,6 +536,11 @@ class TestTheSavedModel:
             "in a process that loaded it; its class is users.Losing, and what it is constructed from must hold all "
             "that it needs"
         )
+
+    def test_must_say_how_many_steps_it_forecasts(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Endless"}, train=[SERIES])
+        assert run(tree)[0] == 1
+        assert tree.reason.startswith("Mine has prediction_length None, expected a positive whole number; its constr")
 
     def test_is_not_tried_where_the_setting_says_so(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[SERIES])
@@ -557,6 +617,13 @@ class TestTheTestChannel:
         assert tree.reason.startswith("none of the 1 test series can be scored")
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
 
+    def test_must_be_there_where_scores_are_required(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "evaluation": "required"}, train=MONTHLY / "train")
+        assert run(tree)[0] == 1
+        assert tree.reason == (
+            "hyperparameter 'evaluation' is 'required', but channel 'test', on which the model is scored, is missing"
+        )
+
     def test_is_scored_at_the_quantiles_that_were_asked_for(self, opt_ml, run):
         tree = opt_ml({**MEAN, "test_quantiles": "p10, 0.90"}, test=[SERIES])
         assert run(tree)[0] == 0
@@ -625,6 +692,30 @@ def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, ru
     assert "Traceback" not in log
     assert "Traceback" in tree.paths.failure.read_text()
     assert not tree.paths.model.exists()
+
+
+def test_a_channel_by_another_name_is_named(opt_ml, run):
+    """`training` is the default of the SDK."""
+    tree = opt_ml({**MEAN, "forecaster_name": " MeanEstimator ", "num_samples": "3"}, training=[SERIES])
+    assert run(tree)[0] == 1
+    expected = (
+        "channel 'train' is missing: MeanEstimator is an estimator and learns from it; the job has channel 'training'"
+    )
+    assert tree.reason == f"{expected}; name it 'train'"
+    tree = opt_ml({**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "3"}, Train=[SERIES], more=[SERIES])
+    assert run(tree)[0] == 1
+    assert tree.reason.endswith("; the job has channels 'Train', 'more', 'training'; name one of them 'train'")
+
+
+def test_a_source_dir_that_is_not_there_is_told_where_the_forecaster_is_not_found(opt_ml, run):
+    source = "s3://bucket/sourcedir.tar.gz"
+    tree = opt_ml({**MEAN, "forecaster_name": "mine.Mine", "sagemaker_submit_directory": f'"{source}"'}, train=[SERIES])
+    assert run(tree)[0] == 1
+    assert tree.reason.startswith("there is no forecaster 'mine.Mine'")
+    expected = (
+        f"source_dir (sagemaker_submit_directory, {source!r}) is not installed here: give that folder as a channel"
+    )
+    assert tree.reason.endswith(f"; {expected} named 'code'")
 
 
 @pytest.mark.parametrize(

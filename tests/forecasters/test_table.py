@@ -1,13 +1,16 @@
 """The table of forecasters against the installed GluonTS and against the README."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+import gluonts_shell
 from gluonts_shell.errors import ForecasterError
 from gluonts_shell.forecasting.forecaster.names import resolve
 from tests.forecasters.discovery import forecasters
-from tests.forecasters.rows import NONE, ROWS
+from tests.forecasters.rows import NONE, ROWS, as_table
 
 FOUND = {tuple(path.split(".")) for path in forecasters()}
 
@@ -48,3 +51,30 @@ def test_a_forecaster_is_there_or_says_what_it_needs(row):
     with pytest.raises(ForecasterError) as caught:
         resolve(row.path)
     assert str(caught.value).endswith(f", which is not installed: install {row.install}")
+
+
+README = (Path(gluonts_shell.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_the_table():
+    shown = re.search(r"<!-- forecasters -->\n(.*)\n<!-- /forecasters -->", README, re.DOTALL)
+    assert shown.group(1) == as_table()
+
+
+def test_the_predictor_of_the_readme_forecasts_and_is_saved(tmp_path, monkeypatch):
+    """Written to where Python finds it, as the code channel does."""
+    from gluonts.dataset.common import ListDataset
+    from gluonts.model.predictor import Predictor
+
+    from gluonts_shell.forecasting.forecaster.constructors import construct
+    from gluonts_shell.forecasting.forecaster.savable import check_savable
+
+    (source,) = re.findall(r"```python\n(# mypkg.py.*?)```", README, re.DOTALL)
+    (tmp_path / "mypkg.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = resolve("mypkg.Drift")
+    check_savable(kind)
+    construct(kind, {"prediction_length": 2}).serialize(tmp_path)
+    data = ListDataset([{"start": "2024-01-01", "target": [1.0, 2.0, 3.0]}], "D")
+    (forecast,) = Predictor.deserialize(tmp_path).predict(data)
+    assert forecast.mean.tolist() == [4.0, 5.0]

@@ -1,3 +1,4 @@
+import json
 import logging
 import random
 import re
@@ -16,7 +17,15 @@ from gluonts_shell.errors import ConfigurationError, DataError, ModelError, Shel
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
-from gluonts_shell.forecasting.training import KEPT_VALUES, Watch, fit, seed_everything, set_environment
+from gluonts_shell.forecasting.training import (
+    KEPT_VALUES,
+    Watch,
+    Witness,
+    _check_learnt,
+    fit,
+    seed_everything,
+    set_environment,
+)
 
 WATCH = Watch(host="algo-1", progress_bar=False)
 
@@ -278,14 +287,86 @@ class TestLightning:
         ):
             train(self.estimator(max_epochs=1), dataset(length=1))
 
-    def test_series_of_several_dimensions_are_what_some_estimators_need(self):
+    def test_targets_of_several_dimensions_train_what_wants_them(self):
         from gluonts.torch.model.i_transformer import ITransformerEstimator
 
         estimator = ITransformerEstimator(
-            prediction_length=2, context_length=4, num_batches_per_epoch=1, trainer_kwargs={"max_epochs": 1}
+            prediction_length=2,
+            context_length=4,
+            d_model=4,
+            nhead=1,
+            dim_feedforward=4,
+            num_batches_per_epoch=1,
+            trainer_kwargs={"max_epochs": 1},
         )
-        with pytest.raises(
-            ConfigurationError,
-            match=r"^ITransformerEstimator needs targets of several dimensions, which this program does not read",
-        ):
-            train(estimator)
+        data = [{**entry, "target": np.stack([entry["target"], entry["target"] * 2])} for entry in dataset()]
+        (forecast,) = train(estimator, data).predict(data[:1], num_samples=3)
+        assert forecast.samples.shape == (3, 2, 2)
+
+    def test_a_loss_that_is_never_a_number_fails_the_training(self, tmp_path):
+        from gluonts.torch.model.tft import TemporalFusionTransformerEstimator
+
+        row = {"start": "2020-01-01", "target": [1e20 if step % 6 == 0 else 10 + step % 7 for step in range(120)]}
+        (tmp_path / "data.json").write_text("\n".join([json.dumps(row)] * 3))
+        estimator = TemporalFusionTransformerEstimator(
+            freq="D", prediction_length=2, context_length=8, hidden_dim=2, variable_dim=2, num_heads=1,
+            num_batches_per_epoch=3, batch_size=2, lr=1e30, trainer_kwargs={"max_epochs": 3},
+        )  # fmt: skip
+        with pytest.raises(ModelError) as caught:
+            train(estimator, Channel("train", tmp_path, "D").read())
+        assert str(caught.value) == (
+            f"train loss was nan in all 3 epochs; the largest value of the data is 1e+20 ({tmp_path.name}/data.json "
+            "line 1): fill values? or lower lr"
+        )
+
+    def test_an_epoch_without_a_loss_after_good_ones_is_told(self, caplog):
+        predictor = train(self.estimator(max_epochs=1))
+        _check_learnt(predictor, Witness(losses=[2.0, float("nan"), float("inf")]), dataset())
+        assert caplog.messages == [
+            "train loss was nan in epoch 1; the best weights of the other epochs are kept. "
+            "a lower learning rate (lr) may help"
+        ]
+
+    def test_a_network_with_weights_that_are_no_numbers_is_no_success(self, monkeypatch):
+        from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
+
+        made = train(self.estimator(max_epochs=1))
+        next(made.prediction_net.parameters()).data.fill_(float("nan"))
+        monkeypatch.setattr(SimpleFeedForwardEstimator, "train", lambda *_, **__: made)
+        with pytest.raises(ModelError, match=r"^the trained weights are no finite numbers; a lower learning rate"):
+            train(self.estimator())
+
+    def test_one_long_series_among_many_short_ones_is_enough(self):
+        from gluonts.torch.model.deep_npts import DeepNPTSEstimator
+
+        estimator = DeepNPTSEstimator(
+            freq="D", prediction_length=2, context_length=8, num_hidden_nodes=[2], epochs=1,
+            num_batches_per_epoch=1, batch_size=2,
+        )  # fmt: skip
+        train(estimator, [*dataset(length=3, count=150), *dataset(count=1)])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (
+            ValueError("Expected parameter df (Tensor of shape (32,)) to satisfy GreaterThan, but found invalid values:\ntensor([nan, nan])"),
+            ModelError,
+            "Failing: the loss became NaN in epoch 0; ",
+        ),
+        (
+            OverflowError("cannot convert float infinity to integer"),
+            DataError,
+            "channel 'train': Failing computes with values that become infinite; ",
+        ),
+    ],
+)  # fmt: skip
+def test_what_fill_values_lead_to_names_the_largest_value_and_its_place(tmp_path, error, kind, sentence):
+    (tmp_path / "data.json").write_text('{"start": "2020-01-01", "target": [1, 9.96921e36]}')
+    data = Channel("train", tmp_path, "D").read()
+    with pytest.raises(kind) as caught:
+        train(Failing(error), data)
+    place = f"{tmp_path.name}/data.json line 1"
+    assert str(caught.value) == (
+        f"{sentence}the largest value of the data is 9.96921e+36 ({place}): fill values? or lower lr"
+    )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.sagemaker.hyperparameters import decode, joined, unquoted
+from gluonts_shell.sagemaker.hyperparameters import decode, joined, source_dir, unquoted
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,35 @@ def test_values_that_are_no_strings_stay_what_they_are():
         "prediction_length": 7,
         "context_length": None,
     }
+
+
+def test_env_entries_are_given_with_a_dollar_or_in_a_way_that_a_shell_takes():
+    assert decode({"$env.use_tqdm": "False", "env_max_idle_transforms": "7", "envy": "x"}) == (
+        {"envy": "x"},
+        {"use_tqdm": "False", "max_idle_transforms": "7"},
+    )
+
+
+def test_spaces_around_names_and_around_the_forecaster_are_no_part_of_them():
+    raw = {" forecaster_name": " deepar\n", "freq ": " D"}
+    assert decode(raw) == ({"forecaster_name": "deepar", "freq": " D"}, {})
+
+
+@pytest.mark.parametrize("raw", [{"x": "1", " x": "1"}, {"$env.x": "1", "env_x": "2"}])
+def test_what_is_given_twice_is_refused(raw):
+    with pytest.raises(
+        ConfigurationError, match=r"^hyperparameter '( x|env_x)' is given twice, as 'x' too; give it once$"
+    ):
+        decode(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({}, None),
+        ({"sagemaker_submit_directory": '"s3://b/s.tar.gz"'}, "s3://b/s.tar.gz"),
+        ({"sagemaker_submit_directory": ""}, None),
+    ],
+)
+def test_the_source_dir_of_the_sdk(raw, expected):
+    assert source_dir(raw) == expected

@@ -135,3 +135,13 @@ def test_values_that_are_no_strings_are_accepted(tree):
         "lr": 0.1,
         "x": None,
     }
+
+
+def test_channels_that_nobody_reads_are_known_by_name(tree):
+    names = ("train", "Train", "code", "extra")
+    assert tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL)).strangers == ("Train", "extra")
+
+
+def test_the_source_dir_is_known_and_no_hyperparameter(tree):
+    job = tree(hyperparameters={"sagemaker_submit_directory": '"/opt/ml/code"', "sagemaker_program": '"x.py"'})
+    assert (job.source_dir, job.hyperparameters) == ("/opt/ml/code", {})

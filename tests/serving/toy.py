@@ -6,10 +6,12 @@ As a script it is served by the supervisor: `toy.py PORT WORKERS [NAME=VALUE ...
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import http.client
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -23,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound, RequestError, UnsupportedMediaType
-from gluonts_shell.serving.http.server import App, Limits, Request, Response, Server
+from gluonts_shell.serving.http.exchange import App, Request, Response
+from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.http.server import Server
 
 JSON = (("Content-Type", "application/json"),)
 ROUTES = {"/ping": "GET", "/execution-parameters": "GET", "/invocations": "POST"}
@@ -32,7 +36,10 @@ ROUTES = {"/ping": "GET", "/execution-parameters": "GET", "/invocations": "POST"
 class Toy:
     """Answers with what it was sent; the body may ask for a fault: {"sleep": s}, {"raise": text}, {"exit": status}."""
 
-    def __init__(self) -> None:
+    def __init__(self, overdue_seconds: float = math.inf) -> None:
+        self.overdue_seconds = overdue_seconds
+        self.began = math.inf
+        self.grown: list[bytes] = []
         self.calls = 0
         self.lock = threading.Lock()
 
@@ -59,6 +66,17 @@ class Toy:
         return self.work(document, request)
 
     def work(self, document: dict, request: Request) -> Response:
+        if "stuck" in document:
+            self.began = time.monotonic()
+            time.sleep(document["stuck"])
+            self.began = math.inf
+        if "grow" in document:
+            self.grown.append(os.urandom(1 << 20) * document["grow"])
+        if "print" in document:
+            print("p" * document["print"])
+            sys.stderr.write("q" * document["print"])
+        if "printf" in document:  # as native code does, past Python's streams
+            ctypes.CDLL(None).write(1, b"r" * document["printf"], document["printf"])
         if "sleep" in document:
             time.sleep(document["sleep"])
         if "wait_gone" in document:
@@ -69,6 +87,8 @@ class Toy:
                 self.calls += not request.alive()
         if "raise" in document:
             raise ValueError(document["raise"])
+        if "raise_base" in document:
+            raise getattr(builtins, document["raise_base"])("no Exception")
         if "leave" in document:
             sys.exit(document["leave"])
         if "exit" in document:
@@ -91,9 +111,23 @@ class Toy:
         answer = {"pid": os.getpid(), "length": len(request.body), "headers": dict(request.headers), "gone": self.calls}
         return Response(200, json.dumps(answer).encode(), JSON)
 
-    def refuse(self, error: Exception) -> Response:
+    def overdue(self) -> str | None:
+        """Of what a request asked for with {"stuck": seconds}."""
+        late = time.monotonic() - self.began > self.overdue_seconds
+        return f"a request has not ended within {self.overdue_seconds:g} s" if late else None
+
+    def refuse(self, error: BaseException) -> Response:
         headers = JSON + ((("Allow", error.allow),) if isinstance(error, MethodNotAllowed) else ())
         return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
+
+
+class Loaded:
+    """What the toy's `load` returns."""
+
+    description = "a toy"
+
+    def __init__(self, start: Callable[[], Toy]) -> None:
+        self.start = start
 
 
 def exhausted(most: int) -> list[int]:
@@ -210,7 +244,7 @@ def serving(app: App, **limits: float) -> Iterator[int]:
     stopped, stop = os.pipe()
 
     def serve() -> None:
-        server.serve(stopped)
+        server.serve({stopped: lambda: False})
         server.drain(10.0)
 
     thread = threading.Thread(target=serve)
@@ -226,31 +260,41 @@ def serving(app: App, **limits: float) -> Iterator[int]:
 def main(arguments: list[str]) -> int:
     from gluonts_shell import log
     from gluonts_shell.serving.processes import supervisor
+    from gluonts_shell.serving.processes.worker import Terms
 
     log.configure()
     options = dict(argument.split("=", 1) for argument in arguments[2:])
     numbers = {name: float(text) if "." in text else int(text) for name, text in options.items()}
     load_seconds = numbers.pop("load_seconds", 0)
     die_at_start = numbers.pop("die_at_start", 0)
+    slow_restart = numbers.pop("slow_restart", 0)
     fail_at_load = numbers.pop("fail_at_load", 0)
     quiet = bool(numbers.pop("quiet", 0))
     preload = bool(numbers.pop("preload", 1))
     drain_seconds = float(numbers.pop("drain_seconds", 25.0))
+    silent_seconds = float(numbers.pop("silent_seconds", 120.0))
+    max_bytes = float(numbers.pop("max_bytes", math.inf))
+    overdue_seconds = float(numbers.pop("overdue_seconds", math.inf))
 
-    def load() -> Callable[[], Toy]:
+    slow_from = [math.inf]  # of time.monotonic(), set once all workers of the first start are there
+
+    def load() -> Loaded:
         if not quiet:
             print("loading", flush=True)
         time.sleep(load_seconds)
         if fail_at_load:
             raise RequestError("the model is broken")
-        return start
+        return Loaded(start)
 
     def start() -> Toy:
         if die_at_start:
             os._exit(die_at_start)
-        return Toy()
+        if slow_restart and time.monotonic() > slow_from[0]:
+            time.sleep(slow_restart)
+        return Toy(overdue_seconds)
 
-    def announce(port: int) -> None:
+    def announce(port: int, what: str) -> None:
+        slow_from[0] = 0.0
         if not quiet:
             print(f"ready {port}", flush=True)
 
@@ -260,7 +304,7 @@ def main(arguments: list[str]) -> int:
         workers=int(arguments[1]),
         load=load,
         limits=Limits(**numbers),
-        drain_seconds=drain_seconds,
+        terms=Terms(drain_seconds, silent_seconds, max_bytes),
         announce=announce,
         preload=preload,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -66,21 +66,24 @@ class Kind:
         An empty list is no features.
         """
         value, name = instance.get(self.name), self.name
-        if self.synonym is not None:
-            other = instance.get(self.synonym)
-            if other is not None:
-                if value is not None:
-                    both = f"it has both {self.synonym} and {self.name}"
-                    raise FieldError(f"{both}, which are the same; expected one of them", self.synonym)
-                value, name = other, self.synonym
+        other = instance.get(self.synonym) if self.synonym else None
+        if other is not None:
+            if value is not None:
+                both = f"it has both {self.synonym} and {self.name}"
+                raise FieldError(f"{both}, which are the same; expected one of them", self.synonym)
+            value, name = other, str(self.synonym)
         if value is not None and value != []:
             return name, value
-        if wanted is None:
-            return None
-        name = self.synonym or self.name
-        called = f"{name} (or {self.name})" if self.synonym else name
+        if wanted is not None:
+            self._missing(wanted)
+        return None
+
+    def _missing(self, wanted: Any) -> NoReturn:
         expected = plural(counted(wanted), self.nouns)
-        raise FieldError(f"{called} is missing, expected {expected}: the model was trained with it", name)
+        reason = f"is missing, expected {expected}: the model was trained with it"
+        if self.synonym is None:
+            raise FieldError(f"{self.name} {reason}", self.name)
+        raise FieldError(f"{self.synonym} (or {self.name}) {reason}", self.synonym)
 
 
 def counted(wanted: Any) -> int:
@@ -100,42 +103,44 @@ def static_cat(
     """DeepAR takes a list of indices; its older clients send a bare one. numbering: for text without known labels."""
     listed = type(value) is list
     values = value if listed else [value]
-    if cardinalities is not None and len(values) != len(cardinalities):
+    positions = features.positions or (None,) * len(values)
+    limits = cardinalities or (MOST_CATEGORIES,) * len(positions)
+    if len(values) != len(limits):
         found = plural(len(values), "categories")
-        raise FieldError(f"{name} has {found}, expected {len(cardinalities)}", name)
+        raise FieldError(f"{name} has {found}, expected {len(limits)}", name)
     indices = []
-    for position, category in enumerate(values):
-        labels = features.positions[position] if position < len(features.positions) else None
-        if type(category) is str and numbering is not None and labels is None:
-            indices.append(numbering.code(position, category))
-            continue
+    for position, (category, labels) in enumerate(zip(values, positions, strict=True)):
         place = f"{name}[{position}]" if listed else name
         if labels is not None:
-            indices.append(_label(name, place, category, labels))
+            index = _label(name, place, category, labels)
+        elif numbering is not None and type(category) is str:
+            index = numbering.code(position, category)
         else:
-            limit = MOST_CATEGORIES if cardinalities is None else cardinalities[position]
-            indices.append(_index(name, place, category, limit))
+            index = _index(name, place, category, limits[position])
+        indices.append(index)
     return np.array(indices, dtype=np.int64)
 
 
 def _index(name: str, place: str, category: Any, limit: int) -> int:
-    if type(category) is float and category.is_integer():
-        category = int(category)
-    if type(category) is not int or not 0 <= category < limit:
+    whole = _whole(category)
+    if whole is None or not 0 <= whole < limit:
         raise FieldError(f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}", name)
-    return category
+    return whole
+
+
+def _whole(category: Any) -> int | None:
+    """JSON has 3 and 3.0 for the same; true is no number here."""
+    if type(category) is int:
+        return category
+    return int(category) if type(category) is float and category.is_integer() else None
 
 
 def _label(name: str, place: str, category: Any, labels: dict[str, int]) -> int:
     """A whole number is a label too: training data has them among texts."""
-    text = category
-    if type(category) is float and category.is_integer():
-        text = str(int(category))
-    elif type(category) is int:
-        text = str(category)
-    found = labels.get(text) if type(text) is str else None
-    if found is not None:
-        return found
+    whole = _whole(category)
+    text = category if whole is None else str(whole)
+    if type(text) is str and text in labels:
+        return labels[text]
     some = ", ".join(map(repr, list(labels)[:5]))
     more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
     unknown = f"{place} is {quoted(category)}, which the model was not trained with"

@@ -37,11 +37,14 @@ class ShapeError(Exception):
 
 def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """What JSON would have: no nulls, moments and decimals as JSON writes them, arrays as lists of lists."""
-    plain = {name: _plain(value) for name, value in row.items() if value is not None}
-    for name in [name for name in plain if name.endswith(SHAPE)]:
-        shape, column = plain.pop(name), name.removesuffix(SHAPE)
-        if column in plain:
-            plain[column] = _reshaped(column, plain[column], shape)
+    plain = {}
+    for name, value in row.items():
+        if value is not None:
+            plain[name] = _plain(value)
+    for name in row:
+        column = name.removesuffix(SHAPE)
+        if column in plain and name in plain and column != name:
+            plain[column] = _reshaped(column, plain[column], plain.pop(name))
     return plain
 
 

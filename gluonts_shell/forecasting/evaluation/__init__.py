@@ -1,0 +1,6 @@
+"""Forecasts of test series -> the scores that GluonTS users compare and tuning jobs read.
+
+evaluate  a predictor and test data -> metrics, log lines and files
+scores    pairs each series with its forecast and measures the pairs in batches
+formulas  the metrics of GluonTS's evaluators, for many series at once
+"""

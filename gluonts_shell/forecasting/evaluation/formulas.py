@@ -117,31 +117,45 @@ class Metrics:
 
         incomplete: (1 + len(levels),) bool, whether any series' forecast lacked that row; its metrics are NaN.
         """
-        needed = dict(FROM_ROW)
-        totals = {}
-        for row, (name, _) in enumerate(self.quantiles, start=UPPER + 1):
-            needed |= {f"QuantileLoss[{name}]": row, f"Coverage[{name}]": row}
-        losses = [f"QuantileLoss[{name}]" for name, _ in self.quantiles]
         with np.errstate(divide="ignore", invalid="ignore"):
-            for name in dict.fromkeys([*TOTALS, *(name for name in series if name in needed)]):
-                values = series[name][~np.isnan(series[name])]
-                summed = name in SUMMED or name in losses
-                value = values.sum() if summed else values.sum() / np.float64(len(values))
-                totals[name] = np.nan if name in needed and incomplete[needed[name]] else value
+            totals = self._sums(series, incomplete)
             totals["RMSE"] = np.sqrt(totals["MSE"])
             totals["NRMSE"] = totals["RMSE"] / totals["abs_target_mean"]
             totals["ND"] = totals["abs_error"] / totals["abs_target_sum"]
-            for name, _ in self.quantiles:
-                totals[f"wQuantileLoss[{name}]"] = totals[f"QuantileLoss[{name}]"] / totals["abs_target_sum"]
-            totals["mean_absolute_QuantileLoss"] = np.mean([totals[name] for name in losses])
-            totals["mean_wQuantileLoss"] = np.mean([totals[f"w{name}"] for name in losses])
-        coverages = [totals[f"Coverage[{name}]"] for name, _ in self.quantiles]
-        levels = [level for _, level in self.quantiles]
-        # not each quantile's own coverage, as the name promises, but the last one's: so it is in GluonTS 0.17's values
-        totals["MAE_Coverage"] = np.mean(np.abs(coverages[-1] - np.array(levels)))
-        totals["OWA"] = np.nan  # GluonTS names it always and computes it only where R is installed and it is asked to
-        totals["calibration_error"] = np.mean(np.abs(np.array(coverages) - levels))
+            self._add_losses(totals)
+            self._add_coverages(totals)
         return {name: float(value) for name, value in totals.items()}
+
+    def _sums(self, series: Mapping[str, np.ndarray], incomplete: np.ndarray) -> dict[str, Any]:
+        """Sums and means over the series; NaN for those that need a row which some forecast lacks."""
+        rows, summed = dict(FROM_ROW), set(SUMMED)
+        for row, (name, _) in enumerate(self.quantiles, start=UPPER + 1):
+            rows |= {f"QuantileLoss[{name}]": row, f"Coverage[{name}]": row}
+            summed.add(f"QuantileLoss[{name}]")
+        totals = {}
+        for name in dict.fromkeys([*TOTALS, *rows]):
+            values = series[name][~np.isnan(series[name])]
+            total = values.sum()
+            totals[name] = total if name in summed else total / np.float64(len(values))
+        for name, row in rows.items():
+            if incomplete[row]:
+                totals[name] = np.nan
+        return totals
+
+    def _add_losses(self, totals: dict[str, Any]) -> None:
+        losses = [f"QuantileLoss[{name}]" for name, _ in self.quantiles]
+        for name in losses:
+            totals[f"w{name}"] = totals[name] / totals["abs_target_sum"]
+        totals["mean_absolute_QuantileLoss"] = np.mean([totals[name] for name in losses])
+        totals["mean_wQuantileLoss"] = np.mean([totals[f"w{name}"] for name in losses])
+
+    def _add_coverages(self, totals: dict[str, Any]) -> None:
+        levels = np.array([level for _, level in self.quantiles])
+        coverages = np.array([totals[f"Coverage[{name}]"] for name, _ in self.quantiles])
+        # not each quantile's own coverage, as the name promises, but the last one's: so it is in GluonTS 0.17's values
+        totals["MAE_Coverage"] = np.mean(np.abs(coverages[-1] - levels))
+        totals["OWA"] = np.nan  # GluonTS names it always and computes it only where R is installed and it is asked to
+        totals["calibration_error"] = np.mean(np.abs(coverages - levels))
 
 
 def seasonal_error(past: np.ndarray, seasonality: int) -> Any:

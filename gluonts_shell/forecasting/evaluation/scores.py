@@ -17,7 +17,7 @@ from gluonts.model.forecast import SampleForecast
 
 from gluonts_shell.errors import ModelError
 from gluonts_shell.forecasting.evaluation.formulas import MEAN, MEDIAN, Metrics, seasonal_error
-from gluonts_shell.forecasting.forecasts import View, nearest_rank
+from gluonts_shell.forecasting.forecasts import View, rank
 
 DataEntry = dict[str, Any]
 BATCH_VALUES = 500_000
@@ -247,26 +247,29 @@ def fill(rows: np.ndarray, forecast: Any, levels: Sequence[float], num_samples: 
     if type(forecast) is SampleForecast and forecast.samples.ndim == rows.ndim:
         samples = forecast.samples
         rows[MEAN] = forecast.mean
-        rows[MEAN + 1 :] = nearest_rank(samples, levels) if len(samples) > 1 else samples
+        rows[MEAN + 1 :] = np.sort(samples, axis=0)[rank(len(samples), levels)] if len(samples) > 1 else samples
         return False
     view, shape = View(forecast, num_samples), rows.shape[1:]
-    quantiles = {level: _shaped(view.quantile(level), shape) for level in dict.fromkeys(levels)}
-    drawn = view.own_mean is None and view.samples is not None
-    rows[MEAN] = _shaped(view.mean if drawn else view.own_mean, shape)
+    rows[MEAN] = _shaped(_mean(view), shape)
     for row, level in enumerate(levels, start=MEAN + 1):
-        rows[row] = quantiles[level]
-    if view.quantile(0.5) is None:
-        rows[MEDIAN] = rows[MEAN]
-        return True
-    return False
+        rows[row] = _shaped(view.quantile(level), shape)
+    if view.quantile(0.5) is not None:
+        return False
+    rows[MEDIAN] = rows[MEAN]
+    return True
+
+
+def _mean(view: View) -> np.ndarray | None:
+    """Its own, or that of samples which it draws; a median does not stand for it here, and in GluonTS neither."""
+    return view.own_mean if view.own_mean is not None or view.samples is None else view.mean
 
 
 def _shaped(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | float:
     """Values of this shape, without an axis for one dimension more; NaN for none."""
     if values is None:
         return np.nan
-    if values.ndim == len(shape) + 1 and 1 in (values.shape[0], values.shape[-1]):
-        values = values[0] if values.shape[0] == 1 else values[..., 0]
+    if values.shape == (*shape, 1):
+        values = values[..., 0]
     if values.shape != shape:
         raise ValueError(f"an array of shape {values.shape} came, expected {shape}")
     return values

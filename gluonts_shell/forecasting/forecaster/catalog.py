@@ -93,6 +93,28 @@ EXTRAS = {
     "hierarchicalforecast": "gluonts[hierarchicalforecast]",
     "statsmodels": "statsmodels",
 }
+# What is imported for the forecasters of each package, in the order in which it is missed.
+NEEDS = {
+    "gluonts.ext.hierarchicalforecast": ("statsforecast", "hierarchicalforecast"),
+    "gluonts.ext.naive_2": ("statsmodels",),
+    "gluonts.ext.prophet": ("prophet",),
+    "gluonts.ext.r_forecast": ("rpy2",),
+    "gluonts.ext.rotbaum": ("xgboost",),
+    "gluonts.ext.statsforecast": ("statsforecast",),
+    "gluonts.torch": ("torch", "lightning"),
+}
+
+
+def needs(path: str) -> list[tuple[str, str]]:
+    """The packages without which there is no forecaster at this path, each with what to install to have it."""
+    found = [packages for home, packages in NEEDS.items() if path.startswith(f"{home}.")]
+    return [(package, remedy(path, package)) for packages in found for package in packages]
+
+
+def remedy(path: str, package: str) -> str:
+    """What to install where `package` is missed; an extra that is named after the module brings all that it needs."""
+    home = path.removeprefix("gluonts.ext.").partition(".")[0]
+    return EXTRAS[home if home in EXTRAS else package]
 
 
 def class_path(kind: type) -> str:

@@ -69,7 +69,8 @@ def _wanted(parameter: inspect.Parameter, annotation: Any) -> Any:
     """A parameter whose default is a class wants a class, whatever its annotation says."""
     if not isinstance(parameter.default, type) or parameter.default is parameter.empty:
         return annotation
-    return type[annotation] if isinstance(annotation, type) else type
+    named = isinstance(annotation, type) and annotation is not type
+    return type[annotation] if named else type
 
 
 def _validated_names(function: Any, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

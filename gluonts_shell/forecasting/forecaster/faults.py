@@ -13,18 +13,15 @@ from gluonts.model.predictor import Predictor
 from gluonts_shell.errors import ConfigurationError, ForecasterError
 from gluonts_shell.forecasting.forecaster import catalog
 
-# packages that GluonTS looks for only when the forecaster is constructed
-LATE = {"gluonts.ext.prophet": "prophet", "gluonts.ext.r_forecast": "rpy2"}
-
 
 def not_installed(kind: type, error: ImportError) -> str:
     """The sentence about a constructor that misses a package. GluonTS's own does not name it in a fixed place."""
-    late = [package for home, package in LATE.items() if kind.__module__.startswith(home)]
-    package = late[0] if late else str(error.name or "")
-    if package not in catalog.EXTRAS:
+    path = catalog.class_path(kind)
+    missed = [package for package, _ in catalog.needs(path)] or [str(error.name or "")]
+    if missed[0] not in catalog.EXTRAS:
         return f"{kind.__name__} needs a package that is not installed: {' '.join(str(error).split())[:600]}"
-    found = f"forecaster {catalog.class_path(kind)!r} needs {package}, which is not installed"
-    return f"{found}: install {catalog.EXTRAS[package]}"
+    found = f"forecaster {path!r} needs {missed[0]}, which is not installed"
+    return f"{found}: install {catalog.remedy(path, missed[0])}"
 
 
 def check_categories(arguments: Mapping[str, Any]) -> None:

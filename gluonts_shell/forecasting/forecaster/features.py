@@ -7,6 +7,7 @@ the data carries is derived, and the word `ignore` turns a field off.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,7 +66,10 @@ UNDECLARED = {
     "TreePredictor": tuple(kind.wanted for kind in KINDS),
     "ThirdPartyEstimator": tuple(kind.wanted for kind in KINDS),
 }
+# Its network has room for one number only, whatever num_feat_static_real says (GluonTS 0.17).
+ROOM = {("DeepNPTSEstimator", "static_real"): 1}
 AUTO, IGNORE = "auto", "ignore"
+DEEPARS_DYNAMIC = "num_dynamic_feat"
 
 
 @dataclass(frozen=True)
@@ -103,19 +107,29 @@ class Use:
         """What to read of the first channel: all that the class may use. known: of the model that it continues."""
         wanted: dict[str, Any] = {}
         for kind in KINDS:
-            off = kind.wanted in self.ignored or self._turned_off(kind.wanted, given)
-            usable = kind.wanted in self.declared or self.unknown(kind.wanted)
-            nothing = () if kind.wanted in CATEGORICAL else 0
-            wanted[kind.wanted] = nothing if off or not usable else None
+            wanted[kind.wanted] = None
+            if not self._may_use(kind.wanted, given):
+                wanted[kind.wanted] = () if kind.wanted in CATEGORICAL else 0
         for name in CATEGORICAL:
-            if getattr(known, name) is not None:
-                wanted[name] = getattr(known, name)
+            before = getattr(known, name)
+            if before is not None:
+                wanted[name] = before
         return Features(**wanted, labels=known.labels, dimensions=0, own=self.own)
 
+    def _may_use(self, wanted: str, given: Mapping[str, Any]) -> bool:
+        if self.unknown(wanted):
+            return True
+        return wanted in self.declared and not self._turned_off(wanted, given)
+
     def _turned_off(self, wanted: str, given: Mapping[str, Any]) -> bool:
-        """`num_feat_dynamic_real: 0` and `cardinality: []` say so themselves."""
-        names = self.declared.get(wanted, ())
-        return any(given[name] is not None and not given[name] for name in names if name in given)
+        """By `ignore`, or by itself, as `num_feat_dynamic_real: 0` and `cardinality: []` do."""
+        if wanted in self.ignored:
+            return True
+        for name in self.declared.get(wanted, ()):
+            value = given.get(name)
+            if value is not None and not value:
+                return True
+        return False
 
     def derived(self, given: Mapping[str, Any], data: Data, known: Features | None = None) -> dict[str, Any]:
         """Arguments for what the series carry and the class has a parameter for. Raises DataError for uneven series."""
@@ -128,9 +142,24 @@ class Use:
             if self._turned_off(kind.wanted, given):
                 continue
             carried = _carried(kind, data.statistics, known, given)
-            for name in self.declared[kind.wanted] if carried else ():
-                arguments[name] = PARAMETERS[name][1](carried)
+            if carried and self._has_room(kind, _count(carried)):
+                arguments |= self._arguments(kind.wanted, carried)
         return {name: value for name, value in arguments.items() if given.get(name) is None}
+
+    def _arguments(self, wanted: str, carried: Any) -> dict[str, Any]:
+        """Each parameter for the field has its own way to say it."""
+        arguments = {}
+        for name in self.declared[wanted]:
+            _, value = PARAMETERS[name]
+            arguments[name] = value(carried)
+        return arguments
+
+    def _has_room(self, kind: Kind, count: int) -> bool:
+        room = ROOM.get((self.kind.__name__, kind.wanted), count)
+        if count > room:
+            log.warning("%s can use %d %s, but the series have %d; they are not used",
+                        self.kind.__name__, room, kind.name, count)  # fmt: skip
+        return count <= room
 
     def features(self, arguments: Mapping[str, Any], statistics: Statistics | None) -> Features:
         """What every series that this model is given must carry; None for what the class does not tell.
@@ -139,28 +168,34 @@ class Use:
         """
         wanted: dict[str, Any] = {}
         for kind in KINDS:
-            asked = None if self.unknown(kind.wanted) else self._asked(kind.wanted, arguments)
-            wanted[kind.wanted] = asked
-            if asked and statistics is not None:
-                self._check(kind, asked, statistics)
+            wanted[kind.wanted] = self._asked(kind.wanted, arguments)
         features = Features(**wanted, own=self.own)
-        if statistics is not None and wanted["static_cat"] != ():
-            features = replace(features, labels=statistics.labels)
-        return features if statistics is None else replace(features, dimensions=statistics.dimensions)
+        if statistics is None:
+            return features
+        for kind in KINDS:
+            if wanted[kind.wanted]:
+                self._check(kind, wanted[kind.wanted], statistics)
+        labels = statistics.labels if features.static_cat != () else ()
+        return replace(features, labels=labels, dimensions=statistics.dimensions)
 
     def _asked(self, wanted: str, arguments: Mapping[str, Any]) -> Any:
-        """Of a field: how many, or which cardinalities; nothing where one of its arguments says nothing."""
-        given = {name: arguments.get(name) for name in self.declared.get(wanted, ())}
-        flags = [value for name, value in given.items() if PARAMETERS[name][1] in (_count, _used_at_all)]
-        lists = [value for name, value in given.items() if PARAMETERS[name][1] in (_each_alone, _cardinalities)]
-        on = all(flags) and bool(given)
-        if wanted in CATEGORICAL:
-            return tuple(lists[0] or ()) if on and lists else ()
-        if not on:
-            return 0
-        if lists:
-            return sum(lists[0] or ())
-        return None if flags[0] is True else int(flags[0] or 0)
+        """Of a field: how many, or which cardinalities; none where one of its arguments says so."""
+        if self.unknown(wanted):
+            return None
+        nothing: Any = () if wanted in CATEGORICAL else 0
+        asked = nothing
+        for name in self.declared.get(wanted, ()):
+            _, form = PARAMETERS[name]
+            value = arguments.get(name)
+            if form is _cardinalities:
+                asked = tuple(value or ())
+            elif form is _each_alone:
+                asked = sum(value or ())
+            elif not value:
+                return nothing
+            elif wanted not in CATEGORICAL:
+                asked = None if value is True else int(value)
+        return asked
 
     def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
         """Raises DataError where the train channel does not carry what is asked for."""
@@ -172,10 +207,11 @@ class Use:
             raise DataError(f"channel 'train': the series have {found} {kind.name}, but {parameter} asks for {count}")
         if kind.wanted not in CATEGORICAL:
             return
-        for position, (cardinality, largest) in enumerate(zip(asked, _largest(kind, statistics), strict=False)):
-            if largest >= cardinality:
+        largest = _largest(kind, statistics)
+        for position, cardinality in enumerate(asked):
+            if largest[position] >= cardinality:
                 place = "cat" if kind.wanted == "static_cat" else kind.name
-                value = f"{place}[{position}] has the value {largest}"
+                value = f"{place}[{position}] has the value {largest[position]}"
                 raise DataError(f"channel 'train': {value}, but its cardinality is {cardinality}")
 
     def tell_unused(self, data: Data) -> None:
@@ -193,19 +229,15 @@ def _largest(kind: Kind, statistics: Statistics) -> list[int]:
 
 
 def _carried(kind: Kind, statistics: Statistics, known: Features | None, given: Mapping[str, Any]) -> Any:
-    """How many features of a kind the series have; of categories the cardinalities: those given, or those known of
-    the model that is trained further, before those that were seen."""
+    """How many features of a kind the series have; of categories the cardinalities."""
     if kind.wanted not in CATEGORICAL:
         return statistics.counts.get(kind.name, 0)
-    before = None if known is None else getattr(known, kind.wanted)
+    before = getattr(known, kind.wanted, None)
     if before is not None:
         return before
-    for name, (wanted, value) in PARAMETERS.items():
-        if wanted == kind.wanted and value is _cardinalities and given.get(name):
+    for name, (wanted, form) in PARAMETERS.items():
+        if wanted == kind.wanted and form is _cardinalities and given.get(name):
             return given[name]
-    if kind.wanted == "static_cat" and statistics.labels:
-        pairs = zip(statistics.labels, statistics.categories, strict=True)
-        return [max(seen) + 1 if labels is None else len(labels) for labels, seen in pairs]
     return [largest + 1 for largest in _largest(kind, statistics)]
 
 
@@ -216,25 +248,26 @@ def spoken(parameters: Mapping[str, Any], hyperparameters: Mapping[str, Any]) ->
     """
     kept, ignored = dict(hyperparameters), set[str]()
     _dynamic_by_deepars_name(parameters, kept)
-    for name, (wanted, _) in PARAMETERS.items():
+    for name in parameters:
         word = str(kept.get(name)).strip().lower()
-        if name not in parameters or word not in (AUTO, IGNORE):
+        if name not in PARAMETERS or word not in (AUTO, IGNORE):
             continue
         del kept[name]
         if word == IGNORE:
-            ignored.add(wanted)
+            ignored.add(PARAMETERS[name][0])
     return kept, frozenset(ignored)
 
 
 def _dynamic_by_deepars_name(parameters: Mapping[str, Any], kept: dict[str, Any]) -> None:
-    names = [name for name, (wanted, _) in PARAMETERS.items() if wanted == "dynamic_real" and name in parameters]
-    if "num_dynamic_feat" not in kept or "num_dynamic_feat" in parameters or not names:
+    """In place."""
+    if DEEPARS_DYNAMIC not in kept or DEEPARS_DYNAMIC in parameters:
         return
-    value = kept.pop("num_dynamic_feat")
-    number = str(value).strip()
-    if PARAMETERS[names[0]][1] is _each_alone and number.isdigit() and len(number) < 6:
-        value = [1] * int(number)
-    kept.setdefault(names[0], value)
+    if "num_feat_dynamic_real" in parameters:
+        kept.setdefault("num_feat_dynamic_real", kept.pop(DEEPARS_DYNAMIC))
+    elif "dynamic_dims" in parameters:
+        number = str(kept.pop(DEEPARS_DYNAMIC)).strip()
+        groups = [1] * int(number) if re.fullmatch("[0-9]{1,5}", number) else number
+        kept.setdefault("dynamic_dims", groups)
 
 
 def derived(
@@ -249,21 +282,29 @@ def derived(
     if dialect is not None:
         _explicit(arguments, dialect, data.statistics)
     ours = use.derived(arguments, data, known)
-    if overrides_derivation(use.kind) and use.own:
-        arguments = {**ours, **_their_derivation(use.kind, data), **arguments}
-    else:
-        arguments = {**ours, **arguments}
-        if ours:
-            log.info("derived from the data: %s", ", ".join(f"{name}={value!r}" for name, value in ours.items()))
+    if ours:
+        log.info("derived from the data: %s", _shown(ours))
+    theirs = _their_derivation(use.kind, data) if use.own and overrides_derivation(use.kind) else {}
+    arguments = {**ours, **theirs, **arguments}
     if dialect is not None:
         if dialect.built_in and known is None:
             _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
-        _within_support(arguments.get("distr_output"), data.statistics)
-        if dialect.embedding_dimension is not None and arguments.get("cardinality"):
-            arguments["embedding_dimension"] = [dialect.embedding_dimension] * len(arguments["cardinality"])
-        log.info("cardinality=%s, num_dynamic_feat=%s",
-                 list(arguments.get("cardinality") or ()), arguments.get("num_feat_dynamic_real", 0))  # fmt: skip
+        _by_the_dialect(arguments, dialect, data.statistics)
     return arguments
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def _by_the_dialect(arguments: dict[str, Any], dialect: Translation, statistics: Statistics) -> None:
+    """DeepAR's one embedding dimension for all, its check of the data, and its line in the log."""
+    _within_support(arguments.get("distr_output"), statistics)
+    cardinality = list(arguments.get("cardinality") or ())
+    if dialect.embedding_dimension is not None and cardinality:
+        arguments["embedding_dimension"] = [dialect.embedding_dimension] * len(cardinality)
+    dynamic = arguments.get("num_feat_dynamic_real", 0)
+    log.info("cardinality=%s, num_dynamic_feat=%s", cardinality, dynamic)
 
 
 def _their_derivation(kind: type, data: Data) -> dict[str, Any]:
@@ -302,8 +343,7 @@ def wants_several(forecaster: Any) -> bool | None:
 
     GluonTS's estimators say it in their transformation: the target becomes an array of so many axes.
     """
-    transformation = getattr(forecaster, "create_transformation", None)
-    axes = _target_axes(transformation()) if transformation is not None else None
+    axes = _target_axes(forecaster)
     if axes is not None:
         return axes > 1
     if not type(forecaster).__module__.startswith("gluonts."):
@@ -311,7 +351,8 @@ def wants_several(forecaster: Any) -> bool | None:
     return "Hierarchical" in type(forecaster).__name__
 
 
-def _target_axes(transformation: Any) -> int | None:
+def _target_axes(forecaster: Any) -> int | None:
+    transformation = getattr(forecaster, "create_transformation", lambda: None)()
     for step in getattr(transformation, "transformations", ()):
         if getattr(step, "field", None) == "target" and hasattr(step, "expected_ndim"):
             return int(step.expected_ndim)

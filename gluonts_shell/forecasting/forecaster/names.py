@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import gluonts
 from gluonts.model.estimator import Estimator
@@ -19,7 +19,7 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from gluonts_shell.errors import ForecasterError
 from gluonts_shell.forecasting.forecaster import objects
-from gluonts_shell.forecasting.forecaster.catalog import EXTRAS, SHORT_NAMES
+from gluonts_shell.forecasting.forecaster.catalog import EXTRAS, SHORT_NAMES, remedy
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,7 @@ def _import_failed(path: str, broken: objects.Broken) -> str:
     cause = broken.cause
     package = (cause.name or "").partition(".")[0] if isinstance(cause, ImportError) else ""
     if package in EXTRAS:
-        # some of GluonTS's modules need more than one package; what is installed for the first brings the others
-        home = next((extra for extra in EXTRAS if path.startswith(f"gluonts.ext.{extra}.")), package)
-        return f"forecaster {path!r} needs {package}, which is not installed: install {EXTRAS[home]}"
+        return f"forecaster {path!r} needs {package}, which is not installed: install {remedy(path, package)}"
     return f"forecaster {path!r} cannot be imported: {broken}"
 
 
@@ -120,12 +118,16 @@ def _check_finished(name: str, kind: Forecaster) -> None:
     missing = objects.unfinished(kind)
     if issubclass(kind, Predictor) and kind.predict is not RepresentablePredictor.predict:
         missing = [method for method in missing if method != "predict_item"]
-    missing += [field for field, hint in vars(kind).get("__annotations__", {}).items()
-                if hint in ("Type", "type", type, type) and not hasattr(kind, field)]  # fmt: skip
+    missing += [name for name, hint in vars(kind).get("__annotations__", {}).items() if _is_open(kind, name, hint)]
     if missing:
         raise ForecasterError(
             f"{name!r} is a base class, which leaves {', '.join(missing)} to its subclasses; name one of those"
         )
+
+
+def _is_open(kind: type, name: str, hint: Any) -> bool:
+    """Whether an attribute that must be a class was announced and is not there: what StatsForecastPredictor wraps."""
+    return (get_origin(hint) or hint) in ("Type", "type", type) and not hasattr(kind, name)
 
 
 def _described(value: object) -> str:

@@ -107,19 +107,32 @@ def replay(model: Model, freq: str | None, folder: Path, relative: float) -> int
     relative: by how much, of the largest value, forecasts that are not drawn may differ. Raises Differs, and ModelError
     where the model fails.
     """
-    file = folder / NAME
-    if not file.exists():
+    kept = _kept(folder / NAME)
+    if not kept:
         return 0
-    kept = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    entries = [_entry(line["entry"], freq) for line in kept]
     try:
-        found = _forecasts(model, [_entry(line["entry"], freq) for line in kept], SEED)
+        found = _forecasts(model, entries, SEED)
     except Exception as error:
         raise ModelError(f"the saved model does not forecast: {type(error).__name__}: {one_line(error)}") from error
     for line, rows in zip(kept, found, strict=True):
-        expected = {name: _array(row) for name, row in line["forecast"].items()}
-        if reason := difference(expected, rows, line["tolerance"], relative):
+        reason = difference(_arrays(line["forecast"]), rows, line["tolerance"], relative)
+        if reason is not None:
             raise Differs(f"item_id {line['entry'].get('item_id')!r}: {reason}")
     return len(kept)
+
+
+def _kept(file: Path) -> list[dict[str, Any]]:
+    """Raises ModelError where the file is none of ours: a start must not end in a traceback."""
+    if not file.exists():
+        return []
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if all({"entry", "forecast", "tolerance"} <= line.keys() for line in lines):
+            return lines
+    except (ValueError, AttributeError):
+        pass
+    raise ModelError(f"{NAME} in the model folder cannot be read: expected lines that a training job wrote")
 
 
 def difference(
@@ -193,8 +206,12 @@ def _plain_value(value: Any) -> Any:
 
 
 def _entry(fields: dict[str, Any], freq: str | None) -> Entry:
-    arrays = {name: _array(value) for name, value in fields.items() if _is_array(value)}
+    arrays = _arrays(fields)
     return {**fields, **arrays, "start": pd.Period(fields["start"], freq=freq)}
+
+
+def _arrays(fields: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: _array(value) for name, value in fields.items() if _is_array(value)}
 
 
 def _is_array(value: Any) -> bool:
@@ -210,5 +227,9 @@ def state(predictor: Any) -> dict[str, str]:
 
     Only for the sentence about forecasts that differ: models whose forecasts are the same may differ here.
     """
-    found = {name: repr(value)[:1000] for name, value in vars(predictor).items() if not name.startswith("__")}
-    return {name: text for name, text in found.items() if " at 0x" not in text}
+    found = {}
+    for name, value in vars(predictor).items():
+        text = repr(value)[:1000]
+        if " at 0x" not in text and not name.startswith("__"):
+            found[name] = text
+    return found

@@ -23,14 +23,14 @@ from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.forecaster.names import resolve
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.service import Model
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 VARIABLE = "GLUONTS_BATCH_FALLBACK_PREDICTOR"
 
 
 def fallback(
     name: str, configuration: Configuration, contract: Contract | None
-) -> tuple[Callable[[Sequence[Call]], list[list[Prediction]]], str]:
+) -> tuple[Callable[[Sequence[Call], Callable[[], bool]], list[list[Prediction]]], str]:
     """What predicts in the model's place, and its class path. contract: of the trained model, if there is one.
 
     Raises ConfigurationError where the class cannot be found or built.
@@ -47,27 +47,39 @@ def fallback(
         raise ConfigurationError(f"{VARIABLE} is {name!r}: {error}") from error
     model = Model.of(predictor, configuration.freq, Features())
 
-    def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
-        return [[_stand_in(model, entry, call.configuration) for entry in call.entries] for call in calls]
+    def predict(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
+        found = []
+        for call in calls:
+            found.append([_stand_in(model, entry, call.configuration, wanted) for entry in call.entries])
+        return found
 
     return predict, class_path(kind)
 
 
-def _stand_in(model: Model, entry: dict[str, Any], configuration: Configuration) -> Prediction:
+def _stand_in(
+    model: Model, entry: dict[str, Any], configuration: Configuration, wanted: Callable[[], bool]
+) -> Prediction:
     """What the predictor says of a series; of several dimensions, simple ones forecast each alone."""
     # the model may have taken a cold start as it was; simple predictors index into the target
     filled = entry if entry["target"].shape[-1] else padded(entry)
     target = filled["target"]
     if target.ndim == 1:
-        return model.predict([filled], configuration)[0]
-    rows = model.predict([{**filled, "target": row} for row in target], configuration)
+        return model.predict([filled], configuration, wanted)[0]
+    rows = model.predict([{**filled, "target": row} for row in target], configuration, wanted)
+    return _joined(rows, configuration.output_types)
+
+
+def _joined(rows: list[Prediction], wanted: Sequence[str]) -> Prediction:
+    """The predictions of each dimension as one of all; simple predictors have every output type."""
     found = Prediction()
-    if rows[0].mean is not None:
+    if "mean" in wanted:
         found.mean = [row.mean for row in rows]
-    if rows[0].quantiles is not None:
-        found.quantiles = {name: [(row.quantiles or {})[name] for row in rows] for name in rows[0].quantiles}
-    if rows[0].samples is not None:
-        found.samples = [list(path) for path in zip(*(row.samples or () for row in rows), strict=True)]
+    if "quantiles" in wanted:
+        names = rows[0].quantiles or {}
+        found.quantiles = {name: [row.quantiles[name] for row in rows if row.quantiles] for name in names}
+    if "samples" in wanted:
+        paths = [row.samples or () for row in rows]
+        found.samples = list(map(list, zip(*paths, strict=True)))
     return found
 
 

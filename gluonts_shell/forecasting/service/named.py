@@ -1,4 +1,4 @@
-"""Predictors that requests name: how one is built from what the client sent, and which are kept.
+"""Predictors that requests name: how one is built from what the client sent.
 
 The class comes from `allowed`, the values from `plain`; nothing here imports by name or evaluates a text.
 """
@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from gluonts.model.predictor import Predictor
 
@@ -22,8 +18,6 @@ from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGT
 from gluonts_shell.forecasting.service.plain import Refused, check
 from gluonts_shell.messages import Configuration
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 # keys of ours that a client may have meant
 OURS = ("freq", "num_samples", "output_types", "quantiles")
 
@@ -49,50 +43,35 @@ def build(kind: type[Predictor], configuration: Configuration) -> Predictor:
 
 def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
     parameters, takes_more = constructor_parameters(kind)
-    given = json.loads(configuration.parameters or "{}")
-    for name, value in (("freq", configuration.freq), ("num_samples", configuration.num_samples)):
-        if name in parameters and value is not None:
-            given[name] = value
     arguments = {}
-    for name, value in given.items():
-        if name not in parameters and not (takes_more and name.isidentifier() and not name.startswith("_")):
+    for name, value in _given(configuration, parameters).items():
+        if name not in parameters and not (takes_more and _is_public(name)):
             raise RequestError(_unknown(name, kind, parameters))
         try:
             arguments[name] = check(value, parameters.get(name, Any))
         except Refused as refusal:
             raise RequestError(f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}") from None
-    missing = [name for name in required_parameters(kind) if name not in arguments]
+    missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
         raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
     return arguments
+
+
+def _given(configuration: Configuration, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the client sent for the constructor, and what it sent for every forecaster, where this one takes it."""
+    given: dict[str, Any] = json.loads(configuration.parameters or "{}")
+    if "freq" in parameters and configuration.freq is not None:
+        given["freq"] = configuration.freq
+    if "num_samples" in parameters:
+        given["num_samples"] = configuration.num_samples
+    return given
+
+
+def _is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
 
 
 def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
     close = difflib.get_close_matches(name[:100], [*parameters, *OURS], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(map(repr, parameters))}"
     return f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}"
-
-
-@dataclass
-class Recent(Generic[Key, Value]):
-    """The values that were asked for last, made where they are missing; for several threads.
-
-    Two threads may make the same value at once: making is slow, and nobody else should wait for it.
-    """
-
-    make: Callable[[Key], Value]
-    size: int = 8
-    kept: OrderedDict[Key, Value] = field(default_factory=OrderedDict)
-    mutex: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, key: Key) -> Value:
-        with self.mutex:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-                return self.kept[key]
-        value = self.make(key)
-        with self.mutex:
-            self.kept[key] = value
-            while len(self.kept) > self.size:
-                self.kept.popitem(last=False)
-        return value

@@ -34,33 +34,33 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
         found.quantiles = _quantiles(view, configuration, hint)
     if "samples" in wanted and view.samples is not None:
         found.samples = _samples(view.samples, forecast).tolist()
-    if found.mean is None and found.quantiles is None and found.samples is None:
+    if all(getattr(found, name) is None for name in wanted):
         raise RequestError(_nothing(view, wanted, hint))
     return found
-
-
-def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
-    asked = " and ".join(map(repr, wanted))
-    has = [name for name, value in (("mean", view.mean), ("quantiles", view.quantile(0.5))) if value is not None]
-    other = " or ".join(map(repr, has)) or "nothing"
-    kind = type(view.forecast).__name__
-    return (
-        f"configuration.output_types asks for {asked}, but this model's forecasts are of type {kind}, "
-        f"which has none; ask for {other}{hint if 'quantiles' in wanted else ''}"
-    )
 
 
 def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
     found = {text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles}
-    lacking = [text for text, row in found.items() if row is None]
-    if lacking and configuration.quantiles_given:
+    there = {text: row for text, row in found.items() if row is not None}
+    if len(there) == len(found):
+        return there
+    if configuration.quantiles_given:
+        lacking = next(text for text in found if text not in there)
         raise RequestError(
-            f"configuration.quantiles asks for {lacking[0]}, but this model's forecasts have {view.description}{hint}"
+            f"configuration.quantiles asks for {lacking}, but this model's forecasts have {view.description}{hint}"
         )
-    for text in lacking:
-        del found[text]
-    return found if found or not lacking else None
+    return there or None
+
+
+def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
+    kind = type(view.forecast).__name__
+    has = [name for name, value in (("mean", view.mean), ("quantiles", view.quantile(0.5))) if value is not None]
+    return (
+        f"configuration.output_types asks for {' and '.join(map(repr, wanted))}, but this model's forecasts are of "
+        f"type {kind}, which has none; ask for {' or '.join(map(repr, has)) or 'nothing'}"
+        f"{hint if 'quantiles' in wanted else ''}"
+    )
 
 
 def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction:

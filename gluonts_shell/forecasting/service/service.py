@@ -6,6 +6,7 @@ and nothing here is cached under a key that a client can grow without bound.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import random
@@ -20,7 +21,7 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import ModelError, RequestError, ShellError
+from gluonts_shell.errors import Cancelled, ModelError, RequestError, ShellError
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
@@ -29,22 +30,23 @@ from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
-from gluonts_shell.forecasting.service.named import Recent, build
+from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
-# Numbers that a request may make us draw for a series and in all, and answer: 10 million are about 100 MB of JSON.
+# Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
+# draw in all is bounded by its time: predicting stops when that is over.
 MAX_DRAWN_AT_ONCE = 4_000_000
-MAX_DRAWN = 1_000_000_000
 MAX_ANSWERED = 10_000_000
 CONFIGURATIONS = 256
+NAMED = 8  # predictors that requests named last
 LIBRARIES = ("gluonts_shell", "gluonts", "torch", "numpy", "pandas")
-# what a model asks its entries for, as requests call it
+# the arguments of a KeyError by a model that asks an entry for what it does not have, and what requests call that
 FEATURES = {
-    "feat_static_cat": "cat (or feat_static_cat)",
-    "feat_static_real": "feat_static_real",
-    "feat_dynamic_real": "dynamic_feat (or feat_dynamic_real)",
-    "past_feat_dynamic_real": "past_feat_dynamic_real",
+    ("feat_static_cat",): "cat (or feat_static_cat)",
+    ("feat_static_real",): "feat_static_real",
+    ("feat_dynamic_real",): "dynamic_feat (or feat_dynamic_real)",
+    ("past_feat_dynamic_real",): "past_feat_dynamic_real",
 }
 
 
@@ -82,35 +84,46 @@ class Model:
             hint=quantile_hint(type(predictor)),
         )
 
-    def predict(self, entries: list[dict[str, Any]], configuration: Configuration) -> list[Prediction]:
+    def predict(
+        self, entries: list[dict[str, Any]], configuration: Configuration, wanted: Callable[[], bool] = always
+    ) -> list[Prediction]:
         """One prediction for each entry, in their order; in the context in which the model was loaded.
 
         Raises RequestError where a series or what was asked for is to blame, ModelError where the forecasts do not
-        belong to the entries, and whatever else the model raises.
+        belong to the entries, Cancelled once it is not wanted any more, and whatever else the model raises.
         """
         predictions: list[Prediction] = []
         # a copy, because a context can be entered only once at a time
-        self.context.copy().run(self._predict, entries, configuration, predictions)
+        self.context.copy().run(self._predict, entries, configuration, predictions, wanted)
         return predictions
 
     def _predict(
-        self, entries: list[dict[str, Any]], configuration: Configuration, predictions: list[Prediction]
+        self,
+        entries: list[dict[str, Any]],
+        configuration: Configuration,
+        predictions: list[Prediction],
+        wanted: Callable[[], bool],
     ) -> None:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
+        count = len(entries)
         with self.mode(), _blame(self, entries, predictions):
-            for forecast in self.predictor.predict(entries, **options):
-                if len(predictions) == len(entries):
-                    raise ModelError(f"the model gave more forecasts than the {len(entries)} instances")
-                check_item(forecast, entries[len(predictions)], len(predictions))
+            for position, forecast in enumerate(self.predictor.predict(entries, **options)):
+                if not wanted():
+                    raise Cancelled(f"it was stopped after {position} of {count} series")
+                if position == count:
+                    raise ModelError(f"the model gave more forecasts than the {count} instances")
+                check_item(forecast, entries[position], position)
                 predictions.append(prediction(forecast, configuration, self.hint))
-        if len(predictions) != len(entries):
-            raise ModelError(f"the model gave {len(predictions)} forecasts for {len(entries)} instances")
+        if len(predictions) != count:
+            raise ModelError(f"the model gave {len(predictions)} forecasts for {count} instances")
 
 
 def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
     """Forecasts belong to series by their position. Raises ModelError where one says that it belongs to another."""
     found, expected = getattr(forecast, "item_id", None), entry.get("item_id")
-    if found is not None and expected is not None and found != expected and str(found) != str(expected):
+    if found == expected or None in (found, expected):
+        return
+    if str(found) != str(expected):
         raise ModelError(
             f"the model answered out of order: forecast {position} is for item_id {found!r}, expected {expected!r}"
         )
@@ -126,21 +139,32 @@ def _blame(model: Model, entries: list[dict[str, Any]], predictions: list[Predic
         yield
     except ShellError:
         raise
-    except GluonTSDataError as error:  # the series is to blame, by GluonTS's own account
-        which = "a series" if model.batches else f"instance {len(predictions)}"
-        raise RequestError(f"{which}: the model cannot forecast it: {error}") from error
     except Exception as error:
-        if isinstance(error, KeyError) and error.args and error.args[0] in FEATURES:
-            # only a model without a contract gets here: with one, the field would have been asked for before
-            name = FEATURES[error.args[0]]
-            raise RequestError(f"an instance has no {name}: the model needs it") from error
-        position = len(predictions)
-        if model.batches or position >= len(entries) or np.isfinite(entries[position]["target"]).any():
+        at = None if model.batches else len(predictions)
+        reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
+        if reason is None:
             raise
-        raise RequestError(
-            f"instance {position}: the model cannot forecast it: its target has no value, and "
-            f"{type(model.predictor).__name__} needs some: {type(error).__name__}: {one_line(error)}"
-        ) from error
+        raise RequestError(f"{'a series' if at is None else f'instance {at}'}: {reason}") from error
+
+
+def _fault_of_series(error: Exception) -> str | None:
+    """By GluonTS's own account, or because a feature is not there that only a model without a contract may miss."""
+    if isinstance(error, GluonTSDataError):
+        return f"the model cannot forecast it: {error}"
+    if not isinstance(error, KeyError) or error.args[:1] not in FEATURES:
+        return None
+    return f"it has no {FEATURES[error.args[:1]]}: the model needs it"
+
+
+def _fault_of_absence(model: Model, error: Exception, entries: list[dict[str, Any]], at: int | None) -> str | None:
+    """A series without a single value, which some models cannot forecast and say so in words of their own."""
+    if at is None or at >= len(entries):
+        return None
+    if np.isfinite(entries[at]["target"]).any():
+        return None
+    name = type(model.predictor).__name__
+    raised = f"{type(error).__name__}: {one_line(error)}"
+    return f"the model cannot forecast it: its target has no value, and {name} needs some: {raised}"
 
 
 def one_line(error: BaseException) -> str:
@@ -184,7 +208,8 @@ class Forecasting:
         self._rule = rule
         self._default = class_path(default) if default else None
         self._default_class = default
-        self._named = Recent(self._build)
+        # two threads may build the same at once: it takes long, and nobody else should wait for it
+        self._named = functools.lru_cache(NAMED)(self._build)
         self._configurations: dict[str, Configuration] = {}
 
     @property
@@ -242,16 +267,18 @@ class Forecasting:
         entries, lengths = model.reader.read(instances, configuration.freq or "")
         return Call(configuration, entries, lengths)
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
         """Calls of one configuration -> their predictions. Called by one thread at a time."""
         configuration = calls[0].configuration
         entries = [entry for call in calls for entry in call.entries]
-        predictions = iter(self._model(configuration).predict(entries, configuration) if entries else ())
+        if not entries:
+            return [[] for _ in calls]
+        predictions = iter(self._model(configuration).predict(entries, configuration, wanted))
         return [[next(predictions) for _ in call.entries] for call in calls]
 
     def _model(self, configuration: Configuration) -> Model:
         if configuration.forecaster is not None:
-            return self._named(replace(configuration, output_types=(), quantiles=()))
+            return self._named(replace(configuration, output_types=(), quantiles=(), quantiles_given=False))
         assert self.trained is not None, "configure() lets no other configuration pass"
         return self.trained
 
@@ -274,7 +301,6 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
     for series, count, limit, what in (
         (instances, rows, MAX_ANSWERED, "values in the answer"),
         (1, drawn, MAX_DRAWN_AT_ONCE, "values to be drawn for a series"),
-        (instances, drawn, MAX_DRAWN, "values to be drawn"),
     ):
         if (found := series * steps * count) > limit:
             raise RequestError(

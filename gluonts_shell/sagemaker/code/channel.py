@@ -62,6 +62,8 @@ def activate(
     if again:
         log.info("from the code channel in %s: %s", place, ", ".join(sorted(modules(Path(place)))))
         return Path(place)
+    if settings.program:
+        log.warning("SAGEMAKER_PROGRAM is %r: no program of AWS's toolkits is run here", settings.program)
     if not channel.is_dir() or not contents.visible(channel):
         return None
     folder = install(channel.resolve(), target.absolute(), settings, environ, copy_to, replaces=replaces)
@@ -98,17 +100,32 @@ def install(
         plan = contents.plan(channel, workspace / "unpacked", Budget(settings.max_unpacked_bytes))
         if copy_to:
             _check_replaceable(replaces or copy_to)
-        installed = installation.install(plan, code, workspace, settings.offline, dict(environ))
-        for name in sorted(shadows(code)):
-            kind = "this image's" if name in installation.OURS else "the standard library's"
-            log.warning("the code channel brings a module %r, which is imported instead of %s", name, kind)
-        if not any(code.iterdir()):
-            log.warning("the code channel holds no project, wheel, requirements, package or module: nothing to install")
+        budget = Budget(settings.max_unpacked_bytes)
+        installed = installation.install(
+            plan, code, workspace, offline=settings.offline, environ=dict(environ), budget=budget
+        )
+        _warn(plan, code)
         if copy_to:
-            _keep(channel, copy_to, workspace, installed)
+            _keep(channel, copy_to, workspace, installed, Budget(settings.max_unpacked_bytes))
         return _swap(code, target)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _warn(plan: contents.Plan, code: Path) -> None:
+    """Of what is installed and may not be what was meant."""
+    for name in sorted(shadows(code)):
+        kind = "this image's" if name in installation.OURS else "the standard library's"
+        log.warning("the code channel brings a module %r, which is imported instead of %s", name, kind)
+    for label, names in contents.hooks(plan).items():
+        log.warning(
+            "%r in the code channel defines %s for AWS's toolkits; nothing calls that here: "
+            "the forecaster is named by forecaster_name, and requests are read as DeepAR's",
+            label,
+            ", ".join(names),
+        )
+    if not any(code.iterdir()):
+        log.warning("the code channel holds no project, wheel, requirements, package or module: nothing to install")
 
 
 def _workspace(target: Path) -> Path:
@@ -143,10 +160,10 @@ def _swap(code: Path, target: Path) -> Path:
     return place
 
 
-def _keep(channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed]) -> None:
+def _keep(channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed], budget: Budget) -> None:
     """The model carries the code that it was trained with, and a record of what pip made of it."""
     kept = workspace / "kept"
-    installation.copy(channel, kept, hidden=True)
+    installation.copy(channel, kept, budget, channel, hidden=True)
     Written(kept, {}).add(kept)
     if copy_to.exists():  # and nothing but what an earlier run wrote is in it
         shutil.rmtree(copy_to)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,20 @@ log = logging.getLogger(__name__)
 
 MAX_DEPTH = 8  # archives within archives; some contain themselves
 NEVER = ("__pycache__", ".git")
+HOOK = re.compile(r"^(?:async )?def (model_fn|input_fn|predict_fn|output_fn|transform_fn)\b", re.MULTILINE)
 PROJECT_TABLE = re.compile(rb"^\s*\[\s*(?:project|build-system)\s*\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder; `name` is what it is installed as, `label` what messages call it."""
+    """A file or folder; `name` is what it is installed as, `label` what messages call it.
+
+    `root` is the channel or the unpacked archive that it is part of: no link in it is followed out of that.
+    """
 
     path: Path
     label: str
+    root: Path
     name: str = ""
 
 
@@ -49,13 +54,32 @@ class Plan:
 def visible(folder: Path, hidden: bool = False) -> list[Path]:
     """What a folder holds, sorted, without caches, links that lead nowhere or upwards, and (or `hidden`) dot-files."""
     above = (folder.resolve(), *folder.resolve().parents)
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.name not in NEVER
-        and (hidden or not path.name.startswith("."))
-        and (path.is_file() or (path.is_dir() and path.resolve() not in above))
-    ]
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name in NEVER:
+            continue
+        if path.name.startswith(".") and not hidden:
+            continue
+        if path.is_dir() and path.resolve() in above:
+            continue
+        if path.exists():
+            found.append(path)
+    return found
+
+
+def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = False) -> list[Path]:
+    """What is visible in a folder without links that lead out of `root`; each entry is charged to the budget.
+
+    Links may multiply: ten in each of ten folders that lead to the next are 10,000,000,000 entries in 600 bytes.
+    Raises CodeChannelError where that are too many.
+    """
+    found = visible(folder, hidden)
+    budget.charge(members=len(found))
+    for path in list(found):
+        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+            log.warning("%r in the code channel is a link that leads out of it, and is left out", path.name)
+            found.remove(path)
+    return found
 
 
 def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
@@ -63,75 +87,113 @@ def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
 
     Raises CodeChannelError for an archive that is refused or a package that has no name.
     """
-    walk = _Walk(Plan(), work, budget)
+    found = Plan()
+    walk = _Walk(found, work, budget, channel)
     if (channel / "__init__.py").is_file() and not is_project(channel):
         raise CodeChannelError(
             f"the code channel has '__init__.py' at its root ({str(channel)!r}), so the package has no name: "
             "put it into a folder that is named as the package is imported, or into an archive of that name"
         )
     walk.folder(channel, "", "")
-    if walk.plan.requirements or walk.plan.projects:
-        walk.plan.supply += [sdist for sdist, _ in walk.plan.sdists]
-    else:
-        walk.plan.projects += [source for _, source in walk.plan.sdists]
-    return walk.plan
+    beside = bool(found.requirements or found.projects)
+    for sdist, source in found.sdists:
+        if beside:
+            found.supply.append(sdist)
+        else:
+            found.projects.append(source)
+    return found
+
+
+def hooks(plan: Plan) -> dict[str, list[str]]:
+    """Loose modules -> the functions in them that AWS's inference toolkits would call, and this program does not."""
+    found = {}
+    for source in plan.copies:
+        if source.path.suffix == ".py" and source.path.is_file():
+            names = HOOK.findall(source.path.read_text(encoding="utf-8", errors="replace"))
+            if names:
+                found[source.label] = names
+    return found
 
 
 def is_project(folder: Path) -> bool:
     """Whether pip can install it; a pyproject.toml may also be there for a linter's settings alone."""
     pyproject = folder / "pyproject.toml"
-    return (folder / "setup.py").is_file() or (
-        pyproject.is_file() and ((folder / "setup.cfg").is_file() or bool(PROJECT_TABLE.search(pyproject.read_bytes())))
-    )
+    if (folder / "setup.py").is_file():
+        return True
+    if not pyproject.is_file():
+        return False
+    if (folder / "setup.cfg").is_file():
+        return True
+    return bool(PROJECT_TABLE.search(pyproject.read_bytes()))
 
 
 def holds_only_distributions(folder: Path) -> bool:
     """As `wheels/` in a project does; setuptools would take such a folder for a package."""
-    return all(path.suffix == ".whl" or archives.suffix(path.name) for path in folder.rglob("*") if path.is_file())
+    files = filter(Path.is_file, folder.rglob("*"))
+    return all(map(_may_be_distribution, files))
+
+
+def _may_be_distribution(path: Path) -> bool:
+    return path.suffix == ".whl" or bool(archives.suffix(path.name))
 
 
 @dataclass
 class _Walk:
+    """`root` is the channel, or the archive that is looked through just now."""
+
     plan: Plan
     work: Path
     budget: archives.Budget
+    root: Path
 
     def folder(self, folder: Path, label: str, name: str, depth: int = 0) -> bool:
         """Whether there is anything to install in it. `name` is the package's, if the folder is one."""
         if is_project(folder):
-            self.plan.projects.append(Source(folder, label or "the code channel"))
-            self.within(folder, label, depth)
+            self.plan.projects.append(self.source(folder, label or "the code channel"))
+            self.inside(folder, label, depth)
             return True
-        entries = [(path, f"{label}/{path.name}" if label else path.name) for path in visible(folder)]
-        found = [self.pip(path, text) for path, text in entries if path.is_file()]
+        entries = within(self.root, folder, self.budget)
+        useful = self.for_pip(entries, label)
         if (folder / "__init__.py").is_file():
-            self.plan.copies.append(Source(folder, label, _importable(name, label)))
+            self.plan.copies.append(self.source(folder, label, _importable(name, label)))
             return True
-        loose = any(path.suffix == ".py" for path, _ in entries if path.is_file())
-        for path, text in entries:
-            if path.is_dir():
-                useful = self.folder(path, text, path.name, depth)
-            elif archives.suffix(path.name):
-                useful = self.archive(path, text, depth)
-            else:
-                useful = self.is_for_pip(path)
-            found.append(useful)
-            if loose and not useful:
-                self.plan.copies.append(Source(path, text, path.name))
-        return loose or any(found)
+        loose = _loose(entries)
+        for path in entries:
+            text = _label(label, path)
+            if self.useful(path, text, depth):
+                useful = True
+            elif loose:
+                self.plan.copies.append(self.source(path, text, path.name))
+        return useful or loose
 
-    def is_for_pip(self, path: Path) -> bool:
-        return path.suffix == ".whl" or path.match("requirements*.txt")
+    def for_pip(self, entries: Iterable[Path], label: str) -> bool:
+        """Whether pip installs any of them. This comes first, so that a folder's own come before its sub-folders'."""
+        found = False
+        for path in entries:
+            if path.is_file() and _is_for_pip(path):
+                self.pip(path, _label(label, path))
+                found = True
+        return found
 
-    def pip(self, path: Path, label: str) -> bool:
-        if path.match("requirements*.txt"):
-            self.plan.requirements.append(Source(path, label))
-        elif path.suffix == ".whl":
-            wheel = Distribution.parse(path, label)
-            if wheel is None:
-                raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
-            self.plan.wheels.append(wheel)
-        return self.is_for_pip(path)
+    def source(self, path: Path, label: str, name: str = "") -> Source:
+        return Source(path, label, self.root, name)
+
+    def useful(self, path: Path, label: str, depth: int) -> bool:
+        """Whether something is installed from it, other than by copying it as it is."""
+        if path.is_dir():
+            return self.folder(path, label, path.name, depth)
+        if archives.suffix(path.name):
+            return self.archive(path, label, depth)
+        return _is_for_pip(path)
+
+    def pip(self, path: Path, label: str) -> None:
+        if path.suffix != ".whl":
+            self.plan.requirements.append(self.source(path, label))
+            return
+        wheel = Distribution.parse(path, label)
+        if wheel is None:
+            raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
+        self.plan.wheels.append(wheel)
 
     def archive(self, path: Path, label: str, depth: int) -> bool:
         unpacked = self.unpack(path, label, depth)
@@ -140,7 +202,11 @@ class _Walk:
         if sdist:
             self.plan.sdists.append(sdist)
             return True
-        return self.folder(unpacked, label, stem, depth + 1)
+        root, self.root = self.root, unpacked
+        try:
+            return self.folder(unpacked, label, stem, depth + 1)
+        finally:
+            self.root = root
 
     def unpack(self, path: Path, label: str, depth: int) -> Path:
         if depth >= MAX_DEPTH:
@@ -149,30 +215,52 @@ class _Walk:
         archives.unpack(path, target, self.budget, label)
         return target
 
-    def within(self, project: Path, label: str, depth: int) -> None:
+    def inside(self, project: Path, label: str, depth: int) -> None:
         """Wheels and sdists anywhere in a project are for pip to choose from, but not what the project itself built."""
-        for path in _files(project, skip=("build", "dist")):
+        for path in self.files(project, skip=("build", "dist")):
+            if not _may_be_distribution(path):
+                continue
             text = f"{label}/{path.relative_to(project)}".lstrip("/")
-            found = Distribution.parse(path, text) if path.suffix == ".whl" or archives.suffix(path.name) else None
-            if found and (path.suffix == ".whl" or _sdist(path, self.unpack(path, text, depth), text)):
+            found = Distribution.parse(path, text)
+            if found is None:
+                continue
+            if path.suffix == ".whl" or _sdist(path, self.unpack(path, text, depth), text):
                 self.plan.supply.append(found)
 
+    def files(self, folder: Path, skip: tuple[str, ...] = ()) -> Iterator[Path]:
+        for path in within(self.root, folder, self.budget):
+            if path.is_file():
+                yield path
+            elif path.name not in skip:
+                yield from self.files(path)
 
-def _files(folder: Path, skip: tuple[str, ...] = ()) -> Iterator[Path]:
-    for path in visible(folder):
-        if path.is_file():
-            yield path
-        elif path.name not in skip:
-            yield from _files(path)
+
+def _loose(entries: Iterable[Path]) -> bool:
+    """Whether modules lie among them."""
+    files = filter(Path.is_file, entries)
+    return any(path.suffix == ".py" for path in files)
+
+
+def _label(parent: str, path: Path) -> str:
+    return f"{parent}/{path.name}" if parent else path.name
+
+
+def _is_for_pip(path: Path) -> bool:
+    return path.suffix == ".whl" or path.match("requirements*.txt")
 
 
 def _sdist(path: Path, unpacked: Path, label: str) -> tuple[Distribution, Source] | None:
     """A source distribution is named `name-version` and holds one folder with PKG-INFO."""
     folders = visible(unpacked)
-    if len(folders) != 1 or not (folders[0] / "PKG-INFO").is_file() or not is_project(folders[0]):
+    if len(folders) != 1:
+        return None
+    folder = folders[0]
+    if not (folder / "PKG-INFO").is_file() or not is_project(folder):
         return None
     found = Distribution.parse(path, label)
-    return (found, Source(folders[0], label)) if found else None
+    if found is None:
+        return None
+    return found, Source(folder, label, unpacked)
 
 
 def _importable(name: str, label: str) -> str:

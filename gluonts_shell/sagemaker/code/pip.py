@@ -53,6 +53,17 @@ class Installed:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """A requirement for exactly one file, and what to write down of it."""
+
+    requirement: str
+    installed: Installed
+
+    def hashed(self) -> str:
+        return f"{self.requirement} --hash=sha256:{self.installed.sha256}"
+
+
+@dataclass(frozen=True)
 class Run:
     """What became of a pip command. Both texts are masked: no user name, password or token is in them."""
 
@@ -95,26 +106,29 @@ class Pip:
         Raises CodeChannelError; offline it names all that is missing.
         """
         self._refuse_addresses(asked)
-        pins = {one.name: (f"{one.name} @ {one.path.as_uri()}", _installed(one)) for one in explicit}
+        pins = {}
+        for one in explicit:
+            pins[one.name] = Pin(f"{one.name} @ {one.path.as_uri()}", _installed(one))
         if asked.lines or wheels.missing(_needs(explicit), explicit):
             for item in self._lacking(explicit, asked):
                 pins.setdefault(wheels.normalized(item["metadata"]["name"]), _reported(item))
         if pins:
             self._install_pinned(list(pins.values()), explicit, asked, target)
-        return sorted((installed for _, installed in pins.values()), key=lambda one: one.name.lower())
+        installed = [pin.installed for pin in pins.values()]
+        return sorted(installed, key=_by_name)
 
     def _install_pinned(
         self,
-        pins: Sequence[tuple[str, Installed]],
+        pins: Sequence[Pin],
         explicit: Sequence[Distribution],
         asked: Requirements,
         target: Path,
     ) -> None:
         """Exactly these, checked against their hashes if there is one for each: pip takes hashes for all or none."""
-        hashed = all(installed.sha256 for _, installed in pins)
+        hashed = all(pin.installed.sha256 for pin in pins)
         lines = asked.options()
-        for pin, installed in pins:
-            lines.append(f"{pin} --hash=sha256:{installed.sha256}" if hashed else pin)
+        for pin in pins:
+            lines.append(pin.hashed() if hashed else pin.requirement)
         exact = self.work / "exact.txt"
         exact.write_bytes(requirements.written(lines))
         run = self._build("install", "--no-deps", "--target", str(target), "-r", str(exact))
@@ -152,7 +166,9 @@ class Pip:
             return
         for line in asked.lines:
             scheme = ADDRESS.search(line.text)
-            if scheme and scheme[1] not in ("file", "git+file") and not line.text.startswith("-"):
+            if scheme is None or line.text.startswith("-"):
+                continue
+            if scheme[1] not in ("file", "git+file"):
                 raise CodeChannelError(
                     f"cannot install offline: {masked(line.text)!r} ({line.place}) is fetched from an address; "
                     "put a wheel of it into the code channel instead"
@@ -196,7 +212,7 @@ class Pip:
         )
         details = STAMP.sub("", _tail(journal, before))
         output = done.stdout
-        if done.returncode and "See above for output" in output:  # which went to the journal alone
+        if done.returncode and reasons.ELSEWHERE.search(output):
             output += reasons.of_the_child(details)
         run = Run(done.returncode, self._readable(output, asked), self._readable(details, asked))
         _tell(run)
@@ -232,8 +248,10 @@ class Pip:
             return f"pip cannot install the code channel: {run.reason}"
         wanted = [*asked.texts(), *_needs(explicit)]
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
-        names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
-        return f"cannot install offline: {names} not in the code channel (this container takes {wheels.container()})"
+        verb = "is" if len(missing) == 1 else "are"
+        names = ", ".join(missing)
+        takes = wheels.container()
+        return f"cannot install offline: {names} {verb} not in the code channel (this container takes {takes})"
 
 
 def _tell(run: Run) -> None:
@@ -260,19 +278,36 @@ def _tail(path: Path, before: int) -> str:
         return ""
 
 
-def _reported(item: Mapping[str, Any]) -> tuple[str, Installed]:
-    """A requirement for exactly what pip's report chose, and what to write down of it."""
-    name, version, info = item["metadata"]["name"], item["metadata"]["version"], item["download_info"]
-    archive = info.get("archive_info", {})
-    sha256 = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=") or None
+def _reported(item: Mapping[str, Any]) -> Pin:
+    """A requirement for exactly what pip's report chose."""
+    name = item["metadata"]["name"]
+    version = item["metadata"]["version"]
+    info = item["download_info"]
+    installed = Installed(name, version, _reported_hash(info))
     url = info["url"]
-    if sha256 is None and "archive_info" in info and url.startswith("file:"):
-        sha256 = _sha256(Path(unquote(urlsplit(url).path)))
     if not item["is_direct"]:
-        return f"{name}=={version}", Installed(name, version, sha256)
+        return Pin(f"{name}=={version}", installed)
     if "vcs_info" in info:
         url = f"{info['vcs_info']['vcs']}+{url}@{info['vcs_info']['commit_id']}"
-    return f"{name} @ {url}", Installed(name, version, sha256)
+    return Pin(f"{name} @ {url}", installed)
+
+
+def _reported_hash(info: Mapping[str, Any]) -> str | None:
+    """pip before 23.0 has it as `sha256=...`; of a file that lies here it may have none."""
+    if "archive_info" not in info:
+        return None
+    archive = info["archive_info"]
+    known = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=")
+    if known:
+        return str(known)
+    url = urlsplit(info["url"])
+    if url.scheme != "file":
+        return None
+    return _sha256(Path(unquote(url.path)))
+
+
+def _by_name(installed: Installed) -> str:
+    return installed.name.lower()
 
 
 def _installed(one: Distribution) -> Installed:

@@ -16,11 +16,14 @@ VERSIONS = re.compile(r"Could not find a version that satisfies the requirement 
 NOT_FETCHED = re.compile(r"Could not fetch URL (\S+?/([^/\s]+)/?): (.+) - skipping$", re.MULTILINE)
 UNTRUSTED = re.compile(r"The repository located at (\S+) is not a trusted or secure host")
 COLLECTED = re.compile(r"^\s*Collecting ([^\s@]+)", re.MULTILINE)
+PLACE = re.compile(r"\(from \S.* line \d+\)")
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
 ERROR = re.compile(r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE)
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
+# what pip says where the child's output went to its log alone
+ELSEWHERE = re.compile(r"See above for output|No available output")
 CHILD_ENDED = re.compile(r"\s*ERROR: .* exited with -?\d+$")
 SAID = re.compile(r"╰─> \[\d+ lines? of output\]\n(.*?)\n\s*\[end of output\]", re.DOTALL)
 RAISED = re.compile(
@@ -54,8 +57,8 @@ class Cause:
     absent: bool = False
 
     def sentence(self, peer: str, detail: str) -> str:
-        detail = detail.strip()
-        return self.words.replace("PEER", peer) + (f" ({detail})" if detail else "") + f"; {self.advice}"
+        words = self.words.replace("PEER", peer)
+        return f"{words} ({detail.strip()}); {self.advice}"
 
 
 PROXY_LOGIN = Cause(
@@ -95,12 +98,25 @@ def why(output: str, log: str = "") -> str:
 
     Both are to be masked before; nothing is known of secrets here.
     """
-    for reason in (_not_found, _of_git, _of_a_build, _not_downloaded, _of_a_conflict):
+    for reason in (_not_found, _of_git, _of_a_build, _not_downloaded, _of_a_conflict, _last_error):
         sentence = reason(output, log)
         if sentence:
             return sentence
+    if not output.strip():
+        return "it said nothing"
+    return output.strip().splitlines()[-1]
+
+
+def _last_error(output: str, _log: str) -> str:
+    """Later pips say in a row of its own in which line a requirement is wrong."""
     errors = ERROR.findall(output)
-    return str(errors[-1]) if errors else (output.strip().splitlines() or ["it said nothing"])[-1]
+    if not errors:
+        return ""
+    error = str(errors[-1])
+    place = PLACE.search(output)
+    if place is None or "Invalid" not in error or place[0] in error:
+        return error
+    return f"{error} {place[0]}"
 
 
 def _not_found(output: str, log: str) -> str:
@@ -127,8 +143,14 @@ def _failures(requirement: str, log: str) -> list[str]:
     """Why the pages of that package were not fetched; those of all, if none is of that package alone."""
     name = _plain(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
     pages = NOT_FETCHED.findall(log)
-    own = [text for _, page, text in pages if _plain(page) == name]
-    return own or [text for _, _, text in pages]
+    own = []
+    others = []
+    for _, page, text in pages:
+        if _plain(page) == name:
+            own.append(text)
+        else:
+            others.append(text)
+    return own or others
 
 
 def _plain(name: str) -> str:
@@ -138,11 +160,13 @@ def _plain(name: str) -> str:
 
 def _looked_up(requirement: str, failures: Sequence[str]) -> str:
     """An index that has no such package says less than one that could not be asked."""
-    known = [_of_text(text, "the index") for text in failures]
-    for cause, sentence in known:
+    absent = ""
+    for text in failures:
+        cause, sentence = _of_text(text, "the index")
         if not cause.absent:
             return f"{requirement} could not be looked up: {sentence}"
-    return f"{requirement}: {known[-1][1]}"
+        absent = sentence
+    return f"{requirement}: {absent}"
 
 
 def _of_text(text: str, peer: str) -> tuple[Cause, str]:
@@ -162,9 +186,9 @@ def _of_text(text: str, peer: str) -> tuple[Cause, str]:
 def _of_status(status: int, tunnel: bool) -> Cause:
     if tunnel and status != 407:
         return PROXY_REFUSES
-    if status in STATUSES:
-        return STATUSES[status]
-    return BROKEN if status >= 500 else REFUSED
+    if status >= 500:
+        return BROKEN
+    return STATUSES.get(status, REFUSED)
 
 
 def _phrase(status: int) -> str:
@@ -177,7 +201,9 @@ def _phrase(status: int) -> str:
 def _of_git(output: str, _log: str) -> str:
     """Git's first complaint; those after it only follow from it."""
     match = GIT.search(output)
-    return match[1] if match else ""
+    if match is None:
+        return ""
+    return match[1]
 
 
 def _of_a_build(output: str, _log: str) -> str:
@@ -188,7 +214,10 @@ def _of_a_build(output: str, _log: str) -> str:
     if raised:
         return str(raised[-1])
     said = SAID.search(output)
-    return said[1].strip().splitlines()[-1].strip() if said else ""
+    if said is None:
+        return ""
+    rows = said[1].strip().splitlines()
+    return rows[-1].strip()
 
 
 def of_the_child(log: str) -> str:
@@ -202,7 +231,9 @@ def of_the_child(log: str) -> str:
             break
         if row.startswith("  "):
             said.append(row)
-    return "\n".join([f"╰─> [{len(said)} lines of output]", *said, "  [end of output]", ""]) if said else ""
+    if not said:
+        return ""
+    return "\n".join([f"╰─> [{len(said)} lines of output]", *said, "  [end of output]", ""])
 
 
 def _not_downloaded(output: str, _log: str) -> str:
@@ -211,8 +242,7 @@ def _not_downloaded(output: str, _log: str) -> str:
     if not match:
         return ""
     cause, sentence = _of_text(match[0], "the server")
-    collected = COLLECTED.findall(output)
-    what = collected[-1] if collected else "a file"
+    what = ["a file", *COLLECTED.findall(output)][-1]
     if cause.absent:
         sentence = sentence.replace("no such package", "no such file").replace("check its name", "check its address")
     return f"{what} could not be downloaded: {sentence}"

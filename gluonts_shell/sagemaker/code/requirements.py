@@ -14,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
@@ -37,11 +38,13 @@ MARKS = (
 
 
 # the three ways in which pip names a line of a file
-PLACE = re.compile(
-    r"line (?P<n1>\d+) of (?P<p1>/[^\n]*?\.\w+)(?=\)|$)|-r (?P<p2>/[^\n]*?) \(line (?P<n2>\d+)\)"
-    r"|(?P<p3>/[^\s\n]*?\.\w+) line (?P<n3>\d+)",
-    re.MULTILINE,
+PLACES = (
+    re.compile(r"line (?P<number>\d+) of (?P<path>/[^\n]*?\.\w+)(?=\)|$)", re.MULTILINE),
+    re.compile(r"-r (?P<path>/[^\n]*?) \(line (?P<number>\d+)\)"),
+    re.compile(r"(?P<path>/[^\s\n]*?\.\w+) line (?P<number>\d+)"),
 )
+ADDRESS = re.compile(r"://| @ ")
+LOCAL = re.compile(r"\.|[^\[]*/|[^\[]*\.whl\s*(\[|$)")
 
 PLACED = re.compile(r" line \d+\b")
 
@@ -74,26 +77,40 @@ class Requirements:
 
     def options(self) -> list[str]:
         """The lines that say where and how to look, as `--index-url` does, and not what to install."""
-        return [line.text for line in self.lines if line.text.startswith("-") and _option(line.text)[0] in ("", "-f")]
+        found = []
+        for text in self.texts():
+            if text.startswith("-") and _option(text)[0] in ("", "-f"):
+                found.append(text)
+        return found
 
     def named(self, text: str, asked: Path) -> str:
         """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote."""
 
         def place(match: re.Match[str]) -> str:
-            number, path = int(match["n1"] or match["n2"] or match["n3"]), match["p1"] or match["p2"] or match["p3"]
-            if path != str(asked):
-                return f"{self.labels[path]} line {number}" if path in self.labels else match[0]
-            # a comment that names the coding comes before them; wheels of the channel come after them
-            return self.lines[number - 2].place if number - 2 < len(self.lines) else "the code channel"
+            number = int(match["number"])
+            if match["path"] == str(asked):
+                return self._written_at(number)
+            label = self.labels.get(match["path"])
+            return f"{label} line {number}" if label else match[0]
 
-        return PLACE.sub(place, text)
+        for pattern in PLACES:
+            text = pattern.sub(place, text)
+        return text
+
+    def _written_at(self, number: int) -> str:
+        """Of the file for pip: a comment with the coding comes before these lines, wheels of the channel after."""
+        index = number - 2
+        if index >= len(self.lines):
+            return "the code channel"
+        return self.lines[index].place
 
     def blamed(self, sentence: str) -> str:
         """The sentence with the place of the line that it is about, unless it names one already."""
         if PLACED.search(sentence):
             return sentence
+        blames = _is_wrong if "Invalid" in sentence else partial(_quoted, sentence=sentence)
         for line in self.lines:
-            if _quoted(line.text, sentence) or ("Invalid" in sentence and _is_wrong(line.text)):
+            if blames(line.text):
                 return f"{sentence} ({line.place})"
         return sentence
 
@@ -160,20 +177,24 @@ def _option(text: str) -> tuple[str, str]:
     match = OPTION.match(text)
     if not match:
         return "", ""
-    return SHORT.get(match["name"], match["name"]), match["value"].strip().strip("'\"")
+    name = match["name"]
+    value = match["value"].strip()
+    return SHORT.get(name, name), value.strip("'\"")
 
 
 def _lines(path: Path, label: str) -> Iterator[Line]:
     """Lines that are continued come as one, with the number of the first; none is empty or a comment."""
     begun, number = "", 0
     for current, row in enumerate([*_text(path, label).splitlines(), ""], 1):
-        number = number if begun else current
+        if not begun:
+            number = current
         if row.endswith("\\") and not COMMENT.match(row):
             begun += row.strip("\\")
             continue
         # pip puts a space before a comment, so that it ends what is continued into it
-        whole = begun + (f" {row}" if COMMENT.match(row) else row)
-        begun, plain = "", COMMENT.sub("", whole).strip()
+        whole = f"{begun} {row}" if COMMENT.match(row) else begun + row
+        begun = ""
+        plain = COMMENT.sub("", whole).strip()
         if plain:
             yield Line(plain, f"{label} line {number}")
 
@@ -201,8 +222,7 @@ def _decoded(data: bytes, encoding: str, label: str) -> str:
 
 
 def _is_local(text: str, folder: Path) -> bool:
-    name = text.split("[", maxsplit=1)[0].strip()
-    if "://" in name or " @ " in name:
+    if ADDRESS.search(text) or not LOCAL.match(text):
         return False
-    looks_like_path = name.startswith(".") or "/" in name or name.endswith(".whl")
-    return looks_like_path and (folder / name).exists()
+    name = text.partition("[")[0].strip()
+    return (folder / name).exists()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import email
 import logging
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -57,8 +57,11 @@ class Distribution:
         if self.path.suffix != ".whl":
             return []
         with zipfile.ZipFile(self.path) as wheel:
-            name = next((name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")), None)
-            return email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", []) if name else []
+            for name in wheel.namelist():
+                if name.endswith(".dist-info/METADATA"):
+                    found = email.message_from_bytes(wheel.read(name))
+                    return found.get_all("Requires-Dist", [])
+        return []
 
 
 def normalized(name: str) -> str:
@@ -97,7 +100,9 @@ def newest(distributions: Iterable[Distribution]) -> list[Distribution]:
         other = chosen.setdefault(found.name, found)
         if other is found:
             continue
-        better, worse = (other, found) if (other.fits, other.version) > (found.fits, found.version) else (found, other)
+        worse, better = other, found
+        if (other.fits, other.version) > (found.fits, found.version):
+            worse, better = found, other
         chosen[found.name] = better
         if better.fits == worse.fits:
             log.warning("%r and %r both install %r: %r is taken", worse.label, better.label, found.name, better.label)
@@ -106,28 +111,62 @@ def newest(distributions: Iterable[Distribution]) -> list[Distribution]:
 
 def missing(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
     """Of the requirements `wanted` and all that they need: what is neither in `supply` nor in this environment."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    here = installed()
     absent: dict[str, None] = {}
     seen: set[tuple[str, str]] = set()
-    queue = [(text.split(" --hash")[0], "") for text in wanted]
-    for text, extra in queue:  # which grows
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:  # a URL or an option; pip's own message tells
+    here = installed()
+    queue = []
+    for text in wanted:
+        queue.append((text.partition(" --hash")[0], ""))
+    for asked in queue:  # which grows
+        requirement = _requirement(*asked)
+        if asked in seen or requirement is None:
             continue
-        if (text, extra) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": extra})):
-            continue
-        seen.add((text, extra))
-        name = normalized(requirement.name)
-        fitting = [one for one in supply if one.name == name and one.fits and _allows(requirement, one.version)]
-        if fitting:
-            needs = max(fitting, key=lambda one: one.version).requires()
-            queue += [(line, extra) for line in needs for extra in ("", *requirement.extras)]
-        elif name not in here or not _allows(requirement, here[name]):
+        seen.add(asked)
+        found = _best(requirement, supply)
+        if found is not None:
+            queue += _needs(found, requirement)
+        elif not _is_here(requirement, here):
             absent[f"{requirement.name}{requirement.specifier}"] = None
     return list(absent)
+
+
+def _requirement(text: str, extra: str) -> Requirement | None:
+    """None for a URL or an option, of which pip's own message tells, and for what is not needed here."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+        return None
+    return requirement
+
+
+def _best(requirement: Requirement, supply: Sequence[Distribution]) -> Distribution | None:
+    """The highest version that fits."""
+    name = normalized(requirement.name)
+    best = None
+    for one in supply:
+        if one.name != name or not one.fits or not _allows(requirement, one.version):
+            continue
+        if best is None or one.version > best.version:
+            best = one
+    return best
+
+
+def _needs(found: Distribution, requirement: Requirement) -> list[tuple[str, str]]:
+    """What it needs, once for itself and once for each extra that is asked for."""
+    needs = []
+    for line in found.requires():
+        for extra in ("", *requirement.extras):
+            needs.append((line, extra))
+    return needs
+
+
+def _is_here(requirement: Requirement, here: Mapping[str, Version]) -> bool:
+    version = here.get(normalized(requirement.name))
+    return version is not None and _allows(requirement, version)
 
 
 def _allows(requirement: Requirement, version: Version) -> bool:

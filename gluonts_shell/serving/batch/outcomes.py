@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gluonts_shell.errors import ModelError, ShellError, UserError
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.errors import Cancelled, ModelError, ShellError, UserError
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 log = logging.getLogger(__name__)
+
+Predict = Callable[[Sequence[Call], Callable[[], bool]], list[list[Prediction]]]
 
 
 @dataclass(slots=True)
@@ -39,34 +41,40 @@ class Isolated:
     first failure has the same error and is not predicted.
     """
 
-    def __init__(self, predict: Callable[[Sequence[Call]], list[list[Prediction]]], thorough: bool) -> None:
+    def __init__(self, predict: Predict, thorough: bool) -> None:
         self._predict = predict
         self._thorough = thorough
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Outcome]]:
-        """One list for each call, one outcome for each entry. A failure in one call leaves the others alone."""
+    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Outcome]]:
+        """One list for each call, one outcome for each entry. A failure in one call leaves the others alone.
+
+        Raises Cancelled, and nothing else, once nobody waits any more.
+        """
         started = time.perf_counter()
         try:
-            predictions = self._predict(calls)
-        except (Exception, SystemExit) as error:
+            predictions = self._predict(calls, wanted)
+        except Cancelled:
+            raise
+        except BaseException as error:  # no signal comes here: whatever it is, the model raised it
             if len(calls) > 1:
-                return [self.predict([call])[0] for call in calls]
-            return [self._search(calls[0].configuration, calls[0].entries, error)]
+                return [self.predict([call], wanted)[0] for call in calls]
+            return [self._search(calls[0], error, wanted)]
         share = (time.perf_counter() - started) / max(1, sum(map(len, predictions)))
         return [[Outcome(prediction, seconds=share) for prediction in call] for call in predictions]
 
-    def _search(self, configuration: Configuration, entries: list[Any], error: BaseException) -> list[Outcome]:
+    def _search(self, call: Call, error: BaseException, wanted: Callable[[], bool]) -> list[Outcome]:
         """Halve what failed until the culprits stand alone."""
+        configuration, entries = call.configuration, call.entries
         if len(entries) <= 1:
             return [Outcome(error=sentence(error)) for _ in entries]
         middle = len(entries) // 2
-        found = self._again(configuration, entries[:middle])
+        found = self._again(configuration, entries[:middle], wanted)
         if not self._thorough and (first := next((outcome for outcome in found if outcome.error), None)):
             return found + [first] * (len(entries) - middle)
-        return found + self._again(configuration, entries[middle:])
+        return found + self._again(configuration, entries[middle:], wanted)
 
-    def _again(self, configuration: Configuration, entries: list[Any]) -> list[Outcome]:
-        return self.predict([Call(configuration, entries)])[0]
+    def _again(self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]) -> list[Outcome]:
+        return self.predict([Call(configuration, entries)], wanted)[0]
 
 
 def sentence(error: BaseException) -> ShellError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound
 from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, refuse
-from gluonts_shell.serving.http.connection import Request, Response
+from gluonts_shell.serving.http.exchange import Request, Response
 
 ROUTES = {"/ping": ("GET", "HEAD"), "/execution-parameters": ("GET", "HEAD"), "/invocations": ("POST",)}
 # the API's own path, which clients of the SDK use against a server on their own machine
@@ -34,9 +34,17 @@ class Handler(Protocol):
 
 
 class App:
+    """overdue: as of http.exchange.App; what tells that a computation has run for too long."""
+
     def __init__(
-        self, invocations: Handler, parameters: Mapping[str, object], *, local_endpoints: bool = False
+        self,
+        invocations: Handler,
+        parameters: Mapping[str, object],
+        *,
+        local_endpoints: bool = False,
+        overdue: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self.overdue = overdue
         self._invocations = invocations
         self._parameters = Response(200, json.dumps(parameters).encode("ascii"), (CONTENT_TYPE,))
         self._local_endpoints = local_endpoints
@@ -61,7 +69,7 @@ class App:
             response.headers += (("X-Amzn-SageMaker-Custom-Attributes", attributes),)
         return response
 
-    def refuse(self, error: Exception) -> Response:
+    def refuse(self, error: BaseException) -> Response:
         return refuse(error)
 
     def _route(self, method: str, path: str) -> str:

@@ -13,26 +13,26 @@ It does not know what a prediction is, nor HTTP.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from gluonts_shell.errors import Overloaded
-from gluonts_shell.messages import Call
+from gluonts_shell.errors import Cancelled, ModelError, Overloaded, ShellError
+from gluonts_shell.messages import Call, always
 
 Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
 MOMENT, MOMENT_MOST = 0.1, 0.02  # of the last predict's time, and seconds, that its clients have to come back
+ASK_SECONDS = 0.05  # between two looks, from within a predict, at whether somebody still waits
+FRAMES = 12  # of the stack that the log shows of a predict that hangs
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
-
-
-def always() -> bool:
-    return True
 
 
 @dataclass(slots=True, eq=False)
@@ -49,25 +49,47 @@ class _Turn:
     error: BaseException | None = None
 
 
-class Batcher(Generic[Result]):
-    """predict: calls of equal configuration -> a list of results for each; one thread at a time is in it.
+@dataclass(slots=True)
+class _Predict:
+    """The one that is at work: its calls, when it began (of time.monotonic()), and its thread."""
 
-    joins: whether calls gain by being predicted together. timeout: seconds after its arrival at which a call that is
-    still waiting is given up; 0 waits for ever.
+    batch: list[_Turn]
+    began: float
+    thread: int
+
+    def error(self, turn: _Turn, limit: float) -> ShellError:
+        """What to tell a call if this never returns: the culprits are those that are in it."""
+        if turn in self.batch:
+            return ModelError(f"the model has not answered within {limit:g} s")
+        return Overloaded("the model hangs, and this worker ends; try again later")
+
+
+class Batcher(Generic[Result]):
+    """predict: calls of equal configuration -> a list of results for each; one thread at a time is in it. Its second
+    argument tells whether somebody still waits; once nobody does, it raises Cancelled.
+
+    joins: whether calls gain by being predicted together. timeout: seconds after its arrival at which a call is given
+    up, whether it still waits or is being predicted; 0 waits for ever. limit: seconds after which a single predict
+    counts as one that never returns; 0 for none.
     """
 
     def __init__(
         self,
-        predict: Callable[[Sequence[Call]], list[list[Result]]],
+        predict: Callable[[Sequence[Call], Callable[[], bool]], list[list[Result]]],
         *,
         joins: bool,
         timeout: float = 0.0,
+        limit: float = 0.0,
         max_waiting: int = MAX_WAITING,
         max_joined: int = MAX_JOINED,
     ) -> None:
         self._predict = predict
         self._joins = joins
         self._timeout = timeout or inf
+        self._limit = limit or inf
+        self._at_work: _Predict | None = None
+        self._led: list[_Turn] = []  # the leader's call and those that joined it
+        self._stuck = False
         self._max_waiting = max_waiting
         self._max_joined = max_joined
         self._mutex = threading.Lock()
@@ -88,6 +110,8 @@ class Batcher(Generic[Result]):
         """
         turn = _Turn(call, alive, (time.monotonic() if arrived is None else arrived) + self._timeout)
         with self._mutex:
+            if self._stuck:
+                raise Overloaded("the model hangs, and this worker ends; try again later")
             if self._busy:
                 if len(self._queue) >= self._max_waiting:
                     raise Overloaded(f"{len(self._queue)} requests are waiting already; try again later")
@@ -127,16 +151,19 @@ class Batcher(Generic[Result]):
                 with self._mutex:
                     self._gather(turn)
                     batch += self._joining(turn.call)
+            self._led = batch
             began = time.monotonic()
             self._run(batch)
             ended = time.monotonic()
             self._expected = ended + min(MOMENT * (ended - began), MOMENT_MOST)
         finally:
             with self._mutex:
-                self._crowd = len(batch) + len(self._queue)
-                self._hand_over()
-            for other in batch[1:]:
-                other.gate.release()
+                self._at_work = None
+                if not self._stuck:  # else all of them were told already
+                    self._crowd = len(batch) + len(self._queue)
+                    self._hand_over()
+                    for other in batch[1:]:
+                        other.gate.release()
 
     def _gather(self, turn: _Turn) -> None:
         """Wait for those that are expected back, or until no more can join; the mutex is held, and let go meanwhile."""
@@ -162,15 +189,55 @@ class Batcher(Generic[Result]):
 
     def _run(self, batch: list[_Turn]) -> None:
         """Predict for all; where that fails, for each alone, so that a call hurts only itself."""
+        self._at_work = _Predict(batch, time.monotonic(), threading.get_ident())
         try:
-            found = self._predict([turn.call for turn in batch])
-        except MemoryError as error:
-            self._divide(batch, (len(batch) + 1) // 2, error)
-        except (Exception, SystemExit) as error:
-            self._divide(batch, 1, error)
-        else:
+            found = self._predict([turn.call for turn in batch], self._asker(batch))
             for turn, results in zip(batch, found, strict=True):
                 turn.results, turn.joined = results, len(batch)
+        except Cancelled as error:
+            for turn in batch:
+                turn.error = self._given_up(turn, error)
+        except MemoryError as error:
+            self._divide(batch, (len(batch) + 1) // 2, error)
+        except BaseException as error:  # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+            self._divide(batch, 1, error)
+
+    def _asker(self, batch: list[_Turn]) -> Callable[[], bool]:
+        """Whether somebody still waits for one of these calls, looked up now and then: it is asked for each series."""
+        due = time.monotonic() + ASK_SECONDS
+
+        def wanted() -> bool:
+            nonlocal due
+            now = time.monotonic()
+            if now < due:
+                return True
+            due = now + ASK_SECONDS
+            return any(now <= turn.deadline and turn.alive() for turn in batch)
+
+        return wanted
+
+    def _given_up(self, turn: _Turn, error: Cancelled) -> ShellError:
+        if time.monotonic() > turn.deadline:
+            return Cancelled(f"the request took more than {self._timeout:g} s: {error}; ask for less at a time")
+        return Cancelled(f"the client went away: {error}")
+
+    def overdue(self) -> str | None:
+        """What the current predict is at, if it is older than the limit: then this process is better replaced.
+
+        Whoever was joined with it gets ModelError, whoever waits behind it Overloaded, and so does whoever comes later;
+        only the call whose thread is in the predict cannot be told. The text has no value of a series.
+        """
+        with self._mutex:
+            work = self._at_work
+            if work is None or time.monotonic() - work.began < self._limit:
+                return None
+            self._stuck = True
+            for turn in (*self._led[1:], *self._queue):
+                if turn.results is None:
+                    turn.error = turn.error or work.error(turn, self._limit)
+                turn.gate.release()
+            self._queue.clear()
+        return _described(work, self._limit)
 
     def _divide(self, batch: list[_Turn], size: int, error: BaseException) -> None:
         if len(batch) == 1:
@@ -200,3 +267,16 @@ class Batcher(Generic[Result]):
         return Overloaded(
             f"the request waited for more than {self._timeout:g} s, and was not predicted; try again later"
         )
+
+
+def _described(work: _Predict, limit: float) -> str:
+    """For the log: of the series only how many and how long, and where in its code the model is."""
+    lengths = [length for turn in work.batch for length in turn.call.lengths]
+    entries = sum(len(turn.call.entries) for turn in work.batch)
+    series = f"{entries} series"
+    if lengths:
+        series += f" of {min(lengths)} to {max(lengths)} values"
+    frame = sys._current_frames().get(work.thread)
+    stack = "".join(traceback.format_stack(frame)[-FRAMES:]).rstrip()
+    asked = f"{work.batch[0].call.configuration!r:.1000}"
+    return f"a predict of {series} with {asked} has not ended within {limit:g} s:\n{stack}\n"

@@ -18,7 +18,7 @@ from gluonts_shell.messages import Prediction, Service
 from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.refusal import refuse
-from gluonts_shell.serving.http.connection import Request, Response
+from gluonts_shell.serving.http.exchange import Request, Response
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,16 @@ class Note:
 class Endpoint:
     """DeepAR's protocol: a request of instances in, as many predictions out."""
 
-    def __init__(self, service: Service, batcher: Batcher[Prediction]) -> None:
+    def __init__(self, service: Service, batcher: Batcher[Prediction], accept: str | None = None) -> None:
+        """accept: what a client that sends no Accept is taken to want; None for the format of its request."""
         self._service = service
+        self._accept = accept
         self._batcher = batcher
         self._turn = threading.Lock()
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raises UnsupportedMediaType and NotAcceptable."""
-        codec.answer_type(headers.get("accept"), codec.request_type(headers.get("content-type")))
+        codec.answer_type(headers.get("accept") or self._accept, codec.request_type(headers.get("content-type")))
 
     def __call__(self, request: Request) -> Response:
         note = Note()
@@ -52,7 +54,7 @@ class Endpoint:
 
     def _answer(self, request: Request, note: Note) -> Response:
         kind = codec.request_type(request.headers.get("content-type"))
-        answer = codec.answer_type(request.headers.get("accept"), kind)
+        answer = codec.answer_type(request.headers.get("accept") or self._accept, kind)
         with self._computing(request):
             payload = codec.parse(request.body, kind)
             note.instances = len(payload.instances)
@@ -87,7 +89,7 @@ class Transform:
         try:
             lines = self._lines(request.body, request.alive)
             return Response(200, lines, (("Content-Type", codec.JSON_LINES),))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever a model raises is its request's alone
             response = refuse(error)
             log.warning("a request of %d bytes failed with status %d", len(request.body), response.status)
             return response
@@ -97,7 +99,7 @@ def logged(answer: Callable[[], Response], note: Note) -> Response:
     started = time.perf_counter()
     try:
         response = answer()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a model raises is its request's alone
         response = refuse(error)
     seconds = time.perf_counter() - started
     what = f"status {response.status}, {note.instances} instances{note.lengths}"

@@ -7,7 +7,7 @@ import uuid
 
 from gluonts_shell.errors import MethodNotAllowed, ModelError, Overloaded, ShellError
 from gluonts_shell.serving.endpoint import codec
-from gluonts_shell.serving.http.connection import Response
+from gluonts_shell.serving.http.exchange import Response
 
 log = logging.getLogger(__name__)
 

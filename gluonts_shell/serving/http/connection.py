@@ -6,104 +6,63 @@ in and what the application does. Each step first sets the deadline by which the
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
+import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache
-from http.server import BaseHTTPRequestHandler
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
 
 from gluonts_shell.errors import RequestTimeout, TooLarge
+from gluonts_shell.serving.http.exchange import App, Request, Response
 from gluonts_shell.serving.http.framing import Reader
-from gluonts_shell.serving.http.wire import CHUNKED, Head, answer_head, parse_head
+from gluonts_shell.serving.http.limits import MEBIBYTE, Limits
+from gluonts_shell.serving.http.wire import CHUNKED, Head, answer_head, date_field, parse_head
 
-if TYPE_CHECKING:
-    from gluonts_shell.serving.http.server import Server
+log = logging.getLogger(__name__)
 
 HALF_CLOSED_GRACE = 1.0
 LINGER_BYTES = 8 * 1024 * 1024
+STAND_IN_SECONDS = 1.0  # that an answer in the stead of a thread that hangs may take
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MEBIBYTE = 1024 * 1024
+# RFC 9110 section 9.3.7: `OPTIONS *` is a question about the server, not about a resource
+ABOUT_THE_SERVER = (("Allow", "GET, HEAD, POST"),)
+FORCED = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends a reset
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Bytes, connections of one worker, and seconds.
+class Host:
+    """What all connections of a server share: the application, the limits, and whether the end has come."""
 
-    head: for a whole head, and for a new connection's silence before it. body: for a whole body; every megabyte that
-    it may have adds a second. idle: between requests; longer than the 60 s of load balancers, so that they close
-    first. answer: for the client to take an answer. linger: to wait for the client's end after our last byte.
-    """
+    def __init__(self, app: App, limits: Limits) -> None:
+        self.app = app
+        self.limits = limits
+        self.draining = False
 
-    body: int = 6 * MEBIBYTE
-    connections: int = 512
-    head_seconds: float = 10.0
-    body_seconds: float = 60.0
-    idle_seconds: float = 75.0
-    answer_seconds: float = 60.0
-    linger_seconds: float = 2.0
-    parting_seconds: float = 0.5
+    def refuse(self, error: BaseException) -> Response:
+        try:
+            return self.app.refuse(error)
+        except Exception:
+            log.exception("the application could not refuse %r", error)
+            return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
 
 
-@dataclass(slots=True)
-class Request:
-    """headers: lower-case names; the values of a repeated field joined by ", ". arrived: of time.monotonic().
-
-    alive: whether an answer is still wanted. False once the client broke the connection, and for one that only ended
-    its sending side (it may have gone, or wait for the answer) after a second; so refuse it rather than say nothing.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    alive: Callable[[], bool]
-    arrived: float
-
-
-@dataclass(slots=True)
-class Response:
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class App(Protocol):
-    """What the server needs of an application. Called by many threads at a time."""
-
-    def __call__(self, request: Request) -> Response: ...
-
-    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Before a byte of the body is read: raises what `refuse` turns into the answer."""
-        ...
-
-    def refuse(self, error: Exception) -> Response:
-        """The answer to an exception, of this module, of `check` or one that escaped from a call."""
-        ...
-
-
-class Connection(BaseHTTPRequestHandler):
+class Connection:
     """One connection and its thread. `deadline` is when it is cut off: never while the application works."""
 
-    server: Server
-    request: socket.socket
-
-    def __init__(self, request: socket.socket, client_address: Any, server: Server) -> None:
-        # the base class would serve the connection here; the accepting thread must know it before
-        self.request, self.client_address, self.server = request, client_address, server
+    def __init__(self, request: socket.socket, host: Host) -> None:
+        self.request, self.host = request, host
         self.reader = Reader(request.recv)
         self.raw = b""
         self.parsed: Head | None = None
-        self.deadline = time.monotonic() + server.limits.head_seconds
+        self.deadline = time.monotonic() + host.limits.head_seconds
         self.idle = True
         self.expired = False
         self.broken = False
+        self.computing = False
         self.arrived = 0.0
+        # held by whoever answers: the connection's own thread, or the server where that thread hangs
+        self.speaking = threading.Lock()
 
     def run(self) -> None:
         self.request.setblocking(True)  # where accepted sockets inherit the listener's mode
@@ -115,32 +74,45 @@ class Connection(BaseHTTPRequestHandler):
 
     def exchange(self) -> bool:
         """One request and its answer; whether another may follow."""
-        server = self.server
         head: Head | None = None
         try:
             head = self._head()
             if head.path != "*":
-                server.app.check(head.method, head.path, head.headers)
+                self.host.app.check(head.method, head.path, head.headers)
             body = self._body(head)
         except EOFError:
-            if not self.expired or self.idle:
-                return False
-            late = RequestTimeout("the request did not arrive in time")
-            return self._answer(server.refuse(late), head, keep=False)
+            return self._cut_short(head)
         except OSError:
             raise
         except Exception as error:
-            # where the head was understood and no body follows, the next request's place is known
-            bodiless = head is not None and head.length == 0 and head.keep_alive and not server.draining
-            return self._answer(server.refuse(error), head, keep=bodiless)
-        if head.path == "*":  # RFC 9110 section 9.3.7: a question about the server, not about a resource
-            return self._answer(Response(200, b"", (("Allow", "GET, HEAD, POST"),)), head, head.keep_alive)
+            return self._refuse(error, head)
+        keep = head.keep_alive
+        if head.path == "*":
+            return self._answer(Response(200, b"", ABOUT_THE_SERVER), head, keep)
+        response = self._computed(head, body)
+        return self._answer(response, head, keep and not self.host.draining)
+
+    def _computed(self, head: Head, body: bytes) -> Response:
         request = Request(head.method, head.path, head.headers, body, self.alive, self.arrived)
+        self.computing = True
         try:
-            response = server.app(request)
-        except (Exception, SystemExit) as error:
-            response = server.refuse(error)
-        return self._answer(response, head, head.keep_alive and not server.draining)
+            return self.host.app(request)
+        except BaseException as error:  # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+            return self.host.refuse(error)
+        finally:
+            self.computing = False
+
+    def _cut_short(self, head: Head | None) -> bool:
+        """The client's side ended in the middle of a request; by our deadline, it is told."""
+        if not self.expired or self.idle:
+            return False
+        late = RequestTimeout("the request did not arrive in time")
+        return self._answer(self.host.refuse(late), head, keep=False)
+
+    def _refuse(self, error: Exception, head: Head | None) -> bool:
+        # where the head was understood and no body follows, the next request's place is known
+        bodiless = head is not None and head.length == 0 and head.keep_alive
+        return self._answer(self.host.refuse(error), head, keep=bodiless and not self.host.draining)
 
     def _head(self) -> Head:
         raw = self.reader.head(self._slow_head)
@@ -154,41 +126,48 @@ class Connection(BaseHTTPRequestHandler):
 
     def _slow_head(self) -> None:
         self.idle = False
-        self.deadline = min(self.deadline, time.monotonic() + self.server.limits.head_seconds)
+        self.deadline = min(self.deadline, time.monotonic() + self.host.limits.head_seconds)
 
     def _body(self, head: Head) -> bytes:
         if head.length == 0:
             return b""
-        limits, reader = self.server.limits, self.reader
+        limits, reader = self.host.limits, self.reader
         if head.length > limits.body:
             raise TooLarge(f"the body has {head.length} bytes, expected at most {limits.body}")
         if head.expects and not reader.waiting:
             self.request.sendall(CONTINUE)
-        most = limits.body if head.length == CHUNKED else head.length
+        chunked = head.length == CHUNKED
+        most = limits.body if chunked else head.length
         self.deadline = self.arrived + limits.body_seconds + most / MEBIBYTE
-        body = reader.chunked(limits.body) if head.length == CHUNKED else reader.exactly(head.length)
+        body = reader.chunked(limits.body) if chunked else reader.exactly(head.length)
         self.deadline = inf
         return body
 
     def _answer(self, response: Response, head: Head | None, keep: bool) -> bool:
-        limits = self.server.limits
+        if not self.speaking.acquire(blocking=False):
+            return False  # it took so long that the server has answered already
+        limits = self.host.limits
         now = time.monotonic()
         self.deadline = now + limits.answer_seconds
-        body = response.body
-        connection = "close" if not keep else "" if head and head.minor == 1 else "keep-alive"
-        start = answer_head(response.status, response.headers, connection)
-        length = b"" if response.status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
-        if response.status in (204, 304) or (head and head.method == "HEAD"):
-            body = b""
-        self.request.sendall(b"%s%s%s\r\n%s" % (start, date_field(int(time.time())), length, body))
+        self.request.sendall(message(response, head, keep))
         self.deadline = now + limits.idle_seconds
         self.idle = True
+        self.speaking.release()
         return keep
+
+    def answer_instead(self, response: Response) -> None:
+        """Answer, from another thread, for one that is still computing; it can say nothing more afterwards."""
+        if not self.computing or not self.speaking.acquire(blocking=False):
+            return
+        with suppress(OSError):
+            self.request.settimeout(STAND_IN_SECONDS)
+            self.request.sendall(message(response, self.parsed, keep=False))
+        self.cut(socket.SHUT_RDWR)
 
     def _linger(self) -> None:
         """Close in two steps: a reset for what was sent but not read could erase our answer (RFC 9112 section 9.6)."""
         self.idle = False
-        self.deadline = time.monotonic() + self.server.limits.linger_seconds
+        self.deadline = time.monotonic() + self.host.limits.linger_seconds
         left = LINGER_BYTES
         with suppress(OSError):
             self.request.shutdown(socket.SHUT_WR)
@@ -215,13 +194,29 @@ class Connection(BaseHTTPRequestHandler):
         With a reset then, or the system would keep an answer that nobody takes.
         """
         late, self.expired = self.expired, True  # before the reading ends, which wakes its thread
-        if late:
-            with suppress(OSError):
-                self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.cut(socket.SHUT_RDWR if late else socket.SHUT_RD)
+        if not late:
+            self.cut(socket.SHUT_RD)
+            return
+        with suppress(OSError):
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FORCED)
+        self.cut(socket.SHUT_RDWR)
 
 
-@lru_cache(maxsize=2)
-def date_field(now: int) -> bytes:
-    """RFC 9110 section 6.6.1: an origin server with a clock sends Date."""
-    return f"Date: {formatdate(now, usegmt=True)}\r\n".encode("latin-1")
+def message(response: Response, head: Head | None, keep: bool) -> bytes:
+    """The answer's bytes to the request with that head, None for one that could not be read."""
+    start = answer_head(response.status, response.headers, _connection(head, keep))
+    date = date_field(int(time.time()))
+    if response.status in (204, 304):
+        return b"%s%s\r\n" % (start, date)
+    body = response.body
+    length = b"Content-Length: %d\r\n" % len(body)
+    if head and head.method == "HEAD":
+        body = b""
+    return b"%s%s%s\r\n%s" % (start, date, length, body)
+
+
+def _connection(head: Head | None, keep: bool) -> str:
+    """The field that tells what becomes of the connection; HTTP/1.1 keeps it without a word."""
+    if not keep:
+        return "close"
+    return "" if head and head.minor == 1 else "keep-alive"

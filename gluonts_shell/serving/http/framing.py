@@ -14,6 +14,7 @@ from gluonts_shell.errors import HeadTooLarge, RequestError, TargetTooLong, TooL
 from gluonts_shell.serving.http.wire import FIELD_LINE, LINE_LIMIT, parse_line
 
 HEAD_LIMIT = 64 * 1024
+END = b"\r\n\r\n"
 CHUNK_LINE_LIMIT = 1024
 EXTENSIONS_LIMIT = 8190  # of all chunks together: extensions cost us and carry nothing
 PIECE = 16 * 1024  # one recv takes head and body of an ordinary request
@@ -26,6 +27,11 @@ CHUNK = re.compile(
     rb'(?:[ \t]*=[ \t]*(?:[!#$%&\'*+.^_`|~0-9A-Za-z-]+|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*)'
 )
 CHUNK_PREFIX = re.compile(rb"[0-9A-Fa-f]{0,16}(?:[ \t]*(?:;[\t -~\x80-\xff]*)?)?\r?")
+
+
+def _check_size(size: int) -> None:
+    if size > HEAD_LIMIT:
+        raise HeadTooLarge(f"the head of the request is longer than {HEAD_LIMIT} bytes")
 
 
 class Reader:
@@ -63,20 +69,26 @@ class Reader:
             self.more()
         seen = 0
         while True:
-            data, start = self.data, self.at
-            if data.startswith(b"\r\n", start):  # RFC 9112 section 2.2: ignore an empty line before the request line
-                start += 2
-            end = data.find(b"\r\n\r\n", max(start, self.at + seen - 3)) + 4
-            if (end if end >= 4 else len(data)) - start > HEAD_LIMIT:
-                raise HeadTooLarge(f"the head of the request is longer than {HEAD_LIMIT} bytes")
-            if end >= 4:
+            start = self._start_of_head()
+            end = self.data.find(END, max(start, self.at + seen - 3))
+            if end >= 0:
+                end += len(END)
+                _check_size(end - start)
+                head = self.data[start:end]
                 self.at = end
-                return data[start:end]
+                return head
+            _check_size(len(self.data) - start)
             self._refuse_early(start, seen)
             if not seen:
                 slow()
-            seen = len(data) - self.at
+            seen = len(self.data) - self.at
             self.more()
+
+    def _start_of_head(self) -> int:
+        """RFC 9112 section 2.2: an empty line before the request line is ignored."""
+        if self.data.startswith(b"\r\n", self.at):
+            return self.at + 2
+        return self.at
 
     def _refuse_early(self, start: int, seen: int) -> None:
         stray = STRAY.search(self.data, max(start, self.at + seen - 1))

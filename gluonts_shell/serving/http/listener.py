@@ -1,8 +1,7 @@
-"""The socket that the workers share, and the descriptors it must not be mistaken for."""
+"""The socket that the workers share: bound early, listening late."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +28,6 @@ def listen(listener: socket.socket) -> None:
     address, port = listener.getsockname()[:2]
     with _told(address, port):
         listener.listen(BACKLOG)
-
-
-def fill_standard_descriptors() -> None:
-    """Where 0, 1 or 2 were closed, a connection would get that number and be sent what libraries print."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 @contextmanager

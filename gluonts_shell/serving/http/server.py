@@ -16,25 +16,32 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import HTTPServer
 from math import inf
 from pathlib import Path
-from socketserver import BaseServer, ThreadingMixIn
+from socketserver import BaseRequestHandler, BaseServer, ThreadingMixIn
 from typing import Any
 
-from gluonts_shell.serving.http.connection import App, Connection, Limits, Request, Response
+from gluonts_shell.errors import Overloaded
+from gluonts_shell.serving.http.connection import LINGER_BYTES, Connection, Host, message
+from gluonts_shell.serving.http.exchange import App
+from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.http.shares import Share, Shares
-
-__all__ = ["App", "Limits", "Request", "Response", "Server"]
 
 log = logging.getLogger(__name__)
 
 TICK = 0.25  # seconds between two looks at the deadlines
 DRAIN_TICK = 0.02
-COURTESY, COURTESY_TICK = 0.02, 0.001  # seconds that a connection is left to a worker that has fewer of them
+YIELD_SECONDS, YIELD_TICK = 0.02, 0.001  # that a connection is left to a worker that has fewer of them
 SPARE_DESCRIPTORS = 16  # for the log, the model's files and the children of the application
 CROWDED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+CROWDED_SECONDS = 0.05  # in which a connection that was cut gives back its thread and its descriptor
+THREAD_ATTEMPTS = 5
+
+Source = Callable[[], bool]
+"""Called when its descriptor can be read; False ends the serving."""
 
 
 class Server(ThreadingMixIn, HTTPServer):
@@ -46,52 +53,60 @@ class Server(ThreadingMixIn, HTTPServer):
     def __init__(
         self, listener: socket.socket, app: App, limits: Limits | None = None, share: Share | None = None
     ) -> None:
-        BaseServer.__init__(self, listener.getsockname(), Connection)
+        # finish_request below makes the connections, so the class of handlers is never used
+        BaseServer.__init__(self, listener.getsockname(), BaseRequestHandler)
         self.socket = listener
-        self.app = app
-        self.limits = limits or Limits()
+        self.host = Host(app, limits or Limits())
         self.share = share or Shares(1).of(0)
-        self.draining = False
-        self.capacity = min(self.limits.connections, _descriptors_left())
+        self.capacity = min(self.host.limits.connections, _descriptors_left())
         self.connections: dict[socket.socket, Connection] = {}
         self.lock = threading.Lock()
         self.warned = -inf
 
-    def serve(self, *until: int, tick: Callable[[], None] = lambda: None) -> None:
-        """Accept and answer until one of the descriptors `until` can be read. `tick` is called four times a second."""
+    def serve(self, sources: Mapping[int, Source], tick: Callable[[], bool] = lambda: True) -> None:
+        """Accept and answer until a source or `tick`, called four times a second, returns False.
+
+        sources: descriptor -> what to do when it can be read.
+        """
         poller = select.poll()
-        for descriptor in (self.socket.fileno(), *until):
+        for descriptor in (self.socket.fileno(), *sources):
             poller.register(descriptor, select.POLLIN)
         looked = -inf
         self.share.set(len(self.connections))
         while True:
-            ready = [descriptor for descriptor, _ in poller.poll(TICK * 1000)]
-            if any(descriptor in until for descriptor in ready):
-                return
-            if ready:
-                self._give_way()
-                self.welcome()
+            for descriptor, _ in poller.poll(TICK * 1000):
+                if not sources.get(descriptor, self._newcomer)():
+                    return
             now = time.monotonic()
             if now - looked >= TICK:
                 looked = now
-                tick()
                 self._expire(now)
+                if not tick():
+                    return
 
-    def drain(self, seconds: float) -> int:
-        """Answer whoever is connected or queued already, then close; returns how many were cut off at the deadline.
+    def drain(self, seconds: float, *, welcome: bool = True) -> int:
+        """Answer whoever is connected already, then close; returns how many were cut off at the deadline.
 
         Idle clients have `parting_seconds` to send what may be on its way; it is answered with `Connection: close`.
+        welcome: whether those that wait in the queue of the listener are answered too.
         """
-        self.draining = True
+        self.host.draining = True
         self.share.leave()
-        while self.welcome():
+        while welcome and self.welcome():
             pass
         self.socket.close()
         began = time.monotonic()
         while self.connections and (now := time.monotonic()) < began + seconds:
-            self._expire(now, idle_too=now > began + self.limits.parting_seconds)
+            self._expire(now, idle_too=now > began + self.host.limits.parting_seconds)
             time.sleep(DRAIN_TICK)
         return len(self.connections)
+
+    def answer_for_all(self, error: BaseException) -> None:
+        """Tell those whose requests are still being computed that no answer will come."""
+        with self.lock:
+            left = list(self.connections.values())
+        for connection in left:
+            connection.answer_instead(self.host.refuse(error))
 
     def welcome(self) -> bool:
         """Accept one connection if there is one; another process may have been quicker."""
@@ -101,18 +116,26 @@ class Server(ThreadingMixIn, HTTPServer):
             if error.errno in CROWDED:
                 self._crowded(error)
             return False
+        self.adopt(request, address)
+        return True
+
+    def adopt(self, request: socket.socket, address: Any) -> None:
+        """Serve a connection that was accepted, by this process or by another."""
         if len(self.connections) >= self.capacity:
             self._evict()
-        try:
-            self.process_request(request, address)
-        except RuntimeError as error:  # no thread can be started
-            self.shutdown_request(request)
-            self._crowded(error)
-        return True
+        for _ in range(THREAD_ATTEMPTS):
+            try:
+                self.process_request(request, address)
+            except RuntimeError as error:  # no thread can be started
+                self._forget(request)
+                self._crowded(error)
+            else:
+                return
+        self._turn_away(request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self.lock:
-            self.connections[request] = Connection(request, client_address, self)
+            self.connections[request] = Connection(request, self.host)
             self._count()
         super().process_request(request, client_address)
 
@@ -133,21 +156,19 @@ class Server(ThreadingMixIn, HTTPServer):
         else:
             log.exception("the connection of %s failed", client_address)
 
-    def refuse(self, error: BaseException) -> Response:
-        try:
-            return self.app.refuse(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-        except Exception:
-            log.exception("the application could not refuse %r", error)
-            return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
+    def _newcomer(self) -> bool:
+        self._give_way()
+        self.welcome()
+        return True
 
     def _give_way(self) -> None:
         """While another worker has clearly fewer connections, and until it has shown that it is not quicker."""
-        ends = time.monotonic() + COURTESY
+        ends = time.monotonic() + YIELD_SECONDS
         while len(self.connections) > 1.25 * self.share.fewest_elsewhere() and time.monotonic() < ends:
-            time.sleep(COURTESY_TICK)
+            time.sleep(YIELD_TICK)
 
     def _count(self) -> None:
-        if not self.draining:
+        if not self.host.draining:
             self.share.set(len(self.connections))
 
     def _expire(self, now: float, idle_too: bool = False) -> None:
@@ -158,9 +179,28 @@ class Server(ThreadingMixIn, HTTPServer):
 
     def _evict(self) -> None:
         with self.lock:
+            if not self.connections:
+                return
             request = min(self.connections, key=lambda request: self.connections[request].deadline)
             if self.connections[request].deadline < inf:
                 self.connections.pop(request).cut(socket.SHUT_RDWR)
+
+    def _forget(self, request: socket.socket) -> None:
+        """It has no thread yet, so that nothing but this must be undone."""
+        with self.lock:
+            self.connections.pop(request, None)
+            self._count()
+
+    def _turn_away(self, request: socket.socket) -> None:
+        """All threads compute: none can be had by cutting a silent connection."""
+        busy = Overloaded("no thread can be started for this connection; try again later")
+        with suppress(OSError):
+            request.setblocking(False)
+            request.recv(LINGER_BYTES)  # closing while something is unread would send a reset over the answer
+        with suppress(OSError):
+            request.send(message(self.host.refuse(busy), None, keep=False))
+            request.shutdown(socket.SHUT_WR)
+        request.close()
 
     def _crowded(self, error: Exception) -> None:
         """Out of descriptors, memory or threads: make room and wait a little, for the listener stays readable."""
@@ -168,9 +208,8 @@ class Server(ThreadingMixIn, HTTPServer):
         if now - self.warned > 60:
             self.warned = now
             log.warning("cannot take more than %d connections: %s", len(self.connections), error)
-        if self.connections:
-            self._evict()
-        time.sleep(0.05)
+        self._evict()
+        time.sleep(CROWDED_SECONDS)
 
 
 def _descriptors_left() -> int:

@@ -32,6 +32,10 @@ class Share:
     counts: memoryview
     slot: int
 
+    @property
+    def count(self) -> int:
+        return int(self.counts[self.slot])
+
     def set(self, count: int) -> None:
         self.counts[self.slot] = count
 
@@ -40,4 +44,8 @@ class Share:
 
     def fewest_elsewhere(self) -> int:
         """The count of the least busy other worker; FULL if there is none."""
-        return min((count for slot, count in enumerate(self.counts) if slot != self.slot), default=FULL)
+        fewest = FULL
+        for slot, count in enumerate(self.counts):
+            if slot != self.slot and count < fewest:
+                fewest = count
+        return fewest

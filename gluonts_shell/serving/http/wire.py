@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -35,7 +36,9 @@ HOST = re.compile(
     r"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
     r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
 )
-ABSOLUTE = re.compile(r"https?://([^/?#]+)(/[^?#]*)?(?:\?[^#]*)?", re.IGNORECASE)
+LIST_COMMA = re.compile(r"[ \t]*,[ \t]*")
+DIGITS = re.compile("[0-9]+")
+ABSOLUTE = re.compile(r"https?://(?!:)([^/?#]+)(/[^?#]*)?(?:\?[^#]*)?", re.IGNORECASE)
 ORIGIN = re.compile(r"(/[^?#]*)(?:\?[^#]*)?")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 UNRESERVED = re.compile("[A-Za-z0-9._~-]")
@@ -69,31 +72,15 @@ def parse_head(raw: bytes) -> Head:
     method, target, minor = parse_line(text[:end])
     if text.count("\r\n") > FIELDS_LIMIT + 2:
         raise HeadTooLarge(f"the request has more than {FIELDS_LIMIT} header fields")
-    block = text[end + 2 : -2]
-    if FIELDS.fullmatch(block) is None:
-        raise RequestError(f"header field {_first_bad_field(block)!r:.100} is malformed")
-    if len(block) > LINE_LIMIT and max(map(len, block.split("\r\n"))) > LINE_LIMIT:
-        raise HeadTooLarge(f"a header field is longer than {LINE_LIMIT} bytes")
-    headers: dict[str, str] = {}
-    hosts = 0
-    for name, value in FIELD.findall(block):
-        key = name.lower()
-        hosts += key == "host"
-        if key in headers:
-            headers[key] += ", " + value.rstrip(" \t")
-        else:
-            headers[key] = value.rstrip(" \t")
+    headers, hosts = _fields(text[end + 2 : -2])
     _check_host(headers, hosts, minor)
-    path = _path(method, target)
-    connection = {option.strip(" \t") for option in headers.get("connection", "").lower().split(",")}
     return Head(
         method=method,
-        path=path,
+        path=_path(method, target),
         headers=headers,
         length=_length(headers, minor),
         minor=minor,
-        # RFC 9112 section 9.3
-        keep_alive="close" not in connection and (minor == 1 or "keep-alive" in connection),
+        keep_alive=_keep_alive(headers, minor),
         expects=_expects(headers, minor),
     )
 
@@ -106,9 +93,44 @@ def parse_line(line: str) -> tuple[str, str, int]:
     if match is None:
         raise RequestError(f"request line {line[:100]!r} is malformed, expected METHOD TARGET HTTP/1.1")
     method, target, major, minor = match.groups()
-    if major != "1" or minor not in "01":
+    if major != "1":
         raise VersionNotSupported(f"HTTP/{major}.{minor} is not spoken here, expected HTTP/1.1")
-    return method, target, int(minor)
+    # RFC 9110 section 2.5: a higher minor version is taken as the highest one that is known here
+    return method, target, min(int(minor), 1)
+
+
+def _fields(block: str) -> tuple[dict[str, str], int]:
+    """The header fields, a repeated one joined, and how many Host fields there were."""
+    if FIELDS.fullmatch(block) is None:
+        raise RequestError(f"header field {_first_bad_field(block)!r:.100} is malformed")
+    if len(block) > LINE_LIMIT and max(map(len, block.split("\r\n"))) > LINE_LIMIT:
+        raise HeadTooLarge(f"a header field is longer than {LINE_LIMIT} bytes")
+    headers: dict[str, str] = {}
+    hosts = 0
+    for name, value in FIELD.findall(block):
+        key = name.lower()
+        hosts += key == "host"
+        if key in headers:  # RFC 9110 section 5.3
+            headers[key] += ", " + value.rstrip(" \t")
+        else:
+            headers[key] = value.rstrip(" \t")
+    return headers, hosts
+
+
+def _keep_alive(headers: Mapping[str, str], minor: int) -> bool:
+    """RFC 9112 section 9.3."""
+    field = headers.get("connection")
+    if field is None:
+        return minor == 1
+    options = _listed(field)
+    if "close" in options:
+        return False
+    return minor == 1 or "keep-alive" in options
+
+
+def _listed(field: str) -> list[str]:
+    """The members of a list (RFC 9110 section 5.6.1) in lower case; empty ones among them."""
+    return LIST_COMMA.split(field.strip(" \t").lower())
 
 
 def _first_bad_field(block: str) -> str:
@@ -130,14 +152,19 @@ def _path(method: str, target: str) -> str:
     if target == "*" and method == "OPTIONS":
         return target
     match = ORIGIN.fullmatch(target)
-    if match is not None:
-        path = match[1]
-    else:
-        match = ABSOLUTE.fullmatch(target)
-        if match is None or HOST.fullmatch(match[1]) is None or match[1].startswith(":"):
-            raise RequestError(f"request target {target[:100]!r} is neither a path nor an http URL")
-        path = match[2] or ("*" if method == "OPTIONS" else "/")
-    return ESCAPE.sub(_unescape, path) if "%" in path else path
+    path = match[1] if match is not None else _path_of_url(method, target)
+    if "%" not in path:
+        return path
+    return ESCAPE.sub(_unescape, path)
+
+
+def _path_of_url(method: str, target: str) -> str:
+    match = ABSOLUTE.fullmatch(target)
+    if match is None or HOST.fullmatch(match[1]) is None:
+        raise RequestError(f"request target {target[:100]!r} is neither a path nor an http URL")
+    if match[2]:
+        return match[2]
+    return "*" if method == "OPTIONS" else "/"
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -155,20 +182,26 @@ def _length(headers: Mapping[str, str], minor: int) -> int:
     if coding is not None:
         if text is not None or minor == 0:
             raise RequestError("Transfer-Encoding cannot stand beside Content-Length, nor in HTTP/1.0")
-        codings = [name.strip(" \t") for name in coding.lower().split(",") if name.strip(" \t")]
-        if codings == ["chunked"]:
-            return CHUNKED
-        if "chunked" in codings[:-1]:
-            raise RequestError(f"Transfer-Encoding {coding[:100]!r} has chunked before its end")
-        raise NotImplementedByServer(f"Transfer-Encoding {coding[:100]!r} is not implemented, expected chunked")
+        _check_coding(coding)
+        return CHUNKED
     if text is None:
         return 0
-    if not (text.isascii() and text.isdigit()):
+    if DIGITS.fullmatch(text) is None:
         raise RequestError(f"Content-Length {text[:100]!r} is not one whole number")
-    digits = text.lstrip("0") or "0"
-    if len(digits) > 18:
+    significant = text.lstrip("0")
+    if len(significant) > 18:
         raise TooLarge("Content-Length is beyond every limit")
-    return int(digits)
+    return int("0" + significant)
+
+
+def _check_coding(coding: str) -> None:
+    """Only chunked alone is taken."""
+    codings = list(filter(None, _listed(coding)))
+    if codings == ["chunked"]:
+        return
+    if "chunked" in codings[:-1]:
+        raise RequestError(f"Transfer-Encoding {coding[:100]!r} has chunked before its end")
+    raise NotImplementedByServer(f"Transfer-Encoding {coding[:100]!r} is not implemented, expected chunked")
 
 
 def _expects(headers: Mapping[str, str], minor: int) -> bool:
@@ -195,3 +228,9 @@ def answer_head(status: int, fields: tuple[tuple[str, str], ...], connection: st
     if connection:
         lines.append(f"Connection: {connection}")
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=2)
+def date_field(now: int) -> bytes:
+    """RFC 9110 section 6.6.1: an origin server with a clock sends Date."""
+    return f"Date: {formatdate(now, usegmt=True)}\r\n".encode("latin-1")

@@ -11,10 +11,12 @@ import os
 import pickle
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,25 @@ def fork(run: Callable[[], None]) -> int:
     finally:
         _flush()
         os._exit(status)
+
+
+def leave_sockets(*keep: int) -> None:
+    """In a child: let go of the parent's sockets but some, or they would stay open when the parent closes them.
+
+    The numbers stay taken, by the null device: the objects that own them may still close them.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in _descriptors():
+        with contextlib.suppress(OSError):
+            if descriptor not in keep and stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+def _descriptors() -> list[int]:
+    """Beyond the standard ones."""
+    found = [int(path.name) for path in Path("/dev/fd").iterdir()]
+    return [descriptor for descriptor in found if descriptor > 2]
 
 
 def _flush() -> None:

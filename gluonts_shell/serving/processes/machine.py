@@ -1,20 +1,65 @@
-"""How many processors this container really has, which is rarely how many the host has.
+"""What the machine gives this container: processors, which are rarely as many as the host has, and what forbids a fork.
 
-It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and refuses to know what the processes do.
+It knows the kernel's files (cgroups(7), sched_getaffinity(2)) and the variables of native libraries, and refuses to
+know what the processes do.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 ROOT = PurePosixPath("/sys/fs/cgroup")
+# Read by the OpenMP runtimes and BLAS libraries when numpy or torch is imported, so set before that.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/neuron0")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """workers: processes; threads: native ones of each; forks: whether a loaded model may be shared by forking."""
+
+    workers: int
+    threads: int
+    forks: bool
+
+    @classmethod
+    def of(cls, workers: int | None) -> Machine:
+        """workers: how many there shall be, None for one a processor."""
+        cpus = available()
+        forks = sys.platform == "linux" and not has_accelerator()
+        count = (workers or cpus) if forks else 1
+        return cls(count, max(1, cpus // count), forks)
+
+    def limit_threads(self, environ: MutableMapping[str, str]) -> None:
+        """Workers that each start a thread a CPU are slower together than with one each; what the user set stays."""
+        for variable in THREAD_VARIABLES:
+            environ.setdefault(variable, str(self.threads))
+        environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads steal the time of the other workers
+
+
+def has_accelerator() -> bool:
+    """Whether a driver is there; asking torch would begin to use it, and then no process may fork."""
+    return any(Path(device).exists() for device in DRIVERS)
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Of a process's memory, what is in RAM now, with the pages that it shares; 0 where the kernel tells nothing."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def available() -> int:
-    """Of this process, now; at least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processors of this process, now; at least 1."""
+    affinity = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        affinity = len(os.sched_getaffinity(0))
     return processors(affinity, lambda path: Path(path).read_text())
 
 
@@ -24,8 +69,10 @@ def processors(affinity: int, read: Callable[[str], str]) -> int:
     Half a processor of a quota counts as a whole one: two workers use 1.5 up, one would not.
     read: the text of a file; raises OSError where there is none.
     """
-    quotas = list(_quotas(read))
-    return max(1, min([affinity, *(int(quota + 0.5) for quota in quotas)]))
+    least = affinity
+    for quota in _quotas(read):
+        least = min(least, int(quota + 0.5))
+    return max(1, least)
 
 
 def _quotas(read: Callable[[str], str]) -> Iterator[float]:
@@ -34,15 +81,22 @@ def _quotas(read: Callable[[str], str]) -> Iterator[float]:
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if controllers == "":
-            for folder in _upwards(ROOT, group):
-                yield from _quota(*_text(read, f"{folder}/cpu.max").split())
+            yield from _second_version(read, group)
         elif "cpu" in controllers.split(","):
-            for mount in ("cpu", controllers):
-                for folder in _upwards(ROOT / mount, group):
-                    yield from _quota(
-                        _text(read, f"{folder}/cpu.cfs_quota_us").strip(),
-                        _text(read, f"{folder}/cpu.cfs_period_us").strip(),
-                    )
+            yield from _first_version(read, ROOT / "cpu", group)
+            yield from _first_version(read, ROOT / controllers, group)
+
+
+def _second_version(read: Callable[[str], str], group: str) -> Iterator[float]:
+    for folder in _upwards(ROOT, group):
+        yield from _quota(*_text(read, f"{folder}/cpu.max").split())
+
+
+def _first_version(read: Callable[[str], str], mount: PurePosixPath, group: str) -> Iterator[float]:
+    for folder in _upwards(mount, group):
+        quota = _text(read, f"{folder}/cpu.cfs_quota_us")
+        period = _text(read, f"{folder}/cpu.cfs_period_us")
+        yield from _quota(quota.strip(), period.strip())
 
 
 def _upwards(mount: PurePosixPath, group: str) -> Iterator[PurePosixPath]:

@@ -1,23 +1,28 @@
 """Forked workers that answer tasks side by side; their answers come back in the order of the tasks.
 
-It knows processes and order; it does not know what a task is. The process that has a crew starts no thread and does
+It knows processes and order; it does not know what a task is. The process that has a pool starts no thread and does
 none of the work, so it can fork a new worker for one that died. It never holds more than a few tasks and answers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from gluonts_shell.errors import ModelError
 from gluonts_shell.serving.batch.outcomes import sentence
 from gluonts_shell.serving.processes.child import Channel, ending, fork
+from gluonts_shell.serving.processes.machine import resident_bytes
+
+log = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 
@@ -45,24 +50,25 @@ class _Worker:
         return self.channel.fileno()
 
 
-class Crew:
+class ProcessPool:
     """A context manager; on leaving it all workers are killed.
 
     make: called in each worker after the fork; returns what is called with the message of each task.
+    most_bytes: of memory, beyond which a worker is replaced between two tasks.
     """
 
-    def __init__(self, size: int, make: Callable[[], Callable[..., Any]]) -> None:
+    def __init__(self, size: int, make: Callable[[], Callable[..., Any]], most_bytes: float = inf) -> None:
+        self._most_bytes = most_bytes
         self._size = size
         self._make = make
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
+            _kill(worker)
         while self._workers:
             self._reap(self._workers[-1])
 
@@ -114,7 +120,7 @@ class Crew:
         try:
             worker.channel.send(message)
         except EOFError:
-            self._bury(worker)
+            self._lost(worker)
 
     def _wait(self) -> None:
         busy = [worker for worker in self._workers if worker.place]
@@ -122,12 +128,23 @@ class Crew:
             try:
                 answer = worker.channel.receive()
             except EOFError:
-                self._bury(worker)
+                self._lost(worker)
                 continue
             assert worker.place
             worker.place.done, worker.place.answer, worker.place = True, answer, None
+            self._replace_if_grown(worker)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _replace_if_grown(self, worker: _Worker) -> None:
+        if self._most_bytes == inf:
+            return
+        now = resident_bytes(worker.pid)
+        if now <= self._most_bytes:
+            return
+        log.warning("worker %d has %d bytes, and may have %g: another one starts", worker.pid, now, self._most_bytes)
+        _kill(worker)
+        self._reap(worker)
+
+    def _lost(self, worker: _Worker) -> None:
         place = worker.place
         how = ending(self._reap(worker))
         assert place
@@ -139,18 +156,23 @@ class Crew:
         return os.waitpid(worker.pid, 0)[1]
 
 
+def _kill(worker: _Worker) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
+
+
 def _work(make: Callable[[], Callable[..., Any]], channel: Channel) -> None:
     """A worker's life, until the parent is gone. One that cannot begin its work answers with the reason."""
     failure, answer = None, None
     try:
         answer = make()
-    except Exception as error:
+    except BaseException as error:  # no signal comes here: whatever it is, a model raised it
         failure = sentence(error)
     with contextlib.suppress(EOFError):
         while True:
             message = channel.receive()
             try:
                 result = answer(*message) if answer else failure
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 result = sentence(error)
             channel.send(result)

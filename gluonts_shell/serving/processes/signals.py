@@ -1,4 +1,7 @@
-"""Signals as data: a handler only records, the loop that polls `descriptor` acts."""
+"""What a signal does. In a loop that polls, it is data: the handler records, the loop acts. In a command that works
+without a loop it is the exception Stopped. Nothing else in the package installs a handler; child
+processes only let go of those of their parents.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,31 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 ALL_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
+class Stopped(SystemExit):
+    """By a signal, in contrast to a sys.exit() in somebody's code; the status is that of a shell, 128 + its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
+
+
+def stop_at(*numbers: int) -> None:
+    """From now on these signals raise Stopped in the main thread.
+
+    Process 1 of a container has no default action: without a handler it would not hear a signal at all.
+    """
+    for number in numbers:
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """Nothing is logged here: the signal may have come while a line was being written."""
+    raise Stopped(number)
 
 
 class Interrupted(BaseException):

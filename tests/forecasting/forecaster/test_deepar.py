@@ -1,7 +1,7 @@
 import pytest
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.forecaster.deepar import DEFAULTS, asked_for, translate
+from gluonts_shell.forecasting.forecaster.deepar import WORDS, asked_for, translate
 
 # a job of 31 October 2024, as its log has it
 JOB = {
@@ -36,11 +36,11 @@ def test_a_real_job_is_put_into_the_words_of_the_estimator_with_the_defaults_of_
     found = translate(JOB, built_in=True)
     assert found.hyperparameters == {
         "freq": "2H",
-        "context_length": "84",
-        "prediction_length": "84",
-        "epochs": "400",
-        "lr": "5E-4",
-        "batch_size": "64",
+        "context_length": 84,
+        "prediction_length": 84,
+        "epochs": 400,
+        "lr": 5e-4,
+        "batch_size": 64,
         "hidden_size": 40,
         "num_layers": 2,
         "dropout_rate": 0.10,
@@ -53,7 +53,7 @@ def test_a_real_job_is_put_into_the_words_of_the_estimator_with_the_defaults_of_
 
 def test_an_estimator_that_is_named_gets_no_defaults_but_the_same_words():
     found = translate({"num_cells": "8", "freq": "D", "trainer_kwargs": "{}"}, built_in=False)
-    assert found.hyperparameters == {"hidden_size": "8", "freq": "D", "trainer_kwargs": "{}"}
+    assert found.hyperparameters == {"hidden_size": 8, "freq": "D", "trainer_kwargs": "{}"}
     assert found.embedding_dimension is None
 
 
@@ -63,7 +63,7 @@ def test_the_words_of_the_estimator_are_taken_too_and_replace_a_default():
 
 
 def test_defaults_are_those_that_aws_documents():
-    assert DEFAULTS == {
+    assert {name: word.default for name, word in WORDS.items() if word.default not in (None, "auto")} == {
         "mini_batch_size": 128,
         "learning_rate": 0.001,
         "num_cells": 40,
@@ -120,7 +120,7 @@ def test_the_use_of_features_is_auto_ignore_or_explicit(given, cardinality, dyna
 def test_a_list_of_embedding_dimensions_is_the_estimators(given):
     found = translate({**JOB, **given}, built_in=True)
     assert found.embedding_dimension is None
-    assert found.hyperparameters["embedding_dimension"] == given["embedding_dimension"]
+    assert found.hyperparameters["embedding_dimension"] == [3, 4]
 
 
 @pytest.mark.parametrize("text", ["", "null", "None"])

@@ -214,3 +214,81 @@ def test_a_missing_extra_is_named_with_what_to_install(package, name, remedy):
         [sys.executable, "-c", textwrap.dedent(code)], cwd=root, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == f"forecaster {SHORT_NAMES[name]!r} {remedy}", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("gluonts.model.predictor.RepresentablePredictor", "predict_item"),
+        ("gluonts.model.predictor.Predictor", "predict"),
+        ("gluonts.model.estimator.Estimator", "train"),
+        ("gluonts.ext.r_forecast._predictor.RBasePredictor", "_forecast_dict_to_obj, _get_r_forecast"),
+    ],
+)
+def test_a_base_class_is_refused_with_what_it_leaves_open(name, missing):
+    with pytest.raises(ForecasterError) as caught:
+        resolve(name)
+    assert str(caught.value).startswith(f"{name!r} is a base class, which leaves {missing}")
+    assert str(caught.value).endswith(" to its subclasses; name one of those")
+
+
+@pytest.mark.torch
+def test_a_base_of_torchs_estimators_is_refused_too():
+    with pytest.raises(ForecasterError, match=r"is a base class, which leaves .*create_lightning_module"):
+        resolve("gluonts.torch.model.estimator.PyTorchLightningEstimator")
+
+
+def test_a_class_that_leaves_its_type_to_its_subclasses_is_a_base(module):
+    module(
+        "mine_typed",
+        """
+        from typing import Type
+        from gluonts.model.predictor import RepresentablePredictor
+
+        class Base(RepresentablePredictor):
+            ModelType: Type
+
+            def predict_item(self, item):
+                pass
+
+        class Mine(Base):
+            ModelType = dict
+        """,
+    )
+    assert resolve("mine_typed.Mine").__name__ == "Mine"
+    with pytest.raises(ForecasterError, match="is a base class, which leaves ModelType to its subclasses"):
+        resolve("mine_typed.Base")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mxnet") is not None, reason="says what is not so where mxnet is there")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TransformerEstimator",
+        "gluonts.model.transformer.TransformerEstimator",
+        "gluonts.mx.TransformerEstimator",
+        "gluonts.mx.model.transformer.TransformerEstimator",
+    ],
+)
+def test_a_class_that_was_only_written_for_mxnet_says_so(name):
+    with pytest.raises(ForecasterError) as caught:
+        resolve(name)
+    expected = "TransformerEstimator needs mxnet, which is not installed; GluonTS has no torch version of it"
+    assert str(caught.value) == expected
+
+
+def test_a_class_that_is_missing_from_the_code_channel_tells_what_the_channel_installed(tmp_path):
+    for name in ("mypkg", "mypkg-1.0.dist-info", "bin"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mypkg" / "__init__.py").write_text("")
+    (tmp_path / "single.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(ForecasterError) as caught:
+        resolve("mypkgs.Mine", tmp_path)
+    found = "there is no forecaster 'mypkgs.Mine'; the code channel installed 'mypkg', 'single'; expected a class path"
+    assert str(caught.value).startswith(found)
+
+
+def test_a_name_that_is_only_similar_in_its_kind_is_not_suggested():
+    with pytest.raises(ForecasterError, match=r"^there is no forecaster 'PipelinePredictor'; expected a class path"):
+        resolve("PipelinePredictor")

@@ -180,3 +180,10 @@ def test_random_numbers_go_on_as_if_nothing_had_been_drawn(tmp_path):
 
 def test_a_model_without_a_canary_starts_as_ever(tmp_path):
     assert canary.replay(model(MeanOnly(prediction_length=3)), "D", tmp_path, canary.SAME) == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"entry": 1}', "3"])
+def test_a_canary_that_cannot_be_read_is_a_sentence(tmp_path, text):
+    (tmp_path / canary.NAME).write_text(text)
+    with pytest.raises(ModelError, match=r"^canary.jsonl in the model folder cannot be read: expected lines that a tr"):
+        canary.replay(model(MeanOnly(prediction_length=3)), "D", tmp_path, canary.SAME)

@@ -1,14 +1,12 @@
 """Predictors named in requests: their parameters, and the cache."""
 
-import threading
-
 import pytest
 from gluonts.model.trivial.constant import ConstantValuePredictor
 
 from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.configuration import parse
-from gluonts_shell.forecasting.service.named import Recent, build
+from gluonts_shell.forecasting.service.named import build
 
 CONSTANT = "gluonts.model.trivial.constant.ConstantValuePredictor"
 
@@ -54,39 +52,3 @@ def test_parameters_that_do_not_fit(configuration, sentence):
 def test_a_class_that_refuses_its_parameters_says_why(length):
     sentence = refused(forecaster_name=CONSTANT, freq="D", prediction_length=length)
     assert sentence.startswith("configuration: ConstantValuePredictor refuses its arguments: ")
-
-
-def test_the_values_used_last_are_kept():
-    made_for = []
-
-    def make(key):
-        made_for.append(key)
-        return key * 2
-
-    recent = Recent(make, size=2)
-    assert [recent(key) for key in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
-    assert made_for == [1, 2, 3, 2]
-
-
-def test_values_that_cannot_be_made_are_not_kept():
-    recent = Recent({}.__getitem__)
-    for _ in range(2):
-        with pytest.raises(KeyError):
-            recent(1)
-    assert not recent.kept
-
-
-def test_several_threads_share_the_cache():
-    recent = Recent(lambda key: key * 2, size=3)
-    wrong = []
-
-    def work(number):
-        wrong.extend(key for key in [(number * turn) % 7 for turn in range(2000)] if recent(key) != key * 2)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert len(recent.kept) == 3

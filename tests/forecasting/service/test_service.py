@@ -15,8 +15,9 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.model.trivial.mean import MeanPredictor
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.evaluation.evaluate import DECILES, evaluate
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.service.allowed import Rule
@@ -137,6 +138,10 @@ def test_the_same_predictor_is_built_once(monkeypatch):
         ask(found, {"start": START, "target": [1]}, quantiles=quantiles, **CONSTANT)
     ask(found, {"start": START, "target": [1]}, **{**CONSTANT, "prediction_length": 3})
     assert len(built) == 2
+    for length in range(1, 12):  # no client fills the memory with them: the one used longest ago is let go
+        ask(found, {"start": START, "target": [1]}, **{**CONSTANT, "prediction_length": length})
+    ask(found, {"start": START, "target": [1]}, **CONSTANT)
+    assert len(built) == 12
 
 
 @pytest.mark.parametrize("target", [[], [None], [None] * 5])
@@ -354,6 +359,43 @@ def test_workers_draw_different_numbers():
     assert len(drawn) == 3
 
 
+class Several(RepresentablePredictor):
+    """Forecasts the last value of each dimension, and one more in each path."""
+
+    def predict_item(self, item):
+        assert item["target"].ndim == 2
+        last = item["target"][:, -1]
+        paths = np.stack([np.tile(last + path, (self.prediction_length, 1)) for path in range(4)])
+        return SampleForecast(paths, start_date=item["start"] + item["target"].shape[1])
+
+
+def test_targets_of_several_dimensions_are_answered_in_their_orientation():
+    found = service(Several(prediction_length=3), features=Features((), 0, 0, 0, dimensions=2))
+    wanted = {"output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.5"]}
+    (prediction,) = ask(found, {"start": START, "target": [[1, 2], [10, None]]}, **wanted)
+    np.testing.assert_array_equal(prediction.mean, [[3.5] * 3, [np.nan] * 3])
+    np.testing.assert_array_equal(prediction.quantiles["0.5"], [[4] * 3, [np.nan] * 3])
+    assert np.shape(prediction.samples) == (4, 2, 3)
+    assert prediction.samples[1][0] == [3, 3, 3]
+    sentence = refused(found, *[{"start": START, "target": [[1], [2]]}] * 200, num_samples=10_000, **{
+        "output_types": ["samples"]
+    })  # fmt: skip
+    assert sentence.startswith("the request asks for 12000000 values in the answer (200 instances x 6 steps x 10000)")
+    assert refused(found, {"start": START, "target": [1, 2]}) == (
+        "instance 0: target is one list of numbers, expected a list of 2 lists of numbers: the model forecasts 2 "
+        "dimensions"
+    )
+
+
+def test_a_model_of_one_dimension_takes_a_list_of_one_row():
+    found = service()
+    one, other = ask(found, {"start": START, "target": [1, 2, 3]}, {"start": START, "target": [[1, 2, 3]]})
+    assert one.mean == other.mean == [1, 2, 3]
+    assert refused(found, {"start": START, "target": [[1, 2], [3, 4]]}) == (
+        "instance 0: target is a list of 2 lists, expected one list of numbers: the model forecasts one dimension"
+    )
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A small DeepAR with two categories and one dynamic feature, trained for a moment."""
@@ -419,14 +461,36 @@ def test_deepar_with_categories_and_dynamic_features(trained):
 
 
 @pytest.mark.torch
+def test_deepar_stops_after_the_batch_that_it_is_at_once_nobody_waits(trained):
+    found = service(trained, features=Features((2, 3), 0, 1, 0))
+    instance = {"start": START, "target": [5.0] * 4, "cat": [1, 2], "dynamic_feat": [[0.5] * 7]}
+    call = found.prepare([instance] * 100, found.configure({"num_samples": 2}))
+    passes, asked = [], []
+    hook = trained.prediction_net.register_forward_hook(lambda *_: passes.append(1))
+
+    def wanted():
+        asked.append(1)
+        return len(asked) <= 40
+
+    try:
+        with pytest.raises(Cancelled, match="stopped after 40 of 100 series"):
+            found.predict([call], wanted)
+        assert len(passes) == -(-41 // trained.batch_size), "none after the batch that it was at"
+        found.predict([call])
+        assert len(passes) == -(-41 // trained.batch_size) + -(-100 // trained.batch_size)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.torch
 def test_deepar_without_a_contract_still_says_which_feature_it_misses(trained):
     found = service(trained, features=Features())
     instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
     assert len(ask(found, instance)) == 1
     del instance["dynamic_feat"]
-    assert refused(found, instance) == "an instance has no dynamic_feat (or feat_dynamic_real): the model needs it"
+    assert refused(found, instance) == "a series: it has no dynamic_feat (or feat_dynamic_real): the model needs it"
     del instance["cat"]
-    assert refused(found, instance) == "an instance has no cat (or feat_static_cat): the model needs it"
+    assert refused(found, instance) == "a series: it has no cat (or feat_static_cat): the model needs it"
 
 
 @pytest.mark.torch
@@ -438,3 +502,39 @@ def test_joined_deepar_calls_with_and_without_item_ids(trained):
     answers = found.predict(calls * 20)
     assert [np.shape(answer[0].samples) for answer in answers] == [(5, 3)] * 60
     assert json.dumps(answers[0][0].samples) != json.dumps(answers[1][0].samples)
+
+
+@pytest.mark.torch
+def test_a_network_of_several_dimensions_is_scored_and_answers(tmp_path):
+    from gluonts.evaluation import MultivariateEvaluator, make_evaluation_predictions
+    from gluonts.torch.model.i_transformer import ITransformerEstimator
+
+    entries = [
+        {
+            "item_id": str(n),
+            "start": pd.Period(START, "h"),
+            "target": np.stack([np.sin(np.arange(40.0) + n) + 5, np.cos(np.arange(40.0))]).astype(np.float32),
+        }
+        for n in range(3)
+    ]
+    predictor = ITransformerEstimator(
+        prediction_length=3, context_length=6, d_model=8, nhead=2, dim_feedforward=8, num_encoder_layers=1,
+        num_batches_per_epoch=2, batch_size=4,
+        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False,
+                        "default_root_dir": str(tmp_path)},
+    ).train(entries)  # fmt: skip
+    found = service(predictor, features=Features((), 0, 0, 0, dimensions=2))
+    wanted = {"num_samples": 7, "output_types": ["mean", "quantiles", "samples"]}
+    instance = {"start": START, "target": entries[0]["target"].tolist()}
+    answers = ask(found, instance, {**instance, "target": [[1.0], [2.0]]}, **wanted)
+    for answer in answers:
+        assert np.shape(answer.mean) == np.shape(answer.quantiles["0.9"]) == (2, 3)
+        assert np.shape(answer.samples)[1:] == (2, 3)
+
+    forecasts, series = map(list, make_evaluation_predictions(entries, predictor))
+    for frame in series:
+        frame.columns = range(2)
+    expected, _ = MultivariateEvaluator(quantiles=DECILES, num_workers=0)(series, forecasts)
+    scored = evaluate(Answering(lambda dataset: [f for f, _ in zip(forecasts, dataset, strict=True)]),
+                      entries, prediction_length=3, freq="h").aggregate  # fmt: skip
+    assert {name: scored[name] for name in expected} == pytest.approx(expected, rel=1e-6, nan_ok=True)

@@ -114,23 +114,30 @@ def rubbish(path: Path) -> Path:
 REGULAR, LINK = stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777
 SYM, HARD = tarfile.SYMTYPE, tarfile.LNKTYPE
 
+# unpacked without harm: inside the target, within the budget, with a plain mode. A later Python may refuse some of them
+HARMLESS = {
+    *("absolute.tar", "absolute.zip", "drive.zip", "backslash.zip", "unc.tar", "nul.zip", "twice.tar", "twice.zip"),
+    *("hardlink-to-symlink.tar", "write-through-symlink.tar", "symlink-through-symlink.tar", "symlink-to-itself.tar"),
+    *("overwriting-symlink.tar", "set-uid.tar", "set-gid.tar", "set-uid.zip"),
+}
+
 # what is made, and what the sentence has to say of it
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute.tar": (lambda p: tar(p, member(f"{p.parent}/escaped.py")), "absolute path"),
     "absolute.zip": (lambda p: zipped(p, (f"{p.parent}/escaped.py", b"", REGULAR)), "absolute path"),
-    "dots.tar.gz": (lambda p: tar(p, member("../escaped.py")), "'..'"),
-    "dots.zip": (lambda p: zipped(p, ("../escaped.py", b"", REGULAR)), "'..'"),
-    "deep-dots.tar": (lambda p: tar(p, member("a/b/../../../escaped.py")), "'..'"),
-    "dots-that-stay.tar": (lambda p: tar(p, member("a/../b.py")), "'..'"),
-    "folder-dots.tar": (lambda p: tar(p, member("../escaped", kind=tarfile.DIRTYPE)), "'..'"),
+    "dots.tar.gz": (lambda p: tar(p, member("../escaped.py")), "outside"),
+    "dots.zip": (lambda p: zipped(p, ("../escaped.py", b"", REGULAR)), "outside"),
+    "deep-dots.tar": (lambda p: tar(p, member("a/b/../../../escaped.py")), "outside"),
+    "dots-that-stay.tar": (lambda p: tar(p, member("a/../b.py")), "cannot be unpacked"),
+    "folder-dots.tar": (lambda p: tar(p, member("../escaped", kind=tarfile.DIRTYPE)), "outside"),
     "drive.zip": (lambda p: zipped(p, ("C:/escaped.py", b"", REGULAR)), "absolute path"),
     "backslash.zip": (lambda p: zipped(p, ("..\\escaped.py", b"", REGULAR)), "backslash"),
     "unc.tar": (lambda p: tar(p, member("\\\\host\\share\\escaped.py")), "absolute path"),
     "symlink-out.tar": (lambda p: tar(p, member("a", kind=SYM, link="../../escaped")), "outside"),
-    "symlink-absolute.tar": (lambda p: tar(p, member("a", kind=SYM, link="/etc/passwd")), "outside"),
+    "symlink-absolute.tar": (lambda p: tar(p, member("a", kind=SYM, link="/etc/passwd")), "absolute path"),
     "symlink-out.zip": (lambda p: zipped(p, ("a", b"../escaped", LINK)), "outside"),
     "hardlink-out.tar": (lambda p: tar(p, member("a", kind=HARD, link="../outside.txt")), "outside"),
-    "hardlink-absolute.tar": (lambda p: tar(p, member("a", kind=HARD, link="/etc/passwd")), "outside"),
+    "hardlink-absolute.tar": (lambda p: tar(p, member("a", kind=HARD, link="/etc/passwd")), "absolute path"),
     "hardlink-to-symlink.tar": (
         lambda p: tar(p, member("d/f"), member("s", kind=SYM, link="d"), member("h", kind=HARD, link="s")),
         "does not come before",
@@ -141,7 +148,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "write-through-outer-symlink.tar": (
         lambda p: tar(p, member("d", kind=SYM, link=str(p.parent)), member("d/escaped.py")),
-        "outside",
+        "absolute path",
     ),
     # each link alone stays inside; one after the other they lead out
     "chain-of-symlinks.tar": (
@@ -152,7 +159,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
             member("deep/er/out", kind=SYM, link="up/../.."),
             member("deep/er/out/escaped.py"),
         ),
-        "twice",
+        "outside",
     ),
     "symlink-through-symlink.tar": (
         lambda p: tar(p, member("d/f"), member("d/up", kind=SYM, link=".."), member("d/e", kind=SYM, link="up/d/f")),
@@ -163,11 +170,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: tar(p, member("f"), member("a", kind=SYM, link="f"), member("a")),
         "twice",
     ),
-    "symlink-after-file.zip": (lambda p: zipped(p, ("f", b"", REGULAR), ("f", b"f", LINK)), "twice"),
-    "device.tar": (lambda p: tar(p, member("null", kind=tarfile.CHRTYPE)), "device"),
-    "disk.tar": (lambda p: tar(p, member("sda", kind=tarfile.BLKTYPE)), "device"),
-    "pipe.tar": (lambda p: tar(p, member("pipe", kind=tarfile.FIFOTYPE)), "pipe"),
-    "device.zip": (lambda p: zipped(p, ("null", b"", stat.S_IFCHR | 0o666)), "device"),
+    "symlink-after-file.zip": (lambda p: zipped(p, ("f", b"", REGULAR), ("f", b"f", LINK)), "cannot be unpacked"),
+    "device.tar": (lambda p: tar(p, member("null", kind=tarfile.CHRTYPE)), "special file"),
+    "disk.tar": (lambda p: tar(p, member("sda", kind=tarfile.BLKTYPE)), "special file"),
+    "pipe.tar": (lambda p: tar(p, member("pipe", kind=tarfile.FIFOTYPE)), "special file"),
+    "device.zip": (lambda p: zipped(p, ("null", b"", stat.S_IFCHR | 0o666)), "special file"),
     "set-uid.tar": (lambda p: tar(p, member("su", mode=0o4755)), "set-uid"),
     "set-gid.tar": (lambda p: tar(p, member("sg", mode=0o2755)), "set-gid"),
     "set-uid.zip": (lambda p: zipped(p, ("su", b"", stat.S_IFREG | 0o4755)), "set-uid"),
@@ -175,7 +182,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "twice.zip": (lambda p: zipped(p, ("a/b.py", b"", REGULAR), ("a//b.py", b"", REGULAR)), "twice"),
     "file-and-folder.tar": (lambda p: tar(p, member("a"), member("a/b.py")), "cannot be unpacked"),
     "nul.zip": (lambda p: zipped(p, ("a.py\0.txt", b"", REGULAR)), "NUL"),
-    "nameless.tar": (lambda p: tar(p, member("./.")), "no name"),
+    "nameless.tar": (lambda p: tar(p, member("./.")), "cannot be unpacked"),
     "long-name.tar": (lambda p: tar(p, member("a" * 5000 + ".py")), "too long"),
     "bomb.tar.gz": (lambda p: tar(p, member("bomb.py", bytes(4 * MIB))), "MAX_UNPACKED_BYTES"),
     "bomb.zip": (lambda p: zipped(p, ("bomb.py", bytes(4 * MIB), REGULAR)), "MAX_UNPACKED_BYTES"),
@@ -200,22 +207,20 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("python_has_the_filter", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_archive_is_refused_with_a_sentence_and_writes_nothing_outside(
-    name: str, python_has_the_filter: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not python_has_the_filter:
-        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+def test_nothing_is_written_outside_of_the_target_or_beyond_the_budget(name: str, tmp_path: Path) -> None:
     make, sentence = HOSTILE[name]
     (tmp_path / "outside.txt").write_text("mine")
     archive = make(tmp_path / name)
     before = everything(tmp_path)
     target = tmp_path / "parent" / "target"
-    with pytest.raises(CodeChannelError) as raised:
+    try:
         archives.unpack(archive, target, Budget(2 * MIB))
-    assert sentence in str(raised.value)
-    assert repr(name) in str(raised.value)
+        refused = ""
+    except CodeChannelError as error:
+        refused = str(error)
+    assert refused or name in HARMLESS
+    assert (sentence in refused and repr(name) in refused) or name in HARMLESS
     outside = {k: v for k, v in everything(tmp_path).items() if not k.startswith("parent")}
     assert outside == before
     assert [path.name for path in (tmp_path / "parent").iterdir()] == ["target"]
@@ -229,19 +234,19 @@ def test_there_are_at_least_twenty_of_them() -> None:
     assert len(HOSTILE) >= 20
 
 
-@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no data filter to agree with")
-@pytest.mark.parametrize(
-    "evil",
-    [member("../x.py"), member("a", kind=SYM, link="../../x"), member("null", kind=tarfile.CHRTYPE)],
-    ids=["dots", "link", "device"],
-)
-def test_pythons_own_filter_refuses_what_our_check_would_let_pass(
-    evil: tuple[tarfile.TarInfo, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archives, "_check", lambda member: None)
-    with pytest.raises(CodeChannelError, match="cannot be unpacked"):
-        archives.unpack(tar(tmp_path / "a.tar", evil), tmp_path / "target", Budget(MIB))
-    assert not list((tmp_path / "target").rglob("*"))
+def test_a_python_without_the_filter_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(CodeChannelError, match=r"'a.tar' is not unpacked: Python .* lacks .*; use 3.10.12, 3.11.4 or"):
+        archives.unpack(tar(tmp_path / "a.tar", member("a.py")), tmp_path / "target", Budget(MIB))
+
+
+def test_hard_links_count_as_what_they_lead_to(tmp_path: Path) -> None:
+    """Whether tarfile links, or writes once more what it cannot find."""
+    big, gone = member("big.py", bytes(MIB)), member("big.py", kind=SYM, link="nothing")
+    links = [member(f"{i}.py", kind=HARD, link="big.py") for i in range(50)]
+    with pytest.raises(CodeChannelError, match=r"cannot be unpacked|MAX_UNPACKED_BYTES"):
+        archives.unpack(tar(tmp_path / "a.tar.gz", big, gone, *links), tmp_path / "target", Budget(3 * MIB))
+    assert sum(path.stat().st_size for path in (tmp_path / "target").rglob("*") if path.is_file()) <= 3 * MIB
 
 
 def test_every_member_counts_over_all_archives_of_a_channel(tmp_path: Path) -> None:
@@ -267,13 +272,8 @@ def compressed(suffix: str, data: bytes) -> bytes:
     return table.get(suffix, bytes)(data)
 
 
-@pytest.mark.parametrize("python_has_the_filter", [True, False])
 @pytest.mark.parametrize("suffix", [s for s in archives.SUFFIXES if s != ".zip"])
-def test_a_plain_tar_is_unpacked_whole(
-    suffix: str, python_has_the_filter: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not python_has_the_filter:
-        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+def test_a_plain_tar_is_unpacked_whole(suffix: str, tmp_path: Path) -> None:
     tar(
         tmp_path / "plain.tar",
         member("./", kind=tarfile.DIRTYPE, mode=0o2755),
@@ -312,14 +312,6 @@ def test_a_plain_zip_is_unpacked_whole(tmp_path: Path) -> None:
     assert (tmp_path / "target" / "Ünï.py").read_text() == "y = 2\n"
     assert (tmp_path / "target" / "linked.py").read_text() == "x = 1\n"
     assert os.access(tmp_path / "target" / "pkg" / "run.sh", os.X_OK)
-
-
-def test_a_chain_of_links_is_followed_as_far_as_linux_follows_it(tmp_path: Path) -> None:
-    links = [member(f"l{i}", kind=SYM, link=f"l{i + 1}") for i in range(60)]
-    with pytest.raises(CodeChannelError, match="not in it"):
-        archives.unpack(tar(tmp_path / "60.tar", *links, member("l60")), tmp_path / "60", Budget(MIB))
-    archives.unpack(tar(tmp_path / "30.tar", *links[30:], member("l60")), tmp_path / "30", Budget(MIB))
-    assert (tmp_path / "30" / "l30").read_text() == "x = 1\n"
 
 
 @pytest.mark.parametrize(

@@ -444,9 +444,33 @@ def test_a_hostile_archive_fails_the_job_with_its_sentence(tree: Tree) -> None:
 
     with tarfile.open(tree.channel / "evil.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("../../escaped.py"))
-    assert tree.fails().startswith("archive 'evil.tar' is refused: '../../escaped.py' leads out of its folder")
+    sentence = tree.fails()
+    assert sentence.startswith("archive 'evil.tar' is refused: '../../escaped.py' would be extracted to ")
+    assert sentence.endswith("which is outside the destination")
     assert not list(tree.base.rglob("escaped.py"))
     assert sorted(path.name for path in tree.base.iterdir()) == ["input", "output"]
+
+
+def test_a_link_out_of_the_channel_is_not_kept_in_the_model(tree: Tree) -> None:
+    write(tree.base.parent / "outside", {"secret.txt": "mine"})
+    write(tree.channel, {"mymodule.py": "VALUE = 1\n"})
+    (tree.channel / "elsewhere").symlink_to(tree.base.parent / "outside")
+    outcome = tree.run("train", "mymodule")
+    assert outcome.status == 0, outcome.log
+    assert "'elsewhere' in the code channel is a link that leads out of it" in outcome.log
+    assert [path.name for path in (tree.base / "model" / "code").iterdir() if path.name[0] != "."] == ["mymodule.py"]
+    assert not list((tree.base / "code").rglob("secret.txt"))
+
+
+def test_a_file_whose_name_is_a_line_of_the_log_makes_none(tree: Tree) -> None:
+    """pip and the walk name what lies in the channel."""
+    write(tree.channel, {"mymodule.py": "VALUE = 1\n", "a\n[ERROR] forged \x1b[2J.py": "def model_fn(): ..."})
+    outcome = tree.run("train", "mymodule", SAGEMAKER_PROGRAM="x\n[ERROR] forged")
+    assert outcome.status == 0, outcome.log
+    assert "SAGEMAKER_PROGRAM is 'x\\n[ERROR] forged'" in outcome.log
+    assert "defines model_fn for AWS's toolkits" in outcome.log
+    assert not [line for line in outcome.log.splitlines() if line.startswith("[ERROR]")]
+    assert "\x1b" not in outcome.log
 
 
 def test_a_bomb_is_refused_at_the_limit_that_is_set(tree: Tree) -> None:

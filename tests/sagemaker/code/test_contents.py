@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,50 @@ def test_one_budget_is_for_all_archives(channel: Path, tmp_path: Path) -> None:
         pack(write(tmp_path / str(i), {f"m{i}.py": "#" * 400}), channel / f"{i}.zip")
     with pytest.raises(CodeChannelError, match=r"'2.zip' is refused: .*MAX_UNPACKED_BYTES"):
         contents.plan(channel, tmp_path / "work", Budget(1000))
+
+
+def test_links_are_not_followed_out_of_the_channel(
+    channel: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "outside", {"secret.py": "", "mypkg/__init__.py": ""})
+    write(channel, {"model.py": "", "table.csv": ""})
+    (channel / "secret.py").symlink_to(tmp_path / "outside" / "secret.py")
+    (channel / "elsewhere").symlink_to(tmp_path / "outside" / "mypkg")
+    (channel / "again.csv").symlink_to("table.csv")
+    assert sorted(copied(look(channel))) == ["again.csv", "model.py", "table.csv"]
+    assert "'elsewhere' in the code channel is a link that leads out of it, and is left out" in caplog.text
+
+
+def test_a_link_in_an_archive_is_not_followed_into_the_channel(channel: Path) -> None:
+    with tarfile.open(channel / "x.tar", "w") as tar:
+        info = tarfile.TarInfo("deep/up")
+        info.type, info.linkname = tarfile.SYMTYPE, "../../../../channel"
+        tar.addfile(info)
+    with pytest.raises(CodeChannelError, match="refused"):
+        look(channel)
+
+
+def bomb(path: Path) -> Path:
+    """Ten folders, each with ten links to the next: ten files, and ten milliards of ways to the last one."""
+    with tarfile.open(path, "w:gz") as tar:
+        for depth in range(10):
+            tar.addfile(tarfile.TarInfo(f"{depth}/model.py"))
+            for i in range(10 if depth < 9 else 0):
+                info = tarfile.TarInfo(f"{depth}/link{i}")
+                info.type, info.linkname = tarfile.SYMTYPE, f"../{depth + 1}"
+                tar.addfile(info)
+    return path
+
+
+def test_a_bomb_of_links_ends_at_the_budget(channel: Path, tmp_path: Path) -> None:
+    assert bomb(channel / "bomb.tar.gz").stat().st_size < 1500
+    with pytest.raises(CodeChannelError, match="there are more than 100000 members"):
+        contents.plan(channel, tmp_path / "work", Budget(1024 * 1024, members_left=2000))
+
+
+def test_functions_of_awss_toolkits_are_found(channel: Path) -> None:
+    write(
+        channel,
+        {"inference.py": "def model_fn(d): ...\nasync def predict_fn(a, b): ...\n", "code/other.py": "model_fn = 1"},
+    )
+    assert contents.hooks(look(channel)) == {"inference.py": ["model_fn", "predict_fn"]}

@@ -15,7 +15,8 @@ import pytest
 
 from gluonts_shell.errors import CodeChannelError
 from gluonts_shell.sagemaker.code import channel as code_channel
-from gluonts_shell.sagemaker.code import wheels
+from gluonts_shell.sagemaker.code import installation, wheels
+from gluonts_shell.sagemaker.code.archives import Budget
 from gluonts_shell.settings import Settings
 from tests.local_wheels import project, wheel, write
 
@@ -243,3 +244,27 @@ def test_what_is_read_only_in_the_channel_can_be_written_where_it_is_installed(c
     assert (code / "mypkg" / "data" / "table.csv").stat().st_mode & 0o777 == 0o644
     assert (code / "mypkg" / "run.sh").stat().st_mode & 0o777 == 0o755
     shutil.rmtree(code)
+
+
+def test_what_is_copied_is_charged_and_stays_within_its_root(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"outside/x.py": "#" * 10, "root/shared/y.py": "#" * 100, "root/pkg/z.py": "#"})
+    (tmp_path / "root" / "pkg" / "out").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "pkg" / "shared").symlink_to("../shared")
+    budget = Budget(1000)
+    installation.copy(tmp_path / "root" / "pkg", tmp_path / "copy", budget, tmp_path / "root")
+    assert sorted(str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*.py")) == [
+        "shared/y.py",
+        "z.py",
+    ]
+    assert budget.bytes_left == 1000 - 101
+    assert "'out' in the code channel is a link that leads out of it" in caplog.text
+    with pytest.raises(CodeChannelError, match="raise GLUONTS_SHELL_MAX_UNPACKED_BYTES"):
+        installation.copy(tmp_path / "root" / "pkg", tmp_path / "again", Budget(100), tmp_path / "root")
+
+
+def test_what_only_awss_toolkits_would_call_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    write(channel, {"inference.py": "def model_fn(folder):\n    pass\n"})
+    channel.install()
+    assert (
+        "'inference.py' in the code channel defines model_fn for AWS's toolkits; nothing calls that here" in caplog.text
+    )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
 from gluonts_shell.messages import Call, Configuration, Prediction
 from gluonts_shell.serving.batch import job
 from gluonts_shell.serving.batch.job import Batch
@@ -42,11 +42,13 @@ class LastValue:
                 raise RequestError(f"instance {index}{item}: target is missing")
         return Call(configuration, list(instances))
 
-    def predict(self, calls: Sequence[Call]) -> list[list[Prediction]]:
+    def predict(self, calls: Sequence[Call], wanted: object = None) -> list[list[Prediction]]:
         self.predicted.append(sum(len(call.entries) for call in calls))
         return [[self._one(entry["target"]) for entry in call.entries] for call in calls]
 
     def _one(self, target: list[Any]) -> Prediction:
+        if "interrupt" in target:
+            raise KeyboardInterrupt
         if "poison" in target:
             raise ZeroDivisionError("secret detail")
         return Prediction(mean=[float(target[-1]) if target else math.nan] * 2)
@@ -268,3 +270,21 @@ def test_a_body_gives_what_its_lines_give_one_by_one(lines: list[bytes]) -> None
     ours = batch(suppress=True, forward=["tag"])
     single = [ours.answer(text) for text in lines]
     assert ours.answer(b"\n".join(lines)) == b"\n".join(text for text in single if text)
+
+
+def test_what_is_no_exception_is_its_lines_error_alone() -> None:
+    body = b"\n".join([line([1]), line(["interrupt"]), line([3])])
+    first, second, third = map(json.loads, batch(suppress=True).answer(body).split(b"\n"))
+    assert (first["mean"], third["mean"]) == ([1.0, 1.0], [3.0, 3.0])
+    assert second["error"].startswith("the model failed on this series: KeyboardInterrupt")
+    with pytest.raises(ModelError, match="line 2: the model failed on this series: KeyboardInterrupt"):
+        batch().answer(body)
+
+
+def test_a_request_that_nobody_waits_for_is_no_error_of_its_lines() -> None:
+    class Leaving(LastValue):
+        def predict(self, calls: Sequence[Call], wanted: object = None) -> list[list[Prediction]]:
+            raise Cancelled("it was stopped after 0 of 2 series")
+
+    with pytest.raises(Cancelled, match="stopped after 0 of 2 series"):
+        batch(Leaving(), suppress=True).answer(b"\n".join([line([1]), line([3])]))

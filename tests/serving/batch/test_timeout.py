@@ -8,30 +8,30 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gluonts_shell.errors import ModelError
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.errors import Cancelled, ModelError
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.processes.child import Channel
-from gluonts_shell.serving.processes.nursery import Nursery
+from gluonts_shell.serving.processes.machine import resident_bytes
 
 LABEL = "my.Fallback"
 LONG = 60.0
 
 
-def predict(calls: Sequence[Call]) -> list[list[Prediction]]:
+def predict(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
     """An entry is what to do: a number is the forecast, a callable is called first."""
     return [[Prediction(mean=[float(e() if callable(e) else e)]) for e in call.entries] for call in calls]
 
 
-def fallback(calls: Sequence[Call]) -> list[list[Prediction]]:
+def fallback(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
     return [[Prediction(mean=[-1.0]) for _ in call.entries] for call in calls]
 
 
@@ -57,6 +57,18 @@ def pid() -> float:
     return float(os.getpid())
 
 
+def size() -> float:
+    return float(resident_bytes())
+
+
+hoard: list[bytes] = []
+
+
+def grow() -> float:
+    hoard.append(os.urandom(1 << 20) * 200)
+    return float(os.getpid())
+
+
 def draw() -> float:
     return random.random()
 
@@ -67,7 +79,7 @@ def timed() -> Iterator[Callable[..., Timed]]:
 
     def make(seconds: float = LONG, joins: bool = False, thorough: bool = True) -> Timed:
         made.append(
-            Timed(
+            Timed.start(
                 predict,
                 seconds,
                 fallback,
@@ -175,8 +187,8 @@ def test_each_child_draws_numbers_of_its_own(timed: Callable[..., Timed]) -> Non
 
 def test_large_messages_pass(timed: Callable[..., Timed]) -> None:
     large = [float(n) for n in range(500_000)]
-    ours = Timed(
-        lambda calls: [[Prediction(mean=e) for e in call.entries] for call in calls],
+    ours = Timed.start(
+        lambda calls, wanted: [[Prediction(mean=e) for e in call.entries] for call in calls],
         LONG,
         fallback,
         LABEL,
@@ -201,7 +213,7 @@ def test_a_stopped_child_is_late_even_for_a_large_message(timed: Callable[..., T
 
 def test_nothing_is_left_when_it_closes() -> None:
     before = set(children(os.getpid()))
-    ours = Timed(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)
+    ours = Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)
     (child,) = run(ours, pid)
     assert len(set(children(os.getpid())) - before) == 1
     ours.close()
@@ -209,69 +221,72 @@ def test_nothing_is_left_when_it_closes() -> None:
     assert not Path(f"/proc/{int(child)}").exists()
 
 
-def test_children_can_be_born_and_ended_by_many_threads() -> None:
-    nursery = Nursery.start(lambda channel: channel.send(channel.receive() + 1))
-    results: list[int] = []
-
-    def use(number: int) -> None:
-        child = nursery.birth()
-        child.channel.send(number)
-        results.append(child.channel.receive())
-        nursery.end(child)
-
-    threads = [threading.Thread(target=use, args=[number]) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == list(range(1, 17))
-    assert children(nursery.pid) == []
-    nursery.close()
-
-
-def test_the_nursery_lets_go_of_the_servers_sockets() -> None:
+def test_the_keeper_and_its_child_let_go_of_the_servers_sockets(timed: Callable[..., Timed]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    nursery = Nursery.start(lambda channel: channel.receive())
-    child = nursery.birth()
+    run(timed(), pid)
     listener.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=5)
-    nursery.end(child)
-    nursery.close()
+
+
+def test_it_stops_and_the_child_is_gone_once_nobody_waits(timed: Callable[..., Timed]) -> None:
+    ours = timed()
+    (child,) = run(ours, pid)
+    asked: list[bool] = []
+    with pytest.raises(Cancelled, match="stopped after 1 of 3 series"):
+        ours.predict([Call(Configuration(), [1, hang, 3])], lambda: len(asked.append(True) or asked) < 3)  # type: ignore[func-returns-value]
+    assert not Path(f"/proc/{int(child)}").exists()
+    assert run(ours, 5) == [5.0], "the next request has a new child"
+
+
+def test_a_child_that_has_grown_is_replaced_between_two_requests() -> None:
+    with closing(Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)) as other:
+        (before,) = run(other, size)
+    most = before + (100 << 20)
+    ours = Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None, most_bytes=most)
+    try:
+        first, again = run(ours, pid, pid)
+        assert first == again
+        (grown,) = run(ours, grow)
+        assert grown == first
+        (fresh,) = run(ours, pid)
+        assert fresh != first
+    finally:
+        ours.close()
 
 
 WORKER = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.messages import Call, Configuration, Prediction, always
 from gluonts_shell.serving.batch.timeout import Timed
-def predict(calls):
+def predict(calls, wanted):
     import subprocess
     print(os.getpid(), subprocess.Popen(["sleep", "60"]).pid, flush=True)
     time.sleep(60)
-timed = Timed(predict, 60, predict, "x", joins=False, thorough=True, begin=lambda: None)
-print(timed._nursery.pid, flush=True)
+timed = Timed.start(predict, 60, predict, "x", joins=False, thorough=True, begin=lambda: None)
+print(timed.keeper, flush=True)
 timed.predict([Call(Configuration(), [1])])
 """
 
 
-@pytest.mark.parametrize("who", ["worker", "nursery"])
-def test_everything_goes_when_the_worker_or_the_nursery_is_killed(who: str) -> None:
+@pytest.mark.parametrize("who", ["worker", "keeper"])
+def test_everything_goes_when_the_worker_or_the_keeper_is_killed(who: str) -> None:
     root = str(Path(__file__).parents[3])
     worker = subprocess.Popen([sys.executable, "-c", WORKER, root], stdout=subprocess.PIPE, text=True)
     assert worker.stdout
-    nursery = int(worker.stdout.readline())
+    keeper = int(worker.stdout.readline())
     child, grandchild = map(int, worker.stdout.readline().split())
     if who == "worker":
         worker.kill()
-        expected = {nursery, child, grandchild}
+        expected = {keeper, child, grandchild}
     else:
-        os.kill(nursery, signal.SIGKILL)
+        os.kill(keeper, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
-        assert worker.wait(30) == 1, "a worker without a nursery ends, so that it is replaced"
+        assert worker.wait(30) == 1, "a worker without a keeper ends, so that it is replaced"
         os.kill(grandchild, signal.SIGKILL)
-        expected = {nursery, child}
+        expected = {keeper, child}
     worker.wait(30)
     worker.stdout.close()
     give_up = time.monotonic() + 30

@@ -21,7 +21,7 @@ from gluonts_shell.serving.endpoint.app import App, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.endpoint.refusal import refuse
-from gluonts_shell.serving.http.connection import Request
+from gluonts_shell.serving.http.exchange import Request
 
 
 class Doubling:
@@ -39,7 +39,7 @@ class Doubling:
             raise RequestError("instance 0: it is wrong")
         return Call(configuration, list(instances), [len(str(instance)) for instance in instances])
 
-    def predict(self, calls):
+    def predict(self, calls, wanted=None):
         return [[Prediction(mean=[2.0 * entry]) for entry in call.entries] for call in calls]
 
 
@@ -55,6 +55,15 @@ def ask(app, method="GET", path="/ping", body=b"", **headers):
 
 def post(app, value, **headers):
     return ask(app, "POST", "/invocations", json.dumps(value).encode(), **headers)
+
+
+def test_what_a_client_without_accept_is_taken_to_want():
+    service = Doubling()
+    app = App(Endpoint(service, Batcher(service.predict, joins=False), accept="application/jsonlines"), {})
+    body = {"instances": [1, 2]}
+    assert [json.loads(line) for line in post(app, body).body.splitlines()] == [{"mean": [2]}, {"mean": [4]}]
+    assert ("Content-Type", "application/jsonlines") in post(app, body).headers
+    assert ("Content-Type", "application/json") in post(app, body, accept="application/json").headers
 
 
 def test_ping_is_200_with_an_empty_body():
@@ -156,7 +165,7 @@ def test_errors_are_json_with_a_sentence():
 
 def test_a_model_that_fails_is_500_with_an_id_and_the_log_has_the_traceback(caplog):
     class Broken(Doubling):
-        def predict(self, calls):
+        def predict(self, calls, wanted=None):
             raise KeyError("a secret of the model")
 
     response = post(endpoint(Broken()), {"instances": [1]})
@@ -171,7 +180,7 @@ def test_a_model_that_fails_is_500_with_an_id_and_the_log_has_the_traceback(capl
 
 def test_a_model_that_exits_does_not_end_the_server():
     class Exits(Doubling):
-        def predict(self, calls):
+        def predict(self, calls, wanted=None):
             raise SystemExit(1)
 
     response = post(endpoint(Exits()), {"instances": [1]})

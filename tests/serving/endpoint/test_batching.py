@@ -2,13 +2,14 @@
 
 import threading
 import time
+from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gluonts_shell.errors import Overloaded
+from gluonts_shell.errors import Cancelled, ModelError, Overloaded
 from gluonts_shell.messages import Call, Configuration
-from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.endpoint.batching import ASK_SECONDS, Batcher
 
 TIMEOUT = 20
 
@@ -24,7 +25,7 @@ class Model:
         if not blocks:
             self.opened.set()
 
-    def __call__(self, calls):
+    def __call__(self, calls, wanted=None):
         self.inside += 1
         assert self.inside == 1, "two predicts at a time"
         try:
@@ -107,9 +108,143 @@ def test_a_poisoned_call_hurts_only_itself():
         futures[2].result()
 
 
+@pytest.mark.parametrize("poison", [KeyboardInterrupt, GeneratorExit, CancelledError, BaseException])
+def test_what_is_no_exception_hurts_only_its_own_call_too(poison):
+    model = Model()
+    batcher = Batcher(model, joins=True)
+    futures = behind_a_leader(model, batcher, [call(1), call(poison()), call(4)])
+    assert [futures[0].result()[0], futures[2].result()[0]] == [[2], [8]]
+    with pytest.raises(poison):
+        futures[1].result()
+    assert batcher.submit(call(5)) == ([10], 1)
+
+
+def test_a_model_with_too_few_results_fails_all_that_it_was_asked():
+    batcher = Batcher(lambda calls, wanted: [], joins=True)
+    with pytest.raises(ValueError, match="zip"):
+        batcher.submit(call(1))
+
+
+def series_by_series(calls, wanted):
+    """Each entry is called; Cancelled once nobody wants it."""
+    found = []
+    for each in calls:
+        results = []
+        for number, entry in enumerate(each.entries):
+            if not wanted():
+                raise Cancelled(f"it was stopped after {number} series")
+            results.append(entry())
+        found.append(results)
+    return found
+
+
+def test_predicting_is_given_up_once_the_client_has_gone():
+    gone = threading.Event()
+    batcher = Batcher(series_by_series, joins=True)
+
+    def leave():
+        gone.set()
+        time.sleep(2 * ASK_SECONDS)
+
+    with pytest.raises(Cancelled, match=r"^the client went away: it was stopped after 1 series$"):
+        batcher.submit(call(leave, pytest.fail), alive=lambda: not gone.is_set())
+    assert batcher.submit(call(lambda: 1)) == ([1], 1)
+
+
+def test_predicting_is_given_up_once_the_time_of_the_request_is_over():
+    batcher = Batcher(series_by_series, joins=True, timeout=0.1)
+    with pytest.raises(Cancelled, match=r"^the request took more than 0\.1 s: it was stopped after 1 series; ask"):
+        batcher.submit(call(lambda: time.sleep(0.3), pytest.fail))
+
+
+def test_predicting_goes_on_while_one_of_those_that_joined_still_waits():
+    model = Model()
+    batcher = Batcher(model, joins=True)
+    gone = threading.Event()
+
+    def slowly(calls, wanted):
+        results = model(calls)
+        if len(calls) > 1:
+            gone.set()
+            time.sleep(2 * ASK_SECONDS)
+            assert wanted()
+        return results
+
+    batcher._predict = slowly
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(batcher.submit, call(0))]
+        assert model.entered.wait(TIMEOUT)
+        futures.append(pool.submit(batcher.submit, call(1), lambda: not gone.is_set()))
+        futures.append(pool.submit(batcher.submit, call(2)))
+        queued(batcher, 2)
+        model.opened.set()
+        assert [future.result() for future in futures] == [([0], 1), ([2], 2), ([4], 2)]
+
+
+def test_whoever_waits_behind_a_predict_that_hangs_is_told():
+    model = Model()
+    batcher = Batcher(model, joins=True, limit=0.3)
+    assert batcher.overdue() is None
+    with ThreadPoolExecutor(3) as pool:
+        leader = pool.submit(batcher.submit, Call(Configuration(), ["secret"], [3]))
+        assert model.entered.wait(TIMEOUT)
+        assert batcher.overdue() is None
+        behind = [pool.submit(batcher.submit, call(number)) for number in (1, 2)]
+        queued(batcher, 2)
+        while (text := batcher.overdue()) is None:
+            time.sleep(0.02)
+        for future in behind:
+            with pytest.raises(Overloaded, match="the model hangs, and this worker ends"):
+                future.result()
+        with pytest.raises(Overloaded, match="the model hangs, and this worker ends"):
+            batcher.submit(call(3))
+        assert not leader.done()
+        model.opened.set()
+        leader.result()
+    assert text.startswith("a predict of 1 series of 3 to 3 values with Configuration(num_samples=100")
+    assert "has not ended within 0.3 s" in text
+    assert "assert self.opened.wait" in text, "where it hangs"
+    assert "secret" not in text
+
+
+def test_those_that_joined_a_predict_that_hangs_are_its_culprits():
+    model = Model()
+    batcher = Batcher(model, joins=True, limit=0.3)
+    hanging, end = threading.Event(), threading.Event()
+
+    def predict(calls, wanted):
+        results = model(calls)
+        if len(calls) > 1:
+            hanging.set()
+            assert end.wait(TIMEOUT)
+        return results
+
+    batcher._predict = predict
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.submit, call(0))
+        assert model.entered.wait(TIMEOUT)
+        leader = pool.submit(batcher.submit, call(1))
+        queued(batcher, 1)
+        joined = pool.submit(batcher.submit, call(2))
+        queued(batcher, 2)
+        other = pool.submit(batcher.submit, call(3, num_samples=7))
+        queued(batcher, 3)
+        model.opened.set()
+        assert first.result() == ([0], 1)
+        assert hanging.wait(TIMEOUT)
+        while batcher.overdue() is None:
+            time.sleep(0.02)
+        with pytest.raises(ModelError, match=r"the model has not answered within 0\.3 s"):
+            joined.result()
+        with pytest.raises(Overloaded, match="the model hangs"):
+            other.result()
+        end.set()
+        assert leader.result() == ([2], 2)
+
+
 def test_a_batch_that_needs_too_much_memory_is_halved():
     class Small(Model):
-        def __call__(self, calls):
+        def __call__(self, calls, wanted=None):
             results = super().__call__(calls)
             if sum(len(each.entries) for each in calls) > 2:
                 raise MemoryError
@@ -231,6 +366,6 @@ def test_a_crowd_is_whoever_was_predicted_or_left_waiting_and_has_a_moment_to_co
     futures = behind_a_leader(model, batcher, [call(1), call(2, num_samples=7)])
     assert [future.result()[0] for future in futures] == [[2], [4]]
     assert batcher._crowd == 1, "the last predict was of one call, and nobody waited"
-    batcher._predict = lambda calls: [time.sleep(0.01) or [0] for _ in calls]
+    batcher._predict = lambda calls, wanted: [time.sleep(0.01) or [0] for _ in calls]
     batcher.submit(call(0))
     assert batcher._expected <= time.monotonic() + 0.02, "at most that, however long the predict took"

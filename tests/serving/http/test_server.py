@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from toy import Toy, ask, eventually, serving
 
-from gluonts_shell.serving.http.server import Request, Response
+from gluonts_shell.serving.http.exchange import Request, Response
 
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -73,7 +73,16 @@ def test_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() -> N
         assert status(client.recv(65536)) == 200
 
 
-@pytest.mark.parametrize("fault", [{"raise": "out of luck"}, {"leave": 3}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"raise": "out of luck"},
+        {"leave": 3},
+        {"raise_base": "KeyboardInterrupt"},
+        {"raise_base": "GeneratorExit"},
+        {"raise_base": "BaseException"},
+    ],
+)
 def test_an_application_that_raises_gets_500_and_the_connection_goes_on(fault: dict) -> None:
     with serving(Toy()) as port, connect(port) as client:
         client.sendall(post(fault))
@@ -292,6 +301,39 @@ def read_end(client: socket.socket) -> bool:
     except ConnectionResetError:
         return True
     return data == b"" or status(data) == 408
+
+
+def test_the_newcomer_gets_the_thread_of_the_connection_that_made_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = threading.Thread.start
+    with serving(Toy()) as port, connect(port) as old, connect(port) as client:
+        eventually(lambda: threading.active_count() > 3)
+        few = threading.active_count()
+
+        def start(thread: threading.Thread) -> None:
+            if threading.active_count() >= few:
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        with connect(port) as newcomer:
+            newcomer.sendall(PING)
+            assert status(newcomer.recv(65536)) == 200
+        assert is_closed(old) or is_closed(client)
+        monkeypatch.undo()
+
+
+def test_a_newcomer_for_whom_there_is_no_thread_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(Toy()) as port:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        with connect(port) as newcomer:
+            newcomer.sendall(PING)
+            data = read_all(newcomer)
+        monkeypatch.undo()
+    assert status(data) == 503
+    assert b"no thread can be started" in data
 
 
 # --- clients that leave

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from toy import Toy, serving
 
-from gluonts_shell.serving.http.connection import Connection
-from gluonts_shell.serving.http.server import Server
+from gluonts_shell.serving.http.connection import Connection, Host
+from gluonts_shell.serving.http.limits import Limits
 
 FOLDER = Path(__file__).with_name("wire")
 
@@ -83,16 +83,15 @@ class Script:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Server(listener, Toy())
+def host() -> Host:
+    return Host(Toy(), Limits())
 
 
-def converse(server: Server, pieces: list[bytes], eof: bool) -> tuple[bytes, str]:
+def converse(host: Host, pieces: list[bytes], eof: bool) -> tuple[bytes, str]:
     """What was answered, and whether the connection is then open or closed."""
     script = Script(list(pieces), eof)
     try:
-        Connection(script, ("script", 0), server).run()  # type: ignore[arg-type]
+        Connection(script, host).run()  # type: ignore[arg-type]
     except Waiting:
         return script.sent, "open"
     return script.sent, "closed"
@@ -128,9 +127,9 @@ def cuts(case: Case) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_answer_is_the_same_wherever_the_bytes_are_cut(case: Case, server: Server) -> None:
+def test_the_answer_is_the_same_wherever_the_bytes_are_cut(case: Case, host: Host) -> None:
     for pieces in cuts(case):
-        sent, end = converse(server, pieces, case.eof)
+        sent, end = converse(host, pieces, case.eof)
         where = (case.answer, [len(piece) for piece in pieces][:2], sent)
         assert answers(sent, "nobody" in case.words) == case.statuses, where
         assert end == ("open" if "open" in case.words else "closed"), where
@@ -163,13 +162,13 @@ def over_socket(port: int, case: Case, cut: int) -> str:
     return "" if found == expected else f"{case.name} cut at {cut}: {found}, expected {expected}"
 
 
-def test_mutated_requests_never_break_the_server(server: Server) -> None:
+def test_mutated_requests_never_break_the_server(host: Host) -> None:
     chance = random.Random(20240607)
     for _ in range(6000):
         case = chance.choice(CASES)
         raw = mutated(bytearray(case.raw[:3000]), chance)
         at = chance.randrange(len(raw) + 1)
-        sent, _ = converse(server, [piece for piece in (raw[:at], raw[at:]) if piece], eof=chance.random() < 0.5)
+        sent, _ = converse(host, [piece for piece in (raw[:at], raw[at:]) if piece], eof=chance.random() < 0.5)
         assert b"Traceback" not in sent
         statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", sent)]
         assert all(status < 500 or status in (501, 505) for status in statuses), (raw, sent)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gluonts_shell.serving.processes.machine import available, processors
+from gluonts_shell.serving.processes import machine
+from gluonts_shell.serving.processes.machine import Machine, available, processors, resident_bytes
 
 V1 = "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"
 
@@ -73,3 +74,29 @@ def test_no_quota_of_version_1_is_minus_1() -> None:
 def test_there_is_always_one() -> None:
     assert processors(0, _missing) == 1
     assert available() >= 1
+
+
+def test_native_threads_that_the_user_set_stay() -> None:
+    environ = {"OMP_NUM_THREADS": "7"}
+    Machine(workers=1, threads=2, forks=True).limit_threads(environ)
+    assert environ == {
+        "OMP_NUM_THREADS": "7",
+        "MKL_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def test_workers_share_the_processors_out_among_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "available", lambda: 6)
+    monkeypatch.setattr(machine, "has_accelerator", lambda: False)
+    assert Machine.of(None) == Machine(workers=6, threads=1, forks=True)
+    assert Machine.of(2) == Machine(workers=2, threads=3, forks=True)
+    monkeypatch.setattr(machine, "has_accelerator", lambda: True)
+    assert Machine.of(2) == Machine(workers=1, threads=6, forks=False)
+
+
+def test_the_memory_of_a_process_is_told_in_bytes() -> None:
+    before = resident_bytes()
+    grown = bytearray(50_000_000)
+    assert 40_000_000 < resident_bytes() - before < 200_000_000, len(grown)

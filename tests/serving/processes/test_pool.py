@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError
-from gluonts_shell.serving.processes.pool import AHEAD, Crew
+from gluonts_shell.serving.processes.machine import resident_bytes
+from gluonts_shell.serving.processes.pool import AHEAD, ProcessPool
 
 
 def quiet() -> None:
     """No tick."""
 
 
-def answers(crew: Crew, tasks: Any, tick: Callable[[], None] = quiet) -> list[tuple[Any, Any]]:
-    return list(crew.answers(tasks, lambda task: (task,), tick))
+def answers(pool: ProcessPool, tasks: Any, tick: Callable[[], None] = quiet) -> list[tuple[Any, Any]]:
+    return list(pool.answers(tasks, lambda task: (task,), tick))
 
 
 def gone(pid: int) -> bool:
@@ -37,13 +38,13 @@ def test_answers_come_in_the_order_of_the_tasks(size: int) -> None:
         time.sleep(random.random() / 200)
         return task * task
 
-    with Crew(size, lambda: slow) as crew:
-        assert answers(crew, range(1, 60)) == [(n, n * n) for n in range(1, 60)]
+    with ProcessPool(size, lambda: slow) as pool:
+        assert answers(pool, range(1, 60)) == [(n, n * n) for n in range(1, 60)]
 
 
 def test_no_task_no_process() -> None:
-    with Crew(2, lambda: pytest.fail) as crew:
-        assert answers(crew, []) == []
+    with ProcessPool(2, lambda: pytest.fail) as pool:
+        assert answers(pool, []) == []
 
 
 def test_only_a_few_tasks_are_taken_ahead() -> None:
@@ -54,15 +55,15 @@ def test_only_a_few_tasks_are_taken_ahead() -> None:
             taken.append(number)
             yield number
 
-    with Crew(2, lambda: lambda task: task) as crew:
-        for number, _ in crew.answers(tasks(), lambda task: (task,), quiet):
+    with ProcessPool(2, lambda: lambda task: task) as pool:
+        for number, _ in pool.answers(tasks(), lambda task: (task,), quiet):
             assert len(taken) <= number + AHEAD * 2
 
 
 def test_large_tasks_and_answers_pass() -> None:
-    with Crew(2, lambda: lambda body: body * 3) as crew:
+    with ProcessPool(2, lambda: lambda body: body * 3) as pool:
         bodies = [bytes([n]) * 3_000_000 for n in range(1, 5)]
-        assert [answer == body * 3 for body, answer in answers(crew, bodies)] == [True] * 4
+        assert [answer == body * 3 for body, answer in answers(pool, bodies)] == [True] * 4
 
 
 def test_an_error_is_the_answer_of_its_task_only() -> None:
@@ -73,11 +74,14 @@ def test_an_error_is_the_answer_of_its_task_only() -> None:
             raise ZeroDivisionError("secret")
         if task == 4:
             raise SystemExit(5)
+        if task == 6:
+            raise KeyboardInterrupt
         return task
 
-    with Crew(2, lambda: work) as crew:
-        found = [answer for _, answer in answers(crew, range(1, 6))]
-    assert found[0] == 1 and found[4] == 5
+    with ProcessPool(2, lambda: work) as pool:
+        found = [answer for _, answer in answers(pool, range(1, 8))]
+    assert found[0] == 1 and found[4] == 5 and found[6] == 7
+    assert isinstance(found[5], ModelError)
     assert isinstance(found[1], DataError) and str(found[1]) == "line 2 is bad"
     assert isinstance(found[2], ModelError) and "secret" not in str(found[2])
     assert isinstance(found[3], ModelError)
@@ -96,18 +100,33 @@ def test_a_worker_that_dies_costs_its_task_and_is_replaced(end: Callable[[], Non
             end()
         return task
 
-    with Crew(2, lambda: work) as crew:
-        found = [answer for _, answer in answers(crew, range(1, 9))]
+    with ProcessPool(2, lambda: work) as pool:
+        found = [answer for _, answer in answers(pool, range(1, 9))]
     assert str(found.pop(2)) == f"the process that predicted it {how}"
     assert found == [1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_worker_that_has_grown_is_replaced_between_two_tasks() -> None:
+    hoard: list[bytes] = []
+
+    def work(task: int) -> tuple[int, int]:
+        if task == 3:
+            hoard.append(os.urandom(1 << 20) * 200)
+        return os.getpid(), resident_bytes()
+
+    with ProcessPool(1, lambda: work) as pool:
+        before = answers(pool, [1])[0][1][1]
+    with ProcessPool(1, lambda: work, before + (100 << 20)) as pool:
+        pids = [answer[0] for _, answer in answers(pool, range(1, 6))]
+    assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4]
 
 
 def test_a_worker_that_cannot_begin_says_why() -> None:
     def make() -> Any:
         raise ConfigurationError("the model cannot be loaded")
 
-    with Crew(2, make) as crew:
-        assert [str(answer) for _, answer in answers(crew, [1, 2])] == ["the model cannot be loaded"] * 2
+    with ProcessPool(2, make) as pool:
+        assert [str(answer) for _, answer in answers(pool, [1, 2])] == ["the model cannot be loaded"] * 2
 
 
 def test_no_worker_is_left_even_when_it_is_busy() -> None:
@@ -116,15 +135,15 @@ def test_no_worker_is_left_even_when_it_is_busy() -> None:
             time.sleep(600)
         return os.getpid()
 
-    with Crew(1, lambda: work) as crew:
-        (_, pid), *_ = [next(crew.answers([1, 2], lambda task: (task,), quiet))]
+    with ProcessPool(1, lambda: work) as pool:
+        (_, pid), *_ = [next(pool.answers([1, 2], lambda task: (task,), quiet))]
     assert gone(pid)
 
 
 def test_the_tick_comes_while_a_task_takes_long() -> None:
     ticks: list[float] = []
-    with Crew(1, lambda: lambda task: time.sleep(2.5)) as crew:
-        answers(crew, [1], lambda: ticks.append(time.monotonic()))
+    with ProcessPool(1, lambda: lambda task: time.sleep(2.5)) as pool:
+        answers(pool, [1], lambda: ticks.append(time.monotonic()))
     assert len(ticks) >= 3
 
 
@@ -134,5 +153,5 @@ def test_workers_ignore_what_a_terminal_sends_to_everybody() -> None:
             os.kill(os.getpid(), number)
         return task
 
-    with Crew(1, lambda: work) as crew:
-        assert answers(crew, [1]) == [(1, 1)]
+    with ProcessPool(1, lambda: work) as pool:
+        assert answers(pool, [1]) == [(1, 1)]

@@ -187,6 +187,110 @@ def test_a_worker_that_holds_the_interpreter_does_not_keep_ping_waiting() -> Non
         wedge.join()
 
 
+# --- no worker takes connections
+
+
+def test_ping_is_answered_in_time_while_the_only_worker_holds_the_interpreter() -> None:
+    with Service(workers=1) as service:
+        (worker,) = service.workers()
+        wedge = threading.Thread(target=ask, args=(service.port, "/invocations", {"hold": 5.0}))
+        wedge.start()
+        time.sleep(0.3)
+        found = []
+        for _ in range(20):
+            began = time.monotonic()
+            found.append(ask(service.port, timeout=2.0)[0])
+            assert time.monotonic() - began < 2.0
+        assert found == [200] * 20
+        assert wedge.is_alive()
+        wedge.join()
+        assert service.workers() == [worker]
+
+
+def test_what_the_parent_accepted_is_answered_by_the_worker_when_it_is_back() -> None:
+    with Service(workers=1) as service:
+        (worker,) = service.workers()
+        os.kill(worker, signal.SIGSTOP)
+        eventually(lambda: ask(service.port, timeout=5)[0] == 200)  # by the parent
+        whole, split, late = (socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(3))
+        post(whole, {"a": 1})
+        split.sendall(b"GET /pi")
+        time.sleep(0.3)
+        split.sendall(b"ng HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert split.recv(65536).startswith(b"HTTP/1.1 200 ")  # the parent waits for the rest of a head
+        os.kill(worker, signal.SIGCONT)
+        answer = json.loads(whole.recv(65536).split(b"\r\n\r\n", 1)[1])
+        assert answer["pid"] == worker
+        post(whole, {"a": 2})  # the connection is the worker's now
+        assert whole.recv(65536).startswith(b"HTTP/1.1 200 ")
+        late.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert late.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for client in (whole, split, late):
+            client.close()
+        assert service.end() == 0
+
+
+def test_what_the_parent_accepted_is_refused_at_the_end() -> None:
+    with Service(workers=1, drain_seconds=0.5) as service:
+        os.kill(service.workers()[0], signal.SIGSTOP)
+        eventually(lambda: ask(service.port, timeout=5)[0] == 200)
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+            post(client, {"a": 1})
+            time.sleep(0.6)
+            service.process.send_signal(signal.SIGTERM)
+            assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
+        assert service.process.wait(20) == 0
+
+
+def test_a_worker_that_was_silent_for_too_long_is_replaced_and_its_successor_answers_who_waited() -> None:
+    with Service(workers=1, silent_seconds=2.0) as service:
+        (worker,) = service.workers()
+        os.kill(worker, signal.SIGSTOP)
+        assert ask(service.port, "/invocations", {"a": 1})[1]["pid"] != worker
+        assert service.said("silent for 3 s; killing it")
+        assert state(worker) == ""
+
+
+def test_a_request_that_never_ends_is_answered_500_and_its_worker_replaced() -> None:
+    with Service(workers=2, overdue_seconds=0.5) as service:
+        before = service.workers()
+        status, answer = ask(service.port, "/invocations", {"stuck": 60})
+        assert status == 500
+        assert "took longer than any prediction may" in answer["error"]
+        eventually(lambda: len(service.workers()) == 2 and service.workers() != before)
+        assert len(set(service.workers()) & set(before)) == 1
+        assert service.said("a request has not ended within 0.5 s; this worker ends, and another one starts")
+        assert ask(service.port)[0] == 200
+        assert service.end() == 0
+
+
+def test_ping_is_not_200_while_every_worker_hangs() -> None:
+    with Service(workers=1, overdue_seconds=0.3, slow_restart=3) as service:
+        swallow(service.port, {"stuck": 60})
+        began = time.monotonic()
+        assert ask(service.port) == (503, {"error": "no worker is ready; try again later"})
+        assert time.monotonic() - began < 2.0
+        eventually(lambda: ask(service.port)[0] == 200)
+
+
+def test_a_worker_that_grows_is_replaced_between_two_requests() -> None:
+    with Service(workers=1, max_bytes=150_000_000) as service:
+        (worker,) = service.workers()
+        assert ask(service.port, "/invocations", {"grow": 10})[1]["pid"] == worker
+        assert ask(service.port, "/invocations", {"grow": 200, "sleep": 0.6})[1]["pid"] == worker
+        eventually(lambda: service.workers() not in ([worker], []) and len(service.workers()) == 1)
+        assert ask(service.port, "/invocations", {"a": 1})[1]["pid"] != worker
+        assert service.said("and may have 1.5e+08: it ends, and another one starts")
+
+
+def test_a_limit_below_what_a_worker_needs_anyway_is_told_and_not_kept() -> None:
+    with Service(workers=1, max_bytes=1000) as service:
+        (worker,) = service.workers()
+        time.sleep(0.6)
+        assert ask(service.port, "/invocations", {"a": 1})[1]["pid"] == worker
+        assert service.said("before its first request, and may have 1000: it is not replaced")
+
+
 # --- the end
 
 
@@ -284,6 +388,7 @@ def test_a_log_that_nobody_reads_stops_nothing(how: str, tmp_path: Path) -> None
             assert ask(port, "/invocations", {"log": "x" * 500})[0] == 200
         os.kill(service.workers()[0], signal.SIGKILL)
         eventually(lambda: len(service.workers()) == 2)
+        assert ask(port, "/invocations", {"print": 300_000, "printf": 300_000})[0] == 200
         assert ask(port, "/invocations", {"raise": "with a traceback"})[0] == 500
         assert service.end(seconds=40) == 0
     os.close(writer)

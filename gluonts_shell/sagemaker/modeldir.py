@@ -1,0 +1,88 @@
+"""What lies in a model folder that holds no model of GluonTS', said so that a person sees what went wrong with packing.
+
+It looks at names only and opens nothing. What makes a folder a model of GluonTS is known from its documentation:
+gluonts-config.json, in older versions type.txt.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+MODEL = ("gluonts-config.json", "type.txt")
+PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
+DEEPEST = 3  # folders that somebody packed one into the other
+SHOWN = 4  # names
+# the first that fits: a file's name -> what it is a sign of (the built-in DeepAR names its files by the host)
+FRAMEWORKS = (
+    ("model_algo-*", "the built-in DeepAR's own files, which cannot be loaded here: train once more with this image"),
+    ("saved_model.pb", "a model of TensorFlow"),
+    ("*.keras", "a model of Keras"),
+    ("xgboost-model*", "a model of XGBoost"),
+    ("MLmodel", "a model of MLflow"),
+    ("*.onnx", "a model in ONNX"),
+    ("*-symbol.json", "a model of MXNet"),
+    ("*.params", "a model of MXNet"),
+    ("*.joblib", "a model of scikit-learn"),
+    ("*.pkl", "a pickled model"),
+    ("*.safetensors", "weights of PyTorch without GluonTS' files beside them"),
+    ("*.pt*", "weights of PyTorch without GluonTS' files beside them"),
+    ("*.bin", "weights without GluonTS' files beside them"),
+)
+
+
+def instead(folder: Path) -> str:
+    """The rest of a sentence that begins with `this folder holds no model`; it says what is there instead."""
+    if not folder.is_dir():
+        return ": there is no such folder"
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return ": it is empty"
+    for look in (_nested, _packed, _foreign):
+        found = look(folder, names)
+        if found:
+            return f": {found}"
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    if len(names) > SHOWN:
+        shown += f" and {len(names) - SHOWN} more"
+    return f": it holds {shown}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
+
+
+def _nested(folder: Path, _names: list[str]) -> str:
+    for inner in _below(folder, DEEPEST):
+        if not _is_model(inner):
+            continue
+        name = str(inner.relative_to(folder))
+        command = f"tar -C {shlex.quote(name)} -czf model.tar.gz ."
+        return f"its folder {name!r} does: pack the files themselves, {command}"
+    return ""
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MODEL)
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        yield path
+        if depth > 1:
+            yield from _below(path, depth - 1)
+
+
+def _packed(_folder: Path, names: list[str]) -> str:
+    for name in names:
+        if name.lower().endswith(PACKED):
+            return f"{name!r} is still packed: unpack it there, or give it as the model itself"
+    return ""
+
+
+def _foreign(_folder: Path, names: list[str]) -> str:
+    for pattern, meaning in FRAMEWORKS:
+        fitting = fnmatch.filter(names, pattern)
+        if fitting:
+            return f"{fitting[0]!r} is a sign of {meaning}"
+    return ""

@@ -1,0 +1,88 @@
+"""What a worker and its parent say to each other, over one socket pair.
+
+Up go heartbeats, and the word that the worker is about to leave. Down come connections, which the parent accepted while
+no worker did. Each side sees the end of the stream when the other one is gone. Neither ever waits for the other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+
+BEAT = b"."
+LEAVING = b"!"
+CONNECTION = b"c"
+
+
+class ParentGone(Exception):
+    """The stream has ended."""
+
+
+class WorkerEnd:
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def close(self) -> None:
+        self._end.close()
+
+    def beat(self) -> None:
+        self._say(BEAT)
+
+    def leave(self) -> None:
+        """From now on this worker accepts nothing: another one may start."""
+        self._say(LEAVING)
+
+    def connection(self) -> socket.socket | None:
+        """The next connection that was handed over. Raises ParentGone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._end, len(CONNECTION), 1)
+        except OSError:  # nothing is there after all, or no descriptor is free: the client sees its end
+            return None
+        if not data:
+            raise ParentGone
+        if not descriptors:
+            return None
+        os.set_inheritable(descriptors[0], False)  # or a process that the model starts would keep it open
+        return socket.socket(fileno=descriptors[0])
+
+    def _say(self, word: bytes) -> None:
+        with suppress(OSError):  # full while the parent is stopped, broken once it is gone
+            self._end.send(word)
+
+
+class ParentEnd:
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def close(self) -> None:
+        self._end.close()
+
+    def heard(self) -> bytes:
+        """What the worker has said since; empty if nothing."""
+        try:
+            return self._end.recv(4096)
+        except OSError:
+            return b""
+
+    def hand(self, connection: socket.socket) -> bool:
+        """Give the worker a connection, which it may read from its beginning; whether there was room for it."""
+        try:
+            socket.send_fds(self._end, [CONNECTION], [connection.fileno()])
+        except OSError:
+            return False
+        connection.close()
+        return True
+
+
+def pair() -> tuple[ParentEnd, WorkerEnd]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ParentEnd(ours), WorkerEnd(theirs)
