@@ -7,6 +7,7 @@
     │   ├── DataError              a channel, a file, a line, a field
     │   ├── CodeChannelError       the user's code cannot be unpacked or installed
     │   └── RequestError           an HTTP request; the status rides on the class
+    │       ├── InstanceError, LineError   one instance is wrong, or a line that should hold one is not JSON
     │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408,
     │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
@@ -15,10 +16,34 @@
     ├── Cancelled                  nobody waits for it any more, or it took too long; HTTP 503
     └── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
 
-One place turns them into an exit status and output/failure (`sagemaker.failure`), another into HTTP (`serving.app`).
+One place turns them into an exit status and output/failure (`sagemaker.failure`), another into HTTP
+(`serving.endpoint.refusal`).
+
+What a sentence quotes of a customer's data is marked with `private`: who sent it reads it, the log does not.
 """
 
 from __future__ import annotations
+
+import re
+
+# Of Unicode's private use area. No text of a customer holds them by then, since repr() escapes them.
+OPENS, CLOSES = "\ue000", "\ue001"
+MARKED = re.compile(f"{OPENS}([^{OPENS}{CLOSES}]*){CLOSES}")
+
+
+def private(text: str) -> str:
+    """Mark what a sentence quotes of a customer's data."""
+    return f"{OPENS}{text}{CLOSES}"
+
+
+def shown(sentence: str) -> str:
+    """The sentence for whoever sent the data."""
+    return MARKED.sub(r"\1", sentence) if OPENS in sentence else sentence
+
+
+def redacted(sentence: str) -> str:
+    """The sentence for the log."""
+    return MARKED.sub("...", sentence)
 
 
 class ShellError(Exception):
@@ -26,6 +51,17 @@ class ShellError(Exception):
 
     exit_code = 1
     status = 500
+
+    def __str__(self) -> str:
+        return shown(self.marked())
+
+    def marked(self) -> str:
+        """The sentence as it was raised; for whoever builds another sentence around it."""
+        return super().__str__()
+
+    def redacted(self) -> str:
+        """The sentence without what it quotes of a customer's data."""
+        return redacted(self.marked())
 
 
 class UserError(ShellError):
@@ -52,6 +88,37 @@ class CodeChannelError(UserError):
 
 class RequestError(UserError):
     """The request is wrong; 400 unless a subclass says otherwise."""
+
+
+class InstanceError(RequestError):
+    """One instance of a request is wrong.
+
+    place: where it stands, such as `instance 3` or `line 7`; reason: the sentence without it; item: the item_id as
+    Python writes it, or None; index: which instance of those that were looked at together.
+    """
+
+    def __init__(self, place: str, reason: str, item: str | None = None, index: int = 0) -> None:
+        super().__init__(place, reason, item, index)
+        self.place, self.reason, self.item, self.index = place, reason, item, index
+
+    def marked(self) -> str:
+        known_as = "" if self.item is None else private(f" (item_id {self.item})")
+        return f"{self.place}{known_as}: {self.reason}"
+
+    def at(self, place: str) -> InstanceError:
+        """The same of an instance that its sender knows by another place."""
+        return InstanceError(place, self.reason, self.item, self.index)
+
+
+class LineError(RequestError):
+    """A text that should be JSON is none; reason: the sentence without its subject, which is the place."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place, self.reason = place, reason
+
+    def marked(self) -> str:
+        return f"{self.place} {self.reason}"
 
 
 class NotFound(RequestError):
@@ -85,7 +152,13 @@ class TargetTooLong(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
+    """`accept_encoding` is set where a content coding is at fault (RFC 9110 section 15.5.16)."""
+
     status = 415
+
+    def __init__(self, message: str, accept_encoding: str = "") -> None:
+        super().__init__(message)
+        self.accept_encoding = accept_encoding
 
 
 class ExpectationFailed(RequestError):

@@ -7,6 +7,7 @@ and cost a quarter of the requests where many connections wait for it.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import select
@@ -15,13 +16,14 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
+TEXT, JSON = "text", "json"
 FORMAT = "[%(asctime)s %(levelname)s] %(message)s"
 # U+0000 to U+001F and U+007F to U+009F (Unicode's category Cc), as Python writes them in a literal
 CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -45,8 +47,11 @@ def fill_streams() -> None:
             setattr(sys, name, stream)
 
 
-def configure(level: str = "INFO") -> None:
-    """One line a record, flushed at once; a closed or full stream never stops the work that logs to it."""
+def configure(level: str = "INFO", form: str = TEXT) -> None:
+    """One line a record, flushed at once; a closed or full stream never stops the work that logs to it.
+
+    form: TEXT, or JSON for a line that is one object (time, level, message, and what else a record tells).
+    """
     fill_streams()
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
@@ -56,7 +61,7 @@ def configure(level: str = "INFO") -> None:
         # what a forecaster prints comes in its order, and is not lost if it is killed; no text makes a line fail
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     handler = Lines(sys.stdout)
-    handler.setFormatter(Stamped(FORMAT))
+    handler.setFormatter(Objects() if form == JSON else Stamped(FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level if isinstance(logging.getLevelName(level), int) else "INFO")
@@ -65,15 +70,23 @@ def configure(level: str = "INFO") -> None:
     warnings.filterwarnings("ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$")
 
 
-def say(log: logging.Logger, text: str) -> None:
-    """`log.info` for the line that each request has: what `logging` makes of one was a tenth of a small request."""
+def say(log: logging.Logger, text: str, fields: Mapping[str, object] | None = None) -> None:
+    """`log.info` for the line that each request has: what `logging` makes of one was a tenth of a small request.
+
+    fields: what the text tells, for a log of objects.
+    """
     if not log.isEnabledFor(logging.INFO):
         return
     match logging.getLogger().handlers:
         case [Lines() as lines]:
-            lines.line(text)
+            lines.line(text, fields or {})
         case _:
-            log.info("%s", text)
+            tell(log, logging.INFO, text, fields or {})
+
+
+def tell(log: logging.Logger, level: int, text: str, fields: Mapping[str, object]) -> None:
+    """A record with fields beside its text."""
+    log.log(level, "%s", text, extra={"fields": fields})
 
 
 def never_wait() -> None:
@@ -81,7 +94,7 @@ def never_wait() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Lines):
             with suppress(OSError, ValueError, AttributeError):  # no stream, or one without a descriptor
-                handler.setStream(Unwaiting(handler.stream))
+                handler.setStream(Unwaiting.open(handler.stream))
 
 
 def drop_prints() -> None:
@@ -138,12 +151,34 @@ class Stamped(logging.Formatter):
         return stamp(int(record.created))
 
 
+class Objects(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return as_object(record.created, record.levelname, record.getMessage(), fields)
+
+
+def as_object(created: float, level: str, message: str, fields: Mapping[str, object]) -> str:
+    """time: UTC, as ISO 8601 has it, to the millisecond."""
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+    stamped = f"{seconds}.{int(created % 1 * 1000):03d}Z"
+    return json.dumps({"time": stamped, "level": level, "message": message, **fields}, default=str)
+
+
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10 cannot subscript it
     """Holds no warning back."""
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, fields: Mapping[str, object]) -> None:
         """One at INFO, as if it came from a record."""
-        self.stream.write(FORMAT % {"asctime": stamp(int(time.time())), "levelname": "INFO", "message": text} + "\n")
+        now = time.time()
+        if isinstance(self.formatter, Objects):
+            line = as_object(now, "INFO", text, fields)
+        else:
+            line = FORMAT % {"asctime": stamp(int(now)), "levelname": "INFO", "message": text}
+        self.stream.write(line + "\n")
         self.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -185,13 +220,19 @@ class Dropping(io.RawIOBase):
 class Unwaiting:
     """A text stream on the same file as another, without its buffer. Only whole lines are written to it."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.pause = self.due = 0.0
         self.lines: deque[bytes] = deque()
-        os.register_at_fork(after_in_child=self.forget)
-        self.descriptor = stream.fileno()
+        self.descriptor = descriptor
+
+    @classmethod
+    def open(cls, stream: TextIO) -> Unwaiting:
+        descriptor = stream.fileno()
         with suppress(OSError):
-            self.descriptor = _opened_anew(self.descriptor)
+            descriptor = _opened_anew(descriptor)
+        opened = cls(descriptor)
+        os.register_at_fork(after_in_child=opened.forget)
+        return opened
 
     def write(self, text: str) -> int:
         self.lines.append(text.encode(errors="replace"))

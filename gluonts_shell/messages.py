@@ -11,6 +11,17 @@ from typing import Any, Protocol, TypeAlias
 
 DECILES = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
 OUTPUT_TYPES = ("mean", "quantiles", "samples")
+CONFIGURATION_KEYS = frozenset(
+    {
+        "num_samples",
+        "num_eval_samples",
+        "output_types",
+        "quantiles",
+        "freq",
+        "forecaster_name",
+    }
+)
+"""Keys of a configuration that say what to answer; a forecaster that the request names may have others."""
 Row: TypeAlias = Sequence[Any]
 """Floats that may be NaN or infinite, or lists of such floats, one for each dimension of the target."""
 
@@ -31,7 +42,7 @@ class Configuration:
 
     num_samples: int = 100
     output_types: tuple[str, ...] = ("mean", "quantiles")
-    quantiles: tuple[tuple[str, float], ...] = tuple((text, float(text)) for text in DECILES)
+    quantiles: tuple[tuple[str, float], ...] = tuple(zip(DECILES, map(float, DECILES), strict=True))
     freq: str | None = None
     forecaster: str | None = None
     parameters: str | None = None

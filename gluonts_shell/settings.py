@@ -112,6 +112,13 @@ def setting(default: Any, convert: Callable[[str], Any], meaning: str, *variable
     return field(default=default, metadata={"convert": convert, "meaning": meaning, "names": variables, "shown": shown})
 
 
+def log_format(text: str) -> str:
+    name = text.strip().lower()
+    if name not in ("text", "json"):
+        raise ValueError("text or json")
+    return name
+
+
 @dataclass(frozen=True)
 class Settings:
     """The environment, checked. Times are in seconds, sizes in bytes unless the name says MB."""
@@ -127,6 +134,13 @@ class Settings:
     )
     log_level: str = setting(
         "INFO", level, "by name or number", "GLUONTS_SHELL_LOG_LEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL"
+    )
+    # lines for people, or objects for programs such as CloudWatch Logs Insights
+    log_format: str = setting(
+        "text",
+        log_format,
+        "`json` for a line that is one object: time, level, message, and what requests tell",
+        "GLUONTS_SHELL_LOG_FORMAT",
     )
     # for an air-gapped image
     offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")
@@ -164,7 +178,7 @@ class Settings:
         60.0,
         seconds,
         "seconds after its arrival at which a request is given up, waiting or half computed; "
-        "raise it for asynchronous endpoints",
+        "60 or more is also what a body may take to arrive",
         "SAGEMAKER_SERVER_TIMEOUT",
         "SAGEMAKER_MODEL_SERVER_TIMEOUT",
     )
@@ -187,7 +201,7 @@ class Settings:
     max_content_length: int | None = setting(
         None,
         whole(1),
-        "bytes of a body; in batch jobs SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "bytes of a body, also once it is unpacked; in batch jobs SAGEMAKER_MAX_PAYLOAD_IN_MB, unless that is 0",
         "MAX_CONTENT_LENGTH",
         shown="6 MiB",
     )
@@ -207,7 +221,10 @@ class Settings:
         shown="the harmless ones and the code channel's",
     )
     local_endpoints: bool = setting(
-        False, boolean, "also answer /endpoints/NAME/invocations, for SDKs on a laptop", "GLUONTS_SHELL_LOCAL_ENDPOINTS"
+        False,
+        boolean,
+        "also answer /endpoints/NAME/invocations, for SDKs on a laptop; errors are ModelErrors then",
+        "GLUONTS_SHELL_LOCAL_ENDPOINTS",
     )
     # SageMaker writes `true`, the SDK's local mode `True`
     batch: bool = setting(False, boolean, "batch transform", "SAGEMAKER_BATCH")
@@ -229,7 +246,7 @@ class Settings:
         shown="mean and deciles",
     )
     forward_fields: tuple[str, ...] = setting(
-        (), names, "fields to copy from each line to its answer", "GLUONTS_FORWARD_FIELDS"
+        (), names, "fields to copy from each instance to its answer", "GLUONTS_FORWARD_FIELDS"
     )
     suppress_errors: bool = setting(
         False, boolean, "a bad line becomes an error line instead of a failed request", "GLUONTS_BATCH_SUPPRESS_ERRORS"
@@ -269,11 +286,20 @@ class Settings:
 
     @property
     def body_limit(self) -> int:
-        """Bytes that a request body may have: MAX_CONTENT_LENGTH, else what this kind of job needs."""
-        if self.max_content_length is not None:
-            return self.max_content_length
+        """Bytes that a request body may have.
+
+        In a batch job what /execution-parameters tells is what holds, whatever MAX_CONTENT_LENGTH says.
+        """
+        if self.batch and self.max_payload_in_mb:
+            return self.max_payload_in_mb * MEBIBYTE
         # AWS, CreateTransformJob: a MaxPayloadInMB of 0 sends whole files, of any size, in chunks
-        return (self.max_payload_in_mb or 1024) * MEBIBYTE if self.batch else 6 * MEBIBYTE
+        otherwise = 1024 * MEBIBYTE if self.batch else 6 * MEBIBYTE
+        return self.max_content_length or otherwise
+
+    @property
+    def body_seconds(self) -> float:
+        """That a body may take to arrive, and one more for each megabyte of it."""
+        return max(60.0, self.timeout or 3600.0)
 
     @property
     def predict_limit(self) -> float:

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from gluonts_shell import atomic
+
 log = logging.getLogger(__name__)
 
 RECORD = ".gluonts_shell.written.json"
@@ -77,9 +79,8 @@ class Written:
     def record(self, files: Mapping[str, str]) -> Written:
         """Write down that these files are ours, and no others; returns that record."""
         text = json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2) + "\n"
-        unfinished = self.folder / f"{RECORD}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(self.folder / RECORD)
+        with atomic.whole(self.folder / RECORD) as file:
+            file.write(text.encode("utf-8"))
         return Written(self.folder, files, marked=True)
 
     def make_room(self, path: Path) -> None:

@@ -14,7 +14,7 @@ import gluonts_shell
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
-SHARED = ("errors", "messages", "settings", "log", "staging", "written")
+SHARED = ("errors", "messages", "settings", "log", "atomic", "nearby", "staging", "written")
 # who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
 ALLOWED = {
     "__init__": (),
@@ -23,7 +23,9 @@ ALLOWED = {
     "messages": ("errors",),
     "settings": ("errors",),
     "log": ("errors", "settings"),
-    "written": (),
+    "atomic": (),
+    "nearby": (),
+    "written": ("atomic",),
     "staging": ("written",),
     "data": (),
     "cli": ("", "commands", "sagemaker", *SHARED),

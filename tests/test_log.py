@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -74,6 +75,21 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, m
     log.say(logging.getLogger("x"), "not at this level")
     log.flush()
     assert read(written) == []
+
+
+def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger().handlers[0].setFormatter(log.Objects())
+    monkeypatch.setattr(log.time, "time", lambda: 0.25)
+    log.say(logging.getLogger("x"), 'one "\u00e9\n"', {"status": 200})
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        logging.getLogger("x").exception("two")
+    log.tell(logging.getLogger("x"), logging.WARNING, "three", {"status": 400})
+    one, two, three = map(json.loads, read(written))
+    assert one == {"time": "1970-01-01T00:00:00.250Z", "level": "INFO", "message": 'one "\u00e9\n"', "status": 200}
+    assert (two["level"], two["message"]) == ("ERROR", "two") and two["traceback"].endswith("ValueError: bad")
+    assert (three["level"], three["message"], three["status"]) == ("WARNING", "three", 400)
 
 
 def test_a_forked_process_does_not_write_its_parents_lines(written: int) -> None:

@@ -17,7 +17,7 @@ from gluonts.model.trivial.mean import MeanPredictor
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
-from gluonts_shell.serving.endpoint import codec
+from gluonts_shell.serving.endpoint import codec, records
 
 dice = random.Random(7)
 SERIES = {
@@ -46,7 +46,7 @@ def ours(predictor, targets):
     for target in targets:
         instance = {"start": "2021-01-01 00:00:00", "target": target}
         configuration = {"num_samples": 100, "output_types": ["mean", "quantiles", "samples"], "quantiles": QUANTILES}
-        payload = codec.parse(json.dumps({"instances": [instance], "configuration": configuration}).encode())
+        payload = records.request(json.dumps({"instances": [instance], "configuration": configuration}).encode())
         checked = service.configure(payload.configuration)
         seed()
         ((prediction,),) = service.predict([service.prepare(payload.instances, checked)])

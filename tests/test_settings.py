@@ -25,6 +25,7 @@ def test_an_empty_environment_gives_the_defaults():
         ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "120", "timeout", 120.0),
         ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/JSONLines", "default_accept", "application/jsonlines"),
         ("SAGEMAKER_PROGRAM", "inference.py", "program", "inference.py"),
+        ("GLUONTS_SHELL_LOG_FORMAT", " JSON", "log_format", "json"),
         ("GLUONTS_SHELL_OFFLINE", "true", "offline", True),
         ("GLUONTS_SHELL_MAX_UNPACKED_BYTES", "1000", "max_unpacked_bytes", 1000),
         ("SAGEMAKER_BIND_TO_PORT", "8081", "port", 8081),
@@ -94,6 +95,7 @@ def test_of_several_variables_for_one_field_the_first_wins():
         ("GLUONTS_BATCH_TIMEOUT", "2 s", "a number of seconds, 0 or more"),
         ("GLUONTS_FORWARD_FIELDS", "[item_id]", "a JSON list of strings, or names separated by commas"),
         ("GLUONTS_FORWARD_FIELDS", "[1]", "a JSON list of strings, or names separated by commas"),
+        ("GLUONTS_SHELL_LOG_FORMAT", "xml", "text or json"),
         ("SAGEMAKER_BATCH_STRATEGY", "Both", "SINGLE_RECORD or MULTI_RECORD"),
     ],
 )
@@ -110,6 +112,12 @@ def test_a_wrong_value_is_named_with_what_was_expected(variable, text, expected)
         ({"MAX_CONTENT_LENGTH": "1000"}, 1000),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"}, 50 * MEBIBYTE),
         ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"}, 6 * MEBIBYTE),
+        ({"SAGEMAKER_BATCH": "true", "MAX_CONTENT_LENGTH": "1000"}, 6 * MEBIBYTE),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, 1024 * MEBIBYTE),
+        (
+            {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0", "MAX_CONTENT_LENGTH": "1000"},
+            1000,
+        ),
     ],
 )
 def test_the_limit_of_a_body_is_what_the_kind_of_job_needs(environ, limit):
@@ -123,3 +131,8 @@ def test_the_readme_has_the_table_of_settings():
     printed = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
     assert printed.count("\n") == len(fields(Settings)) + 2
     assert printed in (root / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [("60", 60), ("3600", 3600), ("1", 60), ("0", 3600)])
+def test_a_body_may_take_as_long_as_a_request_may_wait(timeout, seconds):
+    assert Settings.from_environ({"SAGEMAKER_SERVER_TIMEOUT": timeout}).body_seconds == seconds

@@ -88,7 +88,7 @@ def code_installed(settings: Settings, found: Found) -> Iterator[bool]:
 @contextmanager
 def warnings_gathered(settings: Settings, found: Found) -> Iterator[None]:
     """The log goes nowhere, but for warnings, which become part of the answer; what is printed is no part of it."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
 
     class Gathered(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -8,29 +8,33 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gluonts_shell import log as logs
-from gluonts_shell.errors import ConfigurationError, ModelError
+from gluonts_shell.errors import ConfigurationError, ModelError, RequestTimeout, TooLarge
+from gluonts_shell.messages import Call
 from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
+from gluonts_shell.serving.batch import job
+from gluonts_shell.serving.batch.job import Batch
+from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
+from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.processes import supervisor
-from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.machine import Machine, has_accelerator
 from gluonts_shell.serving.processes.signals import Stopped, stop_at
 from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.batch import Worker
     from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
 
@@ -49,7 +53,7 @@ def run(settings: Settings, model: Path | None = None) -> int:
     Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     try:
         return _serve(settings, given_folder(model))
     except Stopped:
@@ -66,7 +70,7 @@ def _serve(settings: Settings, model: Path | None) -> int:
         port=settings.port,
         workers=machine.workers,
         load=lambda: load(settings, paths.model, code, machine),
-        limits=Limits(body=settings.body_limit),
+        limits=Limits(body=settings.body_limit, body_seconds=settings.body_seconds),
         terms=terms(settings),
         announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
@@ -84,6 +88,14 @@ def given_folder(model: Path | None) -> Path | None:
 def terms(settings: Settings) -> Terms:
     limit = settings.predict_limit or inf
     return Terms(silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Of a batch job. answer: as of Batch. overdue: what a predict that never returns is at."""
+
+    answer: Callable[..., bytes]
+    overdue: Callable[[], str | None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,14 @@ class Loaded:
             max_payload_in_mb=settings.max_payload_in_mb,
             most=settings.max_concurrent_transforms,
         )
-        return App(handler, parameters, local_endpoints=settings.local_endpoints, overdue=overdue)
+        return App(
+            handler,
+            parameters,
+            limit=settings.body_limit,
+            advice=advice(settings),
+            local_endpoints=settings.local_endpoints,
+            overdue=overdue,
+        )
 
     def _endpoint(self) -> tuple[Handler, Callable[[], str | None]]:
         from gluonts_shell.forecasting.service.service import start_worker
@@ -120,7 +139,9 @@ class Loaded:
         start_worker(self.machine.threads)
         service, settings = self.service, self.settings
         batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout, limit=settings.predict_limit)
-        return Endpoint(service, batcher, settings.default_accept), batcher.overdue
+        return Endpoint(
+            service, batcher, job.forwarded(settings.forward_fields), settings.default_accept
+        ), batcher.overdue
 
     def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
         assert self.batch is not None
@@ -132,9 +153,7 @@ def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -
     service = served(settings, model, code)
     if not settings.batch:
         return Loaded(service, None, settings, machine)
-    from gluonts_shell.commands import batch
-
-    return Loaded(service, batch.prepare(service, settings, machine.threads), settings, machine)
+    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine)
 
 
 def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
@@ -176,6 +195,72 @@ def nameable(settings: Settings, code: Path | None) -> Rule:
         dict([named]) if named else {},
         refused if settings.force_static else None,
     )
+
+
+def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callable[[], Worker]:
+    """Check what the environment says of the job; returns what each worker calls before it starts a thread.
+
+    For the server's workers and those of the `transform` command. threads: native ones of each worker. Raises
+    ConfigurationError.
+    """
+    from gluonts_shell.forecasting.service.fallback import fallback
+    from gluonts_shell.forecasting.service.service import start_worker
+
+    configuration = job.configure(service, settings.inference_config)
+    forward = job.forwarded(settings.forward_fields)
+    instead, label = fallback(settings.fallback_predictor, configuration, service.contract)
+    thorough, seconds = settings.suppress_errors, settings.batch_timeout
+    if seconds and has_accelerator():
+        raise ConfigurationError(
+            f"GLUONTS_BATCH_TIMEOUT is {seconds:g}, but a process that uses an accelerator cannot be forked, "
+            "and so not be killed and replaced; unset it, or use an instance without an accelerator"
+        )
+
+    def engine() -> Callable[[Sequence[Call], Callable[[], bool]], list[list[Outcome]]]:
+        if not seconds:
+            return Isolated(service.predict, thorough).predict
+
+        def begin() -> None:
+            start_worker(threads)
+
+        timed = Timed.start(
+            service.predict,
+            seconds,
+            instead,
+            label,
+            joins=service.joins,
+            thorough=thorough,
+            begin=begin,
+            most_bytes=settings.max_worker_bytes or inf,
+        )
+        return timed.predict
+
+    def make() -> Worker:
+        start_worker(threads)
+        # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
+        batcher = Batcher(engine(), joins=service.joins, limit=settings.predict_limit)
+        lines = Batch(
+            service.prepare,
+            lambda call, wanted: batcher.submit(call, wanted)[0],
+            configuration,
+            forward=forward,
+            suppress_errors=thorough,
+            whole=seconds > 0,
+        )
+        return Worker(lines.answer, batcher.overdue)
+
+    return make
+
+
+def advice(settings: Settings) -> dict[type[BaseException], str]:
+    """How the sentences about a limit end: what sets it."""
+    size = "MAX_CONTENT_LENGTH sets"
+    if settings.batch and settings.max_payload_in_mb:
+        size = "the job's MaxPayloadInMB (SAGEMAKER_MAX_PAYLOAD_IN_MB) sets"
+    return {
+        TooLarge: f"; {size} this limit",
+        RequestTimeout: f" ({settings.body_seconds:g} s and 1 s for each MB; SAGEMAKER_SERVER_TIMEOUT sets this limit)",
+    }
 
 
 def rehearse(service: Forecasting, data_path: Path) -> None:

@@ -36,7 +36,7 @@ def run(settings: Settings) -> int:
     """Run the job under settings.data_path; returns the exit status, and on failure output/failure tells why."""
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
     stop_at(signal.SIGTERM, signal.SIGINT)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)

@@ -1,6 +1,6 @@
 """Batch transform without a server: files of JSON Lines -> `<input>.out`, the same bytes as the server's answers.
 
-The story is told here: files -> model -> workers -> outputs. What becomes of a line is `serving.transform`'s business.
+The story is told here: files -> model -> workers -> outputs. What becomes of a line is `serving.batch`'s business.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from gluonts_shell import atomic
 from gluonts_shell import log as logs
 from gluonts_shell.commands import serve
 from gluonts_shell.errors import CodeChannelError, DataError, ShellError
@@ -32,9 +34,6 @@ from gluonts_shell.serving.processes.pool import ProcessPool
 from gluonts_shell.serving.processes.signals import stop_at
 from gluonts_shell.settings import Settings
 
-if TYPE_CHECKING:
-    from gluonts_shell.commands.batch import Worker
-
 log = logging.getLogger(__name__)
 
 ADVICE = "give model.tar.gz or its folder with --model, or name a Predictor with GLUONTS_FORECASTER"
@@ -44,16 +43,15 @@ ALONE, TOGETHER = 64, 32
 
 
 class Task(NamedTuple):
-    """A piece of a file. The last one of each is empty, and its answer tells that the file is complete."""
+    """A piece of a file. One without lines has a piece that is empty, so that its output is made."""
 
     file: inputs.File
     chunk: inputs.Chunk
-    last: bool = False
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Returns 0 if every file has its output now, 1 if some have not. Raises ShellError if nothing can be done."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     stop_at(signal.SIGTERM)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")
@@ -123,11 +121,10 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
 def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings: Settings) -> int:
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
-    from gluonts_shell.commands import batch
 
-    def load() -> tuple[Callable[[], Worker], bool]:
+    def load() -> tuple[Callable[[], serve.Worker], bool]:
         service = serve.served(settings, model, code, ADVICE)
-        return batch.prepare(service, settings, machine.threads), service.joins
+        return serve.batch_job(service, settings, machine.threads), service.joins
 
     together = True
     if machine.forks:
@@ -136,7 +133,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
     else:
 
-        def make() -> Worker:
+        def make() -> serve.Worker:
             return load()[0]()
 
     # a time limit is for a request, and with single records that would be a line
@@ -147,59 +144,81 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
             return inputs.chunks(file.source, TOGETHER)
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
+    forecasts = Forecasts(todo, chunks)
     with ProcessPool(machine.workers, lambda: make().answer, settings.max_worker_bytes or inf) as pool:
-        failed = _forecast(todo, pool, chunks)
+        forecasts.write(pool)
+    failed = sorted(forecasts.failed)
     if failed:
         log.error("%d of %d files failed: %s", len(failed), len(todo), ", ".join(failed))
     return 1 if failed else 0
 
 
-def _forecast(
-    todo: list[inputs.File], pool: ProcessPool, chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
-) -> list[str]:
-    """Write the output of every file; returns the names of those that failed, which have none."""
-    failed: list[str] = []
-    progress = Progress(sum(file.size for file in todo))
+class Forecasts:
+    """The output of every file, whole or not there; failed: names of files -> why they have none."""
 
-    def fail(file: inputs.File, reason: object) -> None:
-        if file.name not in failed:
-            failed.append(file.name)
+    def __init__(self, todo: Sequence[inputs.File], chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]) -> None:
+        self._todo = todo
+        self._chunks = chunks
+        self._progress = Progress(sum(file.size for file in todo))
+        self._before = 0  # bytes of the files that are done
+        self.failed: dict[str, str] = {}
+
+    def write(self, pool: ProcessPool) -> None:
+        answers = pool.answers(self._tasks(), _message, self._progress.tick)
+        try:
+            for file, of_file in groupby(answers, key=lambda pair: pair[0].file):
+                self._write_one(file, of_file)
+        finally:
+            self._progress.end()
+
+    def _tasks(self) -> Iterator[Task]:
+        """The pieces of all files, one file after the other, as workers become free."""
+        for file in self._todo:
+            try:
+                yield from self._tasks_of(file)
+            except inputs.READ_ERRORS as error:
+                self._fail(file, f"it cannot be read: {error}")
+
+    def _tasks_of(self, file: inputs.File) -> Iterator[Task]:
+        empty = True
+        for chunk in self._chunks(file):
+            if file.name in self.failed:
+                return
+            empty = False
+            yield Task(file, chunk)
+        if empty:
+            yield Task(file, inputs.Chunk(b"", 1, file.size))
+
+    def _write_one(self, file: inputs.File, answers: Iterator[tuple[Task, Any]]) -> None:
+        try:
+            file.target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic.whole(file.target) as output:
+                for task, answer in answers:
+                    self._write_answer(task, answer, output)
+                # the next file's first answer is here, so all of this one was read, or is known not to be readable
+                if file.name in self.failed:
+                    raise DataError(self.failed[file.name])
+        except ShellError as error:
+            self._fail(file, str(error))
+        except OSError as error:
+            self._fail(file, f"its output cannot be written: {error}")
+        self._before += file.size
+        self._progress.add(0, self._before)
+
+    def _write_answer(self, task: Task, answer: Any, output: IO[bytes]) -> None:
+        """Some lines without the last one's end, which AssembleWith adds on SageMaker."""
+        if isinstance(answer, ShellError):
+            raise answer
+        if answer:
+            output.write(answer + b"\n")
+        lines = answer.count(b"\n") + 1 if answer else 0
+        self._progress.add(lines, self._before + task.chunk.consumed)
+
+    def _fail(self, file: inputs.File, reason: str) -> None:
+        if file.name not in self.failed:
+            self.failed[file.name] = reason
             log.error("%s: %s", file.source, reason)
 
-    def tasks() -> Iterator[Task]:
-        for file in todo:
-            try:
-                for chunk in chunks(file):
-                    if file.name in failed:
-                        break
-                    yield Task(file, chunk)
-            except inputs.READ_ERRORS as error:
-                fail(file, f"it cannot be read: {error}")
-            yield Task(file, inputs.Chunk(b"", 0, 0), last=True)
 
-    before, output = 0, None
-    try:
-        for task, answer in pool.answers(tasks(), lambda task: (task.chunk.body, task.chunk.first_line), progress.tick):
-            if isinstance(answer, ShellError):
-                fail(task.file, answer)
-            elif task.file.name not in failed:
-                try:
-                    output = output or inputs.Output(task.file.target)
-                    output.write(answer)
-                    if task.last:
-                        output.finish()
-                        output = None
-                except OSError as error:
-                    fail(task.file, f"its output cannot be written: {error}")
-                progress.add(answer.count(b"\n") + 1 if answer else 0, before + task.chunk.consumed)
-            if task.last:
-                before += task.file.size
-                progress.add(0, before)
-                if output:
-                    output.discard()
-                    output = None
-    finally:
-        if output:
-            output.discard()
-        progress.end()
-    return failed
+def _message(task: Task) -> tuple[bytes, int]:
+    return task.chunk.body, task.chunk.first_line

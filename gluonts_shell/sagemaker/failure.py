@@ -6,11 +6,10 @@ SageMaker takes the first 1024 characters of output/failure as the job's Failure
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import traceback
 from pathlib import Path
 
+from gluonts_shell import atomic
 from gluonts_shell.errors import ShellError, UserError
 from gluonts_shell.log import one_line
 
@@ -70,7 +69,5 @@ def clear(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)  # a tree that is not there is not made for this
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="replace", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)  # noqa: PTH101
-    os.replace(file.name, path)  # noqa: PTH105
+    with atomic.whole(path) as file:
+        file.write(text.encode("utf-8", "replace"))

@@ -20,7 +20,7 @@ from inputs import request
 from gluonts_shell.commands import serve
 from gluonts_shell.forecasting.service.service import start_worker
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.endpoint import codec
+from gluonts_shell.serving.endpoint import codec, records
 from gluonts_shell.settings import Settings
 
 
@@ -32,7 +32,7 @@ def run(tree: Path, instances: int, calls: int, seconds: float) -> float:
     def once() -> None:
         prepared = []
         for _ in range(calls):
-            payload = codec.parse(body)
+            payload = records.request(body)
             configuration = service.configure(payload.configuration)
             prepared.append(service.prepare(payload.instances, configuration))
         for predictions in service.predict(prepared):

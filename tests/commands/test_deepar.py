@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gluonts_shell.commands import batch
+from gluonts_shell.commands import serve
 from gluonts_shell.errors import ConfigurationError, DataError, RequestError
 from gluonts_shell.forecasting import artifact, training
 from gluonts_shell.forecasting.data.instances import Reader
@@ -244,7 +244,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
 )
 def test_batch_jobs_without_and_with_parts_of_a_configuration(service, configuration, keys, quantiles):
     job = Settings.from_environ({"SAGEMAKER_BATCH": "true", "DEEPAR_INFERENCE_CONFIG": configuration or ""})
-    answer = batch.prepare(service, job, threads=1)().answer(lines(FEATURED[:3]).encode())
+    answer = serve.batch_job(service, job, threads=1)().answer(lines(FEATURED[:3]).encode())
     found = [json.loads(line) for line in answer.split(b"\n")]
     assert [list(each) for each in found] == [keys] * 3
     assert quantiles is None or list(found[0]["quantiles"]) == quantiles

@@ -4,6 +4,7 @@ The requests are those that the notebooks and classes in use send; the letters a
 """
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -135,6 +136,77 @@ def test_statuses_of_bodies(server, body, headers, status):
     assert status == 200 or json.loads(answer)["error"]
 
 
+def test_a_body_that_is_too_large_is_told_what_sets_the_limit(server):
+    status, answer = server.invoke(b" " * (6 * 1024 * 1024 + 1))
+    assert (status, answer["error"]) == (
+        413,
+        "the body has 6291457 bytes, expected at most 6291456; MAX_CONTENT_LENGTH sets this limit",
+    )
+
+
+def test_refusals_have_a_line_with_id_and_sentence_and_none_of_the_data(server):
+    trace = {"X-Amzn-SageMaker-Inference-Id": "inf-7", "X-Amzn-SageMaker-Custom-Attributes": "trace=7"}
+    bad = json.dumps({"instances": [{"start": START, "target": ["Mrs Smith"], "item_id": "Mr Smith"}]})
+    status, headers, answer = server.ask("POST", "/invocations", bad, {**JSON, **trace})
+    assert status == 400 and b"target[0] is 'Mrs Smith'" in answer
+    status, headers, _ = server.ask("POST", "/invocations", "1,2", {"Content-Type": "text/csv", **trace})
+    assert (status, headers["X-Amzn-SageMaker-Custom-Attributes"]) == (415, "trace=7")
+    time.sleep(0.5)  # a worker's lines may be held back for a moment
+    log = server.log.read_text()
+    assert re.search(
+        r"invocation: status 400, 1 instances, \d+\.\d ms, id inf-7: instance 0\.\.\.: target\[0\] is \.\.\., expected",
+        log,
+    )
+    assert (
+        "invocation: status 415, 0 instances, 0.0 ms, id inf-7: Content-Type 'text/csv' is not supported: send" in log
+    )
+    assert "Smith" not in log
+
+
+def test_slips_and_contradictions_are_refused(server):
+    instance = {"start": START, "target": [1.0]}
+    for request, sentence in (
+        ({"configuration": {"prediction_length": 12}}, "but the model was trained with 3"),
+        ({"configuration": {"num_samplse": 12}}, "did you mean 'num_samples'?"),
+        ({"quantile": ["0.5"]}, "put 'quantiles' into 'configuration'"),
+    ):
+        status, answer = server.invoke({"instances": [instance], **request})
+        assert status == 400 and sentence in answer["error"]
+    status, _ = server.invoke({"instances": [instance], "configuration": {"prediction_length": 3, "epochs": 9}})
+    assert status == 200
+
+
+def test_gzip_is_taken_and_other_codings_are_not(server):
+    body = gzip.compress(json.dumps({"instances": [{"start": START, "target": [1.0]}]}).encode())
+    assert server.invoke(body, {**JSON, "Content-Encoding": "gzip"})[0] == 200
+    status, headers, _ = server.ask("POST", "/invocations", body, {**JSON, "Content-Encoding": "br"})
+    assert (status, headers["Accept-Encoding"]) == (415, "gzip, identity")
+    status, answer = server.invoke(body)
+    assert status == 400 and answer["error"].startswith("the body is gzip, expected JSON: send it with 'Content-Enc")
+
+
+def test_an_error_of_a_local_endpoint_is_a_model_error(server):
+    status, headers, answer = server.ask("POST", "/endpoints/here/invocations", b"{}", JSON)
+    assert (status, headers["x-amzn-errortype"]) == (424, "ModelError")
+    assert "the request has no field 'instances'" in json.loads(answer)["OriginalMessage"]
+
+
+def test_the_log_can_be_objects_and_answers_can_have_fields(tmp_path):
+    settings = {"GLUONTS_SHELL_LOG_FORMAT": "json", "GLUONTS_FORWARD_FIELDS": "item_id,start"}
+    with Server(naive(tmp_path), **settings) as server:
+        instance = {"start": START, "target": [1.0], "item_id": "Mr Smith"}
+        status, answer = server.invoke({"instances": [instance]}, {**JSON, "X-Amzn-SageMaker-Inference-Id": "inf-7"})
+        assert (status, answer["predictions"][0]["item_id"]) == (200, "Mr Smith")
+        assert answer["predictions"][0]["start"] == START
+        assert server.invoke(b"{")[0] == 400
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    good, bad = (line for line in lines if "status" in line)
+    assert (good["status"], good["instances"], good["joined"], good["id"]) == (200, 1, 1, "inf-7")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", good["time"]) and good["ms"] >= 0
+    assert (bad["status"], bad["level"]) == (400, "WARNING") and bad["error"].startswith("the body is not JSON")
+
+
 def test_the_contract_makes_freq_and_configuration_needless(server):
     status, answer = server.invoke(
         {"instances": [{"start": START, "target": [9, 1, None, "NaN"], "item_id": "\ud800"}]}
@@ -198,7 +270,8 @@ def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
     assert re.search(r"invocation: status 200, 1 instances of 5 to 5 values, \d+\.\d ms, 1 joined", log)
     assert "Smith" not in log
     assert "123456789" not in log
-    assert "ping" not in log
+    # only what was refused there has a line
+    assert not [line for line in log.splitlines() if "/ping" in line and "status 40" not in line]
 
 
 # A: the notebooks' DeepARPredictor: one instance, quantiles as text, samples on request; it never reads the mean

@@ -28,17 +28,16 @@ def seed() -> None:
 
 def answer(ml: str, freq: str, target: str) -> None:
     """Writes `target`: the answers of an endpoint and of a batch job to the test series, and GluonTS's own values."""
-    from gluonts_shell.commands import batch, serve
+    from gluonts_shell.commands import serve
+    from gluonts_shell.serving.processes.machine import Machine
     from gluonts_shell.settings import Settings
 
     settings = dataclasses.replace(Settings.from_environ(os.environ), data_path=ml)
-    machine = serve.Machine(workers=1, threads=1, forks=True)
+    machine = Machine(workers=1, threads=1, forks=True)
     model = Path(ml) / "model"
     instances = [json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()]
-    service = serve.served(settings, model, None)
-    endpoint = serve.application(service, None, settings, machine)
-    job = dataclasses.replace(settings, batch=True)
-    lines = serve.application(service, batch.prepare(service, job, 1), job, machine)
+    endpoint = serve.load(settings, model, None, machine).start()
+    lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start()
     found = {
         "default": _post(endpoint, {"instances": instances}),
         "everything": _post(endpoint, {"instances": instances, "configuration": EVERYTHING}),
@@ -50,7 +49,7 @@ def answer(ml: str, freq: str, target: str) -> None:
 
 
 def _post(app: Any, *documents: object) -> tuple[int, str]:
-    from gluonts_shell.serving.http.connection import Request
+    from gluonts_shell.serving.http.exchange import Request
 
     body = "\n".join(json.dumps(document) for document in documents).encode()
     seed()

@@ -17,7 +17,6 @@ from typing import Any
 
 SLOW = (
     "gluonts_shell.forecasting.plan",
-    "gluonts_shell.commands.batch",
     "gluonts_shell.forecasting.evaluation.evaluate",
     "gluonts_shell.forecasting.service.service",
     "lightning.pytorch",

@@ -116,7 +116,7 @@ class Toy:
         late = time.monotonic() - self.began > self.overdue_seconds
         return f"a request has not ended within {self.overdue_seconds:g} s" if late else None
 
-    def refuse(self, error: BaseException) -> Response:
+    def refuse(self, error: BaseException, path: str = "", headers: Any = None) -> Response:
         headers = JSON + ((("Allow", error.allow),) if isinstance(error, MethodNotAllowed) else ())
         return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
 

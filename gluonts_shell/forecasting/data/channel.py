@@ -16,7 +16,7 @@ from typing import Any
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.covariates import NAMES
-from gluonts_shell.forecasting.data.fields import FieldError, quoted
+from gluonts_shell.forecasting.data.fields import FieldError, brief
 from gluonts_shell.forecasting.data.files import data_files, partition, rows, short
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.data.labels import Numbering, Settled
@@ -59,7 +59,7 @@ class Row:
     def where(self) -> str:
         """`train/data.json line 3 (item_id 'SKU-7')`"""
         item_id = self.value.get("item_id") if isinstance(self.value, dict) else None
-        item = "" if item_id is None else f" (item_id {quoted(item_id)})"
+        item = "" if item_id is None else f" (item_id {brief(item_id)})"
         return f"{short(self.file)} {self.noun} {self.number}{item}"
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gluonts_shell.errors import private
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
 from gluonts_shell.forecasting.data.labels import Numbering
@@ -144,7 +145,7 @@ def _label(name: str, place: str, category: Any, labels: dict[str, int]) -> int:
     some = ", ".join(map(repr, list(labels)[:5]))
     more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
     unknown = f"{place} is {quoted(category)}, which the model was not trained with"
-    raise FieldError(f"{unknown} (series too short to train do not count); it knows {some}{more}", name)
+    raise FieldError(f"{unknown} (series too short to train do not count); it knows {private(some)}{more}", name)
 
 
 def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray:

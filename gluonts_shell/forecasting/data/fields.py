@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gluonts_shell.errors import private
+
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
 YEARS = (1678, 2261)  # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
@@ -46,10 +48,14 @@ class FieldError(Exception):
 
 
 def quoted(value: Any) -> str:
-    """A value from a request, short enough for a sentence."""
+    """A value from a request, short enough for a sentence, and marked so that no log shows it."""
     if isinstance(value, (list, dict)):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    return "null" if value is None else _repr.repr(value)
+    return "null" if value is None else private(brief(value))
+
+
+def brief(value: Any) -> str:
+    return _repr.repr(value)
 
 
 def start(instance: dict[str, Any], freq: str) -> pd.Period:
@@ -67,7 +73,7 @@ def _period(text: str, freq: str) -> pd.Period:
     if match is None:
         return _written_as_period(text, freq)
     if match[8]:
-        reason = f"start is {text!r}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one"
+        reason = f"start is {quoted(text)}, which has a time zone; expected 'YYYY-MM-DD HH:MM:SS' without one"
         raise FieldError(reason, "start")
     year, month, day, hour, minute, second = (
         int(match[group] or default) for group, default in enumerate((0, 0, 1, 0, 0, 0), 1)
@@ -78,7 +84,7 @@ def _period(text: str, freq: str) -> pd.Period:
             raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[1]}")
         return pd.Period(moment, freq=_offset(freq))
     except (ValueError, OverflowError) as error:  # also pandas' OutOfBoundsDatetime
-        raise FieldError(f"start is {text!r}, which is no date and time: {error}", "start") from None
+        raise FieldError(f"start is {quoted(text)}, which is no date and time: {error}", "start") from None
 
 
 def _written_as_period(text: str, freq: str) -> pd.Period:
@@ -90,13 +96,13 @@ def _written_as_period(text: str, freq: str) -> pd.Period:
     spelling = PERIODS.get(offset.name.partition("-")[0])
     match = spelling.fullmatch(text) if spelling else None
     if match is None or not YEARS[0] <= int(text[:4]) <= YEARS[1]:
-        raise FieldError(f"start is {text!r}, expected 'YYYY-MM-DD HH:MM:SS'", "start")
+        raise FieldError(f"start is {quoted(text)}, expected 'YYYY-MM-DD HH:MM:SS'", "start")
     try:
         period = pd.Period(match[1], freq=offset)
     except ValueError as error:
-        raise FieldError(f"start is {text!r}, which is no period: {error}", "start") from None
+        raise FieldError(f"start is {quoted(text)}, which is no period: {error}", "start") from None
     if offset.n == 1 and str(period) != text:
-        raise FieldError(f"start is {text!r}, expected a period of {freq!r}, such as {str(period)!r}", "start")
+        raise FieldError(f"start is {quoted(text)}, expected a period of {freq!r}, such as {str(period)!r}", "start")
     return period
 
 

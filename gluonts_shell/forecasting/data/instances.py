@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from gluonts_shell.errors import RequestError
+from gluonts_shell.errors import InstanceError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import fields
 from gluonts_shell.forecasting.data.covariates import KINDS, STATIC_CAT, Kind, Span, own_fields, static_cat
-from gluonts_shell.forecasting.data.fields import FieldError, quoted
+from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 from gluonts_shell.forecasting.data.labels import Numbering
 
 OVER_TIME = ("feat_dynamic_real", "past_feat_dynamic_real", "feat_dynamic_cat", "past_feat_dynamic_cat")
@@ -37,17 +37,26 @@ class Reader:
     pads_empty: bool
     numbering: Numbering | None = None
 
+    def decided(self) -> dict[str, Any]:
+        """What a client cannot choose any more, under DeepAR's names; None where it is not known."""
+        categories = self.features.static_cat
+        return {
+            "prediction_length": self.prediction_length,
+            "num_dynamic_feat": self.features.dynamic_real,
+            "cardinality": None if categories is None else list(categories),
+        }
+
     def read(self, instances: Sequence[Any], freq: str) -> tuple[list[dict[str, Any]], list[int]]:
         """Data entries with start (Period), target (float32) and features, and the lengths of the targets.
 
-        Raises RequestError, which names instance, item_id and field, found and expected.
+        Raises InstanceError, which names instance, item_id and field, found and expected.
         """
         entries, lengths = [], []
         for index, instance in enumerate(instances):
             try:
                 entry = self.entry(instance, freq)
             except FieldError as fault:
-                raise RequestError(f"{named(index, instance)}: {fault}") from None
+                raise InstanceError(f"instance {index}", str(fault), _item(instance), index) from None
             lengths.append(entry["target"].shape[-1])
             entries.append(padded(entry) if self.pads_empty and not lengths[-1] else entry)
         return entries, lengths
@@ -108,7 +117,7 @@ def padded(entry: dict[str, Any]) -> dict[str, Any]:
     return longer
 
 
-def named(index: int, instance: Any) -> str:
-    """`instance 3 (item_id 'SKU-7')`"""
+def _item(instance: Any) -> str | None:
+    """The item_id, short enough for a sentence."""
     item_id = instance.get("item_id") if isinstance(instance, dict) else None
-    return f"instance {index}" if item_id is None else f"instance {index} (item_id {quoted(item_id)})"
+    return None if item_id is None else brief(item_id)

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.time_feature import get_seasonality
 
+from gluonts_shell import atomic, messages
 from gluonts_shell.errors import DataError, ModelError, ShellError
 from gluonts_shell.forecasting import shortcuts
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.evaluation.scores import DataEntry, Histories, Scores
 from gluonts_shell.written import Written
 
-DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+DECILES = tuple(map(float, messages.DECILES))
 
 
 @dataclass(frozen=True)
@@ -128,28 +127,19 @@ def write(evaluation: Evaluation, folder: Path, *copies: Path) -> None:
     A metric that is not finite is null in the JSON, which has no NaN; in the CSV NaN is an empty field.
     """
     finite = {name: value if np.isfinite(value) else None for name, value in evaluation.aggregate.items()}
-    with whole(folder / "agg_metrics.json") as file:
-        json.dump(finite, file, indent=2)
-    with whole(folder / "item_metrics.csv") as file:
-        evaluation.items.to_csv(file, index=False, lineterminator="\n")
-    for path in [copy / name for copy in copies for name in ("agg_metrics.json", "item_metrics.csv")]:
-        with whole(path) as file, (folder / path.name).open(encoding="utf-8", newline="") as source:
-            shutil.copyfileobj(source, file)
+    texts = {
+        "agg_metrics.json": json.dumps(finite, indent=2),
+        "item_metrics.csv": evaluation.items.to_csv(index=False, lineterminator="\n"),
+    }
+    for place in (folder, *copies):
+        for name, text in texts.items():
+            _write_one(place / name, text)
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[TextIO]:
-    """A file that takes its place when it is finished, and leaves nothing behind when it fails.
-
-    What is at its place and was not written by this program is kept under another name.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        written = Written.read(path.parent)
-        written.make_room(path)
-        unfinished.replace(path)
-        written.add(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _write_one(path: Path, text: str) -> None:
+    """What is at its place and was not written by this program is kept under another name."""
+    written = Written.read(path.parent)
+    written.make_room(path)
+    with atomic.whole(path) as file:
+        file.write(text.encode("utf-8"))
+    written.add(path)

@@ -6,7 +6,6 @@ It finds and imports; what the class is given is `routing`'s business. "No such 
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import logging
 import re
@@ -17,6 +16,7 @@ import gluonts
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor, RepresentablePredictor
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import ForecasterError
 from gluonts_shell.forecasting.forecaster import objects
 from gluonts_shell.forecasting.forecaster.catalog import EXTRAS, SHORT_NAMES, remedy
@@ -101,9 +101,9 @@ def _installed(code: Path | None) -> list[str]:
 
 def _suggestion(short: str) -> str:
     """Near misses of a whole name; the word for its kind may be missing, and does not make two names alike."""
-    whole = difflib.get_close_matches(short.lower(), [name.lower() for name in SHORT_NAMES], n=3, cutoff=0.9)
-    bare = difflib.get_close_matches(_bare(short), [_bare(name) for name in SHORT_NAMES], n=3, cutoff=0.8)
-    paths = [path for name, path in SHORT_NAMES.items() if name.lower() in whole or _bare(name) in bare]
+    whole = nearby.similar(short, SHORT_NAMES, count=3, cutoff=0.9)
+    bare = nearby.similar(_bare(short), map(_bare, SHORT_NAMES), count=3, cutoff=0.8)
+    paths = [path for name, path in SHORT_NAMES.items() if name in whole or _bare(name) in bare]
     if not paths:
         return "; expected a class path such as 'gluonts.torch.model.deepar.DeepAREstimator'"
     return f"; did you mean {' or '.join(map(repr, paths))}?"

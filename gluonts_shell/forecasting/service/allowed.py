@@ -6,7 +6,6 @@ is handed in (`known.Installed`), so that nothing here can import by name.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 from gluonts.model.predictor import Predictor
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.forecaster.catalog import ESTIMATORS, EXTRAS, HARMLESS, PREDICTORS, today
@@ -57,8 +57,7 @@ class Rule:
     def _gluonts(self, name: str, path: str) -> Any:
         if path not in PREDICTORS:
             allowed = [known for known in sorted(PREDICTORS) if self._allows(known, known in HARMLESS)]
-            close = difflib.get_close_matches(path, allowed, n=1, cutoff=0.8)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; {self._only()}"
+            hint = nearby.did_you_mean(path, allowed, cutoff=0.8) or f"; {self._only()}"
             raise RequestError(
                 f"configuration.forecaster_name: there is no predictor {quoted(name)} in GluonTS that requests may name"
                 + hint

@@ -5,103 +5,169 @@ Source: AWS, "DeepAR Inference Formats". The default output is that of DeepAR's 
 
 from __future__ import annotations
 
-import difflib
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from gluonts_shell.errors import ConfigurationError, RequestError
+from gluonts_shell import nearby
+from gluonts_shell.errors import ConfigurationError, RequestError, private
 from gluonts_shell.forecasting.data.fields import quoted
-from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
-from gluonts_shell.messages import OUTPUT_TYPES, Configuration
+from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
+
+log = logging.getLogger(__name__)
 
 # Nothing is allocated or computed because a request said so: what it may ask for has an end.
 MAX_SAMPLES = 10_000
 MAX_QUANTILES = 1_000
 MAX_PREDICTION_LENGTH = 10_000
-# keys that say what to answer; all others are parameters of the forecaster that the request names
-OWN_KEYS = frozenset({"num_samples", "num_eval_samples", "output_types", "quantiles", "freq", "forecaster_name"})
+# what a trained model's contract says: it is compared by whoever has one, and not ignored
+DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
+KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
+UNDECIDED = ("auto", "ignore")  # DeepAR's words for what contradicts nothing
 
 
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
-    """Check what a request asks for. Without a forecaster, named or default, keys that are not ours are ignored.
+    """Check what a request asks for.
 
-    Raises RequestError with the key, what was found and what was expected.
+    Keys that are not ours are parameters of the forecaster, named or default. Without one they are ignored, unless one
+    must be a slip of a key of ours. Raises RequestError with the key, what was found and what was expected.
     """
     given = {name: value for name, value in configuration.items() if value is not None}
     found: dict[str, Any] = {}
-    samples = "num_samples" if "num_samples" in given else "num_eval_samples"
-    if samples in given:
-        found["num_samples"] = _whole(samples, given[samples])
-    if "output_types" in given:
-        found["output_types"] = _output_types(given["output_types"])
-    if "quantiles" in given:
-        found["quantiles"] = _quantiles(given["quantiles"])
-        found["quantiles_given"] = True
-    if "freq" in given:
-        found["freq"] = _freq(given["freq"])
-    forecaster = given.get("forecaster_name", default_forecaster)
-    if forecaster is not None:
-        if not isinstance(forecaster, str):
-            raise RequestError(f"configuration.forecaster_name is {quoted(forecaster)}, expected a class path")
-        found["forecaster"] = forecaster
-        found["parameters"] = _parameters({k: v for k, v in given.items() if k not in OWN_KEYS})
+    for name, (field, check) in CHECKS.items():
+        if name in given:
+            found[field] = check(name, given[name])
+    found["quantiles_given"] = "quantiles" in given
+    others = {name: value for name, value in given.items() if name not in CONFIGURATION_KEYS}
+    forecaster = found.setdefault("forecaster", default_forecaster)
+    if forecaster is None:
+        _check_strangers(others)
+    else:
+        found["parameters"] = _parameters(others)
     return Configuration(**found)
 
 
-def _whole(name: str, value: Any) -> int:
+def check_freq(configuration: Mapping[str, Any], known: str) -> None:
+    """Both names of the frequency. Raises RequestError where one does not mean what the model was trained with."""
+    for name in ("freq", "time_freq"):
+        value = configuration.get(name)
+        if value is not None and not equivalent(known, _freq(name, value)):
+            raise RequestError(f"configuration.{name} is {quoted(value)}, but the model was trained with {known!r}")
+
+
+def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
+    """decided: what training has decided, under the names that clients know; None where the contract does not tell.
+
+    Raises RequestError where the configuration says otherwise.
+    """
+    for name, known in decided.items():
+        value = configuration.get(name)
+        if value is None or known is None or value in UNDECIDED:
+            continue
+        sent = value if isinstance(known, list) else _number(value)
+        if sent != known:
+            found = private(f"{value!r:.100}")
+            raise RequestError(f"configuration.{name} is {found}, but the model was trained with {known}")
+
+
+def _number(value: Any) -> float | None:
+    """Clients send whole numbers as text and as floats too."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SAMPLES:
-        return value
+        return int(value)
+    return value if isinstance(value, (int, float)) else None
+
+
+def _check_strangers(others: Mapping[str, Any]) -> None:
+    for name in others:
+        if name in DECIDED:
+            continue
+        meant = nearby.near_miss(name, KNOWN)
+        if meant is not None:
+            raise RequestError(f"configuration.{name[:50]} is not known; did you mean {meant!r}?")
+        _tell_ignored(name[:50])
+
+
+@lru_cache(maxsize=256)
+def _tell_ignored(name: str) -> None:
+    log.info("a request has configuration.%s, which is ignored (told once)", name)
+
+
+def _whole(name: str, value: Any) -> int:
+    number = None if isinstance(value, bool) else _number(value)
+    if number is not None and 1 <= number <= MAX_SAMPLES and number == int(number):
+        return int(number)
     raise RequestError(f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}")
 
 
-def _output_types(value: Any) -> tuple[str, ...]:
+def _forecaster(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"configuration.{name} is {quoted(value)}, expected a class path")
+    return value
+
+
+def _output_types(name: str, value: Any) -> tuple[str, ...]:
     expected = f"expected a list out of {', '.join(map(repr, OUTPUT_TYPES))}"
     if not isinstance(value, list) or not value:
-        raise RequestError(f"configuration.output_types is {quoted(value)}, {expected}")
-    for index, name in enumerate(value):
-        if name not in OUTPUT_TYPES:
-            close = difflib.get_close_matches(str(name)[:50].lower(), OUTPUT_TYPES, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise RequestError(f"configuration.output_types[{index}] is {quoted(name)}, {expected}{hint}")
-    return tuple(name for name in OUTPUT_TYPES if name in value)
+        raise RequestError(f"configuration.{name} is {quoted(value)}, {expected}")
+    for index, wanted in enumerate(value):
+        if wanted not in OUTPUT_TYPES:
+            hint = nearby.did_you_mean(str(wanted), OUTPUT_TYPES)
+            found = f"configuration.{name}[{index}] is {quoted(wanted)}"
+            raise RequestError(f"{found}, {expected}{hint}")
+    return tuple(known for known in OUTPUT_TYPES if known in value)
 
 
-def _quantiles(value: Any) -> tuple[tuple[str, float], ...]:
+def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
     """Each under the text that was sent, once."""
-    if not isinstance(value, list) or len(value) > MAX_QUANTILES:
-        found = f"a list of {len(value)}" if isinstance(value, list) else quoted(value)
-        raise RequestError(f"configuration.quantiles is {found}, expected a list of at most {MAX_QUANTILES} levels")
-    return tuple(dict.fromkeys(_quantile(index, level) for index, level in enumerate(value)))
+    expected = f"expected a list of at most {MAX_QUANTILES} levels"
+    if not isinstance(value, list):
+        raise RequestError(f"configuration.{name} is {quoted(value)}, {expected}")
+    if len(value) > MAX_QUANTILES:
+        raise RequestError(f"configuration.{name} is a list of {len(value)}, {expected}")
+    found: dict[tuple[str, float], None] = {}
+    for index, level in enumerate(value):
+        text = level if isinstance(level, str) else repr(level)
+        number = _level(text)
+        if not 0 < number < 1:
+            given = f"configuration.{name}[{index}] is {quoted(level)}"
+            raise RequestError(f"{given}, expected a level between 0 and 1 such as '0.5'")
+        found[text, number] = None
+    return tuple(found)
 
 
-def _quantile(index: int, level: Any) -> tuple[str, float]:
-    text = level if isinstance(level, str) else repr(level)
+def _level(text: str) -> float:
+    """-1 where the text is no level."""
     percentile = re.fullmatch(r"p([0-9]{1,2})", text)  # GluonTS's own spelling
-    number = -1.0
     if percentile:
-        number = int(percentile[1]) / 100
-    elif re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text, re.ASCII) and len(text) <= 50:
-        number = float(text)
-    if not 0 < number < 1:
-        expected = "expected a level between 0 and 1 such as '0.5'"
-        raise RequestError(f"configuration.quantiles[{index}] is {quoted(level)}, {expected}")
-    return text, number
+        return int(percentile[1]) / 100
+    if len(text) <= 50 and re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text, re.ASCII):
+        return float(text)
+    return -1.0
 
 
-def _freq(value: Any) -> str:
+def _freq(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise RequestError(f"configuration.freq is {quoted(value)}, expected a text such as 'h' or 'D'")
+        raise RequestError(f"configuration.{name} is {quoted(value)}, expected a text such as 'h' or 'D'")
     try:
         return period_alias(value)
     except ConfigurationError as error:
         raise RequestError(f"configuration.{error}") from None
+
+
+# key of a configuration -> field of Configuration, and what checks it; of the two counts the last one wins
+CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "num_eval_samples": ("num_samples", _whole),
+    "num_samples": ("num_samples", _whole),
+    "output_types": ("output_types", _output_types),
+    "quantiles": ("quantiles", _quantiles),
+    "freq": ("freq", _freq),
+    "forecaster_name": ("forecaster", _forecaster),
+}
 
 
 def _parameters(given: Mapping[str, Any]) -> str:

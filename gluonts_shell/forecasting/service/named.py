@@ -5,12 +5,12 @@ The class comes from `allowed`, the values from `plain`; nothing here imports by
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
 from gluonts.model.predictor import Predictor
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
@@ -72,6 +72,5 @@ def _is_public(name: str) -> bool:
 
 
 def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
-    close = difflib.get_close_matches(name[:100], [*parameters, *OURS], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(map(repr, parameters))}"
+    hint = nearby.did_you_mean(name, [*parameters, *OURS]) or f"; it has {', '.join(map(repr, parameters))}"
     return f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}"

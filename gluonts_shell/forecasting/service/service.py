@@ -21,10 +21,10 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import Cancelled, ModelError, RequestError, ShellError
+from gluonts_shell.errors import Cancelled, InstanceError, ModelError, RequestError, ShellError, private
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.contract import Contract, Features
-from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
+from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
@@ -144,13 +144,15 @@ def _blame(model: Model, entries: list[dict[str, Any]], predictions: list[Predic
         reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
         if reason is None:
             raise
-        raise RequestError(f"{'a series' if at is None else f'instance {at}'}: {reason}") from error
+        if at is None:
+            raise RequestError(f"a series: {reason}") from error
+        raise InstanceError(f"instance {at}", reason, index=at) from error
 
 
 def _fault_of_series(error: Exception) -> str | None:
     """By GluonTS's own account, or because a feature is not there that only a model without a contract may miss."""
     if isinstance(error, GluonTSDataError):
-        return f"the model cannot forecast it: {error}"
+        return f"the model cannot forecast it: {private(str(error))}"
     if not isinstance(error, KeyError) or error.args[:1] not in FEATURES:
         return None
     return f"it has no {FEATURES[error.args[:1]]}: the model needs it"
@@ -163,7 +165,7 @@ def _fault_of_absence(model: Model, error: Exception, entries: list[dict[str, An
     if np.isfinite(entries[at]["target"]).any():
         return None
     name = type(model.predictor).__name__
-    raised = f"{type(error).__name__}: {one_line(error)}"
+    raised = f"{type(error).__name__}: {private(one_line(error))}"
     return f"the model cannot forecast it: its target has no value, and {name} needs some: {raised}"
 
 
@@ -250,13 +252,14 @@ class Forecasting:
             return found
         if self.trained is None:
             raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
+        configurations.check_contract(configuration, self.trained.reader.decided())
         known = self.trained.freq
         if known is None and found.freq is None:
             raise RequestError(
                 "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
             )
-        if known is not None and found.freq is not None and not equivalent(known, found.freq):
-            raise RequestError(f"configuration.freq is {found.freq!r}, but the model was trained with {known!r}")
+        if known is not None:
+            configurations.check_freq(configuration, known)
         # one spelling, so that calls with and without it can join
         return replace(found, freq=known or found.freq)
 

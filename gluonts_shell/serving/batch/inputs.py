@@ -1,6 +1,6 @@
-"""Files of JSON Lines in, files of answers out: which there are, how they are read in pieces and written whole.
+"""Files of JSON Lines in, files of answers out: which there are, and how they are read in pieces.
 
-It knows names, chunks and atomic writing; it does not know what a line holds. Memory does not grow with a file's size.
+It knows names and chunks; it does not know what a line holds. Memory does not grow with a file's size.
 
 Source of the rules for names: AWS, "Use Batch Transform" (`<input>.out`); "Input/Output Interface for the DeepAR
 Algorithm" (files that begin with a dot and `_SUCCESS` are ignored, so that Spark's folders can be used).
@@ -11,18 +11,21 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import tempfile
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
 from gluonts_shell.errors import DataError
 
+GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1024 * 1024
 SHARES = 8
 """About so many chunks of a file for each worker, if it has the lines: the workers end at about the same time."""
+SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What a file raises that cannot be read, or is no whole gzip file."""
 
@@ -48,25 +51,41 @@ def find(source: Path, output: Path) -> list[File]:
         return [File.of(source.name, source, output)]
     if not source.is_dir():
         raise DataError(f"--input {str(source)!r} does not exist, expected a file of JSON Lines or a folder of such")
-    found = {}
-    for folder, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(folder, name) for name in names if not name.startswith(".") and name != "_SUCCESS"):
-            # an output folder inside the input folder holds what an earlier run wrote
-            ours = path.suffix == ".out" and path.absolute().is_relative_to(output.absolute())
-            if not ours and (path.is_file() or path.is_symlink()):
-                found[path.relative_to(source).as_posix()] = path
+    found = {path.relative_to(source).as_posix(): path for path in _below(source, output)}
     if not found:
         raise DataError(f"--input {str(source)!r} has no files, expected files of JSON Lines")
     return [File.of(name, found[name], output) for name in sorted(found)]
 
 
+def _below(source: Path, output: Path) -> Iterator[Path]:
+    """The files that hold lines; an output folder inside the input folder holds what an earlier run wrote."""
+    for folder, folders, names in os.walk(source):
+        folders[:] = filter(_is_ours, folders)
+        for name in filter(_is_ours, names):
+            path = Path(folder, name)
+            if _is_input(path) and not _is_output(path, output):
+                yield path
+
+
+def _is_ours(name: str) -> bool:
+    return not name.startswith(".") and name != "_SUCCESS"
+
+
+def _is_input(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
+
+
+def _is_output(path: Path, output: Path) -> bool:
+    return path.suffix == ".out" and path.absolute().is_relative_to(output.absolute())
+
+
 def shard(files: list[File], text: str) -> list[File]:
     """Every N-th file beginning with the I-th, for I/N. Raises DataError."""
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    found = SHARD.fullmatch(text)
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= index <= count:
         raise DataError(f"--shard is {text!r}, expected I/N with I from 1 to N, such as 2/8")
-    return files[int(index) - 1 :: int(count)]
+    return files[index - 1 :: count]
 
 
 @dataclass(frozen=True)
@@ -86,10 +105,11 @@ def fair(file: File, workers: int) -> int:
 def chunks(source: Path, lines: int, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
     """The file in pieces that end with the line that fills so many bytes, and have at most so many lines.
 
-    `.gz` is unpacked. Raises one of READ_ERRORS.
+    What is packed with gzip is unpacked. Raises one of READ_ERRORS.
     """
-    with source.open("rb") as raw, _unpacked(source, raw) as file:
-        first, filled, body = 1, 0, list[bytes]()
+    with source.open("rb") as raw, _unpacked(raw) as file:
+        first, filled = 1, 0
+        body: list[bytes] = []
         for number, line in enumerate(file, start=1):
             body.append(line)
             filled += len(line)
@@ -101,39 +121,10 @@ def chunks(source: Path, lines: int, size: int = CHUNK_BYTES) -> Iterator[Chunk]
 
 
 @contextlib.contextmanager
-def _unpacked(source: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    if source.suffix.lower() != ".gz":
+def _unpacked(raw: BufferedReader) -> Iterator[IO[bytes]]:
+    """By its first bytes, whatever its name; an empty file is neither."""
+    if raw.peek(2)[:2] != GZIP_MAGIC:
         yield raw
         return
     with gzip.GzipFile(fileobj=raw) as file:
         yield file  # type: ignore[misc]
-
-
-class Output:
-    """A file that is there once it is complete: written beside its place, flushed to the disk, then renamed."""
-
-    def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._target = target
-        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed by finish or discard
-            dir=target.parent, prefix=f".{target.name}.", suffix=".partial", delete=False
-        )
-
-    def write(self, answer: bytes) -> None:
-        """Some lines without the last one's end, which AssembleWith adds on SageMaker; nothing for no lines."""
-        if answer:
-            self._file.write(answer + b"\n")
-
-    def finish(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(self._file.name).chmod(0o666 & ~umask)
-        Path(self._file.name).replace(self._target)
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)

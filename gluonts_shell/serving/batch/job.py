@@ -11,21 +11,27 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import reprlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gluonts_shell.errors import ConfigurationError, ShellError, UserError
+from gluonts_shell.errors import (
+    ConfigurationError,
+    InstanceError,
+    LineError,
+    ShellError,
+    UserError,
+    private,
+    shown,
+)
 from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
-from gluonts_shell.serving.batch import verbatim
 from gluonts_shell.serving.batch.outcomes import Outcome, sentence
-from gluonts_shell.serving.batch.records import Record, records
 from gluonts_shell.serving.endpoint import codec
+from gluonts_shell.serving.endpoint.records import EMPTY, Record, records, tell_once
 
 log = logging.getLogger(__name__)
 
@@ -110,87 +116,84 @@ class Batch:
         return b"\n".join(lines)
 
     def _checked(self, record: Record) -> Call:
-        """Ready to predict; without entries if it cannot be."""
+        """Ready to predict; without entries if it cannot be, or is an empty line."""
+        if record.configuration:
+            tell_once(f"a line has a configuration, which is ignored: a job's is {VARIABLE}")
         try:
             if record.error is not None:
                 raise record.error
-            call = self._prepare([record.instance], self._configuration)
             if self._forward:
                 record.locate()
-            return call
+            if record.empty:
+                return Call(self._configuration)
+            return self._prepare([record.instance], self._configuration)
         except Exception as error:
             record.error = sentence(error)
             if not self._suppress:
-                raise _placed(record, record.error) from None
+                raise placed(record, record.error) from None
             return Call(self._configuration)
 
     def _predicted(self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]) -> Iterator[bytes]:
         started = time.perf_counter()
         entries = [entry for call in calls for entry in call.entries]
         outcomes = iter(self._forecast(Call(self._configuration, entries), wanted) if entries else ())
-        finished = [Outcome(error=record.error) if record.error else next(outcomes) for record in found]
-        if not self._suppress:
-            for record, outcome in zip(found, finished, strict=True):
-                if outcome.error is not None:
-                    raise _placed(record, outcome.error)
+        finished = []
+        for record in found:
+            outcome = Outcome(error=record.error)
+            if record.error is None and not record.empty:
+                outcome = next(outcomes)
+            if outcome.error is not None and not self._suppress:
+                raise placed(record, outcome.error)
+            finished.append(outcome)
         self.tally.add(finished, time.perf_counter() - started)
         return map(self._line, found, finished)
 
     def _line(self, record: Record, outcome: Outcome) -> bytes:
-        if outcome.prediction is None:
+        if outcome.error is not None:
             return self._error_line(record, outcome.error)
+        if outcome.prediction is None:
+            return record.with_fields(EMPTY, self._forward)
         more: dict[str, Any] = {}
         if outcome.fallback is not None:
             more["fallback"] = outcome.fallback
         if self._configuration.debug:
             more["debug"] = {"timing": round(outcome.seconds, 6)}
         line = codec.encode_prediction(outcome.prediction, more)
-        return _with_fields(line, record, self._forward) if self._forward else line
+        return record.with_fields(line, self._forward)
 
-    def _error_line(self, record: Record, error: ShellError | None) -> bytes:
+    def _error_line(self, record: Record, error: ShellError) -> bytes:
         # what SageMaker joins is found by its place, so the sentence needs no line number: the same line gives the
         # same output wherever a request or a file began
-        line = b'{"error":' + codec.dumps(_reason(record, str(error))) + b"}"
+        line = b'{"error":' + codec.dumps(unplaced(error)) + b"}"
         with suppress(UserError):  # a line that cannot be read has no fields
             record.locate()
-        return _with_fields(line, record, dict.fromkeys(("item_id", *self._forward)))
+        return record.with_fields(line, dict.fromkeys(("item_id", *self._forward)))
 
 
-def _with_fields(line: bytes, record: Record, names: Iterable[str]) -> bytes:
-    """Add the fields' text as it stands in the input, null for those that are not there."""
-    places, document = record.places, record.document
-    texts = {name: verbatim.value(document, places[name]) if name in places else "null" for name in names}
-    members = b"".join(b"," + codec.dumps(name) + b":" + text.encode() for name, text in texts.items())
-    return line[:-1] + members + b"}"
-
-
-# how the service begins a sentence about the only instance that it was given; item_id is a Python literal
-_PLACE = re.compile(
-    r"""instance 0( \(item_id ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"()]*)\))?: """,
-)
-
-
-def _reason(record: Record, text: str) -> str:
+def unplaced(error: ShellError) -> str:
     """The sentence without the place in front of it."""
-    if text.startswith(record.where):
-        return "the line" + text[len(record.where) :]
-    found = _PLACE.match(text)
-    return text[found.end() :] if found else text
+    match error:
+        case InstanceError():
+            return shown(error.reason)
+        case LineError():
+            return shown(f"the line {error.reason}")
+    return str(error)
 
 
-def _placed(record: Record, error: ShellError) -> ShellError:
+def placed(record: Record, error: ShellError) -> ShellError:
     """The same error with the line and the item_id in front of its sentence."""
-    text = str(error)
-    if text.startswith(record.where):
-        return error
-    found = _PLACE.match(text)
-    item = found[1] or "" if found else _item(record.instance)
-    return type(error)(f"{record.where}{item}: {_reason(record, text)}")
+    match error:
+        case InstanceError():
+            return error.at(record.where)
+        case LineError():
+            return error  # it knows its line
+    text = f"{record.where}{_item(record.instance)}: {error.marked()}"
+    return type(error)(text)
 
 
 def _item(instance: Any) -> str:
     item = instance.get("item_id") if isinstance(instance, dict) else None
-    return "" if item is None else f" (item_id {reprlib.repr(item)})"
+    return "" if item is None else private(f" (item_id {reprlib.repr(item)})")
 
 
 class Tally:

@@ -260,12 +260,17 @@ class Batcher(Generic[Result]):
         if time.monotonic() > turn.deadline:
             turn.error = self._late()
         elif not turn.alive():
-            turn.error = Overloaded("the client went away before its turn came")
+            # a client that has gone cannot read this; one that ended its sending side may, and waits for an answer
+            turn.error = Overloaded(
+                "the client ended its side of the connection before its turn came, and the request was not predicted; "
+                "keep the connection open until the answer is there"
+            )
         return turn.error is None
 
     def _late(self) -> Overloaded:
         return Overloaded(
-            f"the request waited for more than {self._timeout:g} s, and was not predicted; try again later"
+            f"the request waited for more than {self._timeout:g} s, and was not predicted; try again later "
+            "(SAGEMAKER_SERVER_TIMEOUT sets this limit)"
         )
 
 

@@ -9,10 +9,9 @@ import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from gluonts_shell.errors import NotAcceptable, RequestError, UnsupportedMediaType
+from gluonts_shell.errors import LineError, NotAcceptable, UnsupportedMediaType
 from gluonts_shell.messages import Prediction, Row
 
 orjson: Any
@@ -37,14 +36,6 @@ MEDIA_TYPES = {
 ERROR_BYTES = 2048
 
 
-@dataclass(frozen=True)
-class Payload:
-    """A request's body, parsed; nothing inside the instances or the configuration was looked at."""
-
-    instances: list[Any]
-    configuration: Mapping[str, Any]
-
-
 @functools.lru_cache(maxsize=64)
 def request_type(content_type: str | None) -> str:
     """JSON or JSON_LINES. Raises UnsupportedMediaType, whose sentence names the header to send."""
@@ -64,21 +55,35 @@ def answer_type(accept: str | None, request: str) -> str:
 
     Raises NotAcceptable where it wants neither.
     """
-    if not accept or not accept.strip():
+    wanted = (accept or "").strip()
+    if not wanted:
         return request
-    ranges: dict[str, float] = {}
-    for part in accept.split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        ranges[name] = next((_weight(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
-    anything = ranges.get("application/*", ranges.get("*/*", 0.0))
-    weights = {JSON: anything, JSON_LINES: anything}
-    for kind in weights:
-        named = [weight for name, weight in ranges.items() if MEDIA_TYPES.get(name) == kind]
-        weights[kind] = max(named, default=anything)
-    best = max(weights, key=lambda kind: (weights[kind], kind == request))
+    ranges = _ranges(wanted)
+    other = JSON_LINES if request == JSON else JSON
+    weights = {request: _weight_of(request, ranges), other: _weight_of(other, ranges)}
+    best = max(weights, key=weights.__getitem__)  # of equal weights the first
     if weights[best] <= 0:
-        raise NotAcceptable(f"Accept {accept[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
+        raise NotAcceptable(f"Accept {wanted[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
     return best
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Each media range of an Accept field with its weight."""
+    found: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = part.lower().split(";")
+        found[name.strip()] = 1.0
+        for parameter in parameters:
+            if parameter.strip().startswith("q="):
+                found[name.strip()] = _weight(parameter.strip()[2:])
+    return found
+
+
+def _weight_of(kind: str, ranges: Mapping[str, float]) -> float:
+    """The best of the names that a format has; that of the wildcards where none is named."""
+    named = [ranges[name] for name in ranges if MEDIA_TYPES.get(name) == kind]
+    anything = ranges.get("application/*", ranges.get("*/*", 0.0))
+    return max(named, default=anything)
 
 
 def _weight(text: str) -> float:
@@ -86,27 +91,6 @@ def _weight(text: str) -> float:
         return min(max(float(text), 0.0), 1.0)
     except ValueError:
         return 1.0
-
-
-def parse(body: bytes, kind: str = JSON) -> Payload:
-    """The instances and the configuration of a body of that kind. Raises RequestError."""
-    if not body or body.isspace():
-        expected = "one instance a line" if kind == JSON_LINES else '{"instances": [...]}'
-        raise RequestError(f"the request has an empty body, expected {expected}")
-    if kind == JSON_LINES:
-        return Payload([decode(line, f"line {number}") for number, line in lines(body)], {})
-    value = decode(body)
-    if not isinstance(value, dict):
-        raise RequestError(f'the request is {_called(value)}, expected an object {{"instances": [...]}}')
-    if "instances" not in value:
-        hint = "; put the instance into that list" if "target" in value else ""
-        raise RequestError(f"the request has no field 'instances', expected a list of instances{hint}")
-    instances, configuration = value["instances"], value.get("configuration")
-    if not isinstance(instances, list):
-        raise RequestError(f"'instances' is {_called(instances)}, expected a list of instances")
-    if not isinstance(configuration, (dict, type(None))):
-        raise RequestError(f"'configuration' is {_called(configuration)}, expected an object")
-    return Payload(instances, configuration or {})
 
 
 def lines(body: bytes) -> list[tuple[int, bytes]]:
@@ -117,7 +101,7 @@ def lines(body: bytes) -> list[tuple[int, bytes]]:
 def decode(body: bytes, where: str = "the body") -> Any:
     """One JSON value from UTF-8 bytes (a byte order mark is skipped); bare NaN is read too, as clients send it.
 
-    Raises RequestError, beginning with `where`, for everything else: deep nesting and endless numbers included.
+    Raises LineError, beginning with `where`, for everything else: deep nesting and endless numbers included.
     """
     if orjson is not None:
         try:
@@ -126,23 +110,44 @@ def decode(body: bytes, where: str = "the body") -> Any:
             pass  # the standard library reads more (NaN, lone surrogates), and tells better what is wrong
     try:
         return json.loads(str(body.removeprefix(b"\xef\xbb\xbf"), "utf-8"))
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{where} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
-        ) from None
-    except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno} column {error.colno}"
-        raise RequestError(f"{where} is not JSON: {error.msg} at {place}") from None
-    except RecursionError:
-        raise RequestError(f"{where} is nested too deeply") from None
-    except ValueError:  # int() refuses more than 4300 digits
-        raise RequestError(f"{where} has a number with too many digits") from None
+    except (ValueError, RecursionError) as error:
+        raise LineError(where, _fault(error)) from None
+
+
+def _fault(error: ValueError | RecursionError) -> str:
+    """The end of a sentence that begins with what was read."""
+    match error:
+        case UnicodeDecodeError():
+            return f"is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
+        case json.JSONDecodeError(lineno=1):
+            return f"is not JSON: {error.msg} at column {error.colno}"
+        case json.JSONDecodeError():
+            return f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        case RecursionError():
+            return "is nested too deeply"
+    return "has a number with too many digits"  # int() refuses more than 4300
+
+
+def holds_several(body: bytes) -> bool:
+    """Whether more than one object or list stands in a body that is not JSON."""
+    text = body.decode("utf-8-sig", "replace").lstrip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip().startswith(("{", "["))
 
 
 def encode(predictions: Iterable[Prediction], kind: str = JSON) -> bytes:
     """The body of an answer: `{"predictions": [...]}`, or one prediction a line without a final line end."""
-    texts = [encode_prediction(prediction) for prediction in predictions]
-    return b"\n".join(texts) if kind == JSON_LINES else b'{"predictions":[' + b",".join(texts) + b"]}"
+    return joined([encode_prediction(prediction) for prediction in predictions], kind)
+
+
+def joined(texts: Iterable[bytes], kind: str) -> bytes:
+    """The body of an answer from the text of each prediction."""
+    if kind == JSON_LINES:
+        return b"\n".join(texts)
+    return b'{"predictions":[' + b",".join(texts) + b"]}"
 
 
 def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = None) -> bytes:
@@ -190,10 +195,17 @@ def _template(length: int) -> bytes:
 
 
 def _number(value: float) -> bytes:
-    if math.isfinite(value):
-        text = b"%.9g" % value
-        return text if b"." in text or b"e" in text else text + b".0"
-    return b'"NaN"' if math.isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
+    if not math.isfinite(value):
+        return b'"%s"' % _word(value).encode("ascii")
+    text = b"%.9g" % value
+    return text if b"." in text or b"e" in text else text + b".0"
+
+
+def _word(value: float) -> str:
+    """What stands for a number that JSON does not have."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def dumps(value: Any) -> bytes:
@@ -213,7 +225,7 @@ def _string(text: str) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return _word(value)
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -229,7 +241,7 @@ def encode_error(sentence: str) -> bytes:
     return body
 
 
-def _called(value: Any) -> str:
+def called(value: Any) -> str:
     """What a JSON value is, without quoting it."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

@@ -39,9 +39,10 @@ class Host:
         self.limits = limits
         self.draining = False
 
-    def refuse(self, error: BaseException) -> Response:
+    def refuse(self, error: BaseException, head: Head | None = None) -> Response:
+        path, headers = (head.path, head.headers) if head else ("", {})
         try:
-            return self.app.refuse(error)
+            return self.app.refuse(error, path, headers)
         except Exception:
             log.exception("the application could not refuse %r", error)
             return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
@@ -98,7 +99,7 @@ class Connection:
         try:
             return self.host.app(request)
         except BaseException as error:  # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
-            return self.host.refuse(error)
+            return self.host.refuse(error, head)
         finally:
             self.computing = False
 
@@ -107,12 +108,12 @@ class Connection:
         if not self.expired or self.idle:
             return False
         late = RequestTimeout("the request did not arrive in time")
-        return self._answer(self.host.refuse(late), head, keep=False)
+        return self._answer(self.host.refuse(late, head), head, keep=False)
 
     def _refuse(self, error: Exception, head: Head | None) -> bool:
         # where the head was understood and no body follows, the next request's place is known
         bodiless = head is not None and head.length == 0 and head.keep_alive
-        return self._answer(self.host.refuse(error), head, keep=bodiless and not self.host.draining)
+        return self._answer(self.host.refuse(error, head), head, keep=bodiless and not self.host.draining)
 
     def _head(self) -> Head:
         raw = self.reader.head(self._slow_head)

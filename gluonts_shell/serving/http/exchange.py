@@ -42,8 +42,11 @@ class App(Protocol):
         """Before a byte of the body is read: raises what `refuse` turns into the answer."""
         ...
 
-    def refuse(self, error: BaseException) -> Response:
-        """The answer to an exception, of this package, of `check` or one that escaped from a call."""
+    def refuse(self, error: BaseException, path: str, headers: Mapping[str, str]) -> Response:
+        """The answer to an exception, of this package, of `check` or one that escaped from a call.
+
+        path and headers are empty where the head could not be read.
+        """
         ...
 
     def overdue(self) -> str | None:

@@ -3,7 +3,8 @@
 import pytest
 
 from gluonts_shell.errors import RequestError
-from gluonts_shell.forecasting.service.configuration import parse
+from gluonts_shell.forecasting.service import configuration
+from gluonts_shell.forecasting.service.configuration import check_contract, check_freq, parse
 from gluonts_shell.messages import Configuration
 
 DECILES = tuple((text, float(text)) for text in ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"))
@@ -38,6 +39,65 @@ def test_other_numbers_of_samples_are_refused(value, found):
         parse({"num_samples": value})
     assert str(caught.value).endswith("expected a whole number from 1 to 10000")
     assert found in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("num_samplse", "num_samples"),
+        ("output_type", "output_types"),
+        ("quantile", "quantiles"),
+        ("predictionLength", "prediction_length"),
+        ("forecaster", "forecaster_name"),
+    ],
+)
+def test_slips_of_our_keys_are_refused(key, meant):
+    with pytest.raises(RequestError) as caught:
+        parse({key: 3})
+    assert str(caught.value) == f"configuration.{key} is not known; did you mean {meant!r}?"
+    assert parse({"forecaster_name": "a.B", key: 3} | {"forecaster_name": "a.B"}).parameters
+
+
+def test_other_keys_are_ignored_and_told_once(caplog):
+    caplog.set_level("INFO")
+    configuration._tell_ignored.cache_clear()
+    for _ in range(2):
+        assert parse({"epochs": 3, "context_length": 7}) == Configuration()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"a request has configuration.{k}, which is ignored (told once)" for k in ("epochs", "context_length")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("prediction_length", 12, "configuration.prediction_length is 12, but the model was trained with 6"),
+        ("prediction_length", "12", "configuration.prediction_length is '12', but the model was trained with 6"),
+        ("prediction_length", "x", "configuration.prediction_length is 'x', but the model was trained with 6"),
+        ("num_dynamic_feat", 2, "configuration.num_dynamic_feat is 2, but the model was trained with 1"),
+        ("cardinality", [3], "configuration.cardinality is [3], but the model was trained with [3, 2]"),
+    ],
+)
+def test_what_training_has_decided_cannot_be_asked_for_otherwise(key, value, sentence):
+    decided = {"prediction_length": 6, "num_dynamic_feat": 1, "cardinality": [3, 2]}
+    with pytest.raises(RequestError) as caught:
+        check_contract({key: value}, decided)
+    assert str(caught.value) == sentence
+    same = {"prediction_length": "6", "num_dynamic_feat": 1.0, "cardinality": [3, 2]}
+    for equal in (same, {"cardinality": "auto", "num_dynamic_feat": None}, {}):
+        check_contract(equal, decided)
+        assert parse(equal) == Configuration()
+    check_contract({key: value}, dict.fromkeys(decided))
+
+
+@pytest.mark.parametrize("key", ["freq", "time_freq"])
+def test_both_names_of_the_frequency_are_compared(key):
+    check_freq({key: "60min"}, "h")
+    check_freq({key: None}, "h")
+    with pytest.raises(RequestError) as caught:
+        check_freq({key: "D"}, "h")
+    assert str(caught.value) == f"configuration.{key} is 'D', but the model was trained with 'h'"
 
 
 def test_output_types_are_answered_once_and_in_one_order():

@@ -88,7 +88,16 @@ def test_where_the_model_does_not_tell_its_frequency_the_request_must():
 
 
 def test_keys_for_training_are_ignored_by_a_trained_model():
-    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="D", cardinality="auto")
+    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="h", cardinality="auto")
+
+
+def test_a_horizon_that_contradicts_the_model_is_refused():
+    ours = service()
+    assert ours.configure({"prediction_length": 3}) == ours.configure({})
+    with pytest.raises(
+        RequestError, match=r"^configuration.prediction_length is 12, but the model was trained with 3$"
+    ):
+        ours.configure({"prediction_length": 12})
 
 
 def test_a_predictor_named_in_the_request_beside_a_model_and_without_one():

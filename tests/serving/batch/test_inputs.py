@@ -109,29 +109,16 @@ def test_an_empty_file_has_no_chunks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [gzip.compress(random.Random(1).randbytes(5000))[:-1000], b"no gzip at all", gzip.compress(b"x") + b"y"],
-    ids=["cut off", "no gzip", "followed by something"],
+    [gzip.compress(random.Random(1).randbytes(5000))[:-1000], gzip.compress(b"x") + b"y"],
+    ids=["cut off", "followed by something"],
 )
 def test_a_damaged_gzip_file_raises_what_the_caller_expects(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(inputs.READ_ERRORS):
         list(inputs.chunks(touch(tmp_path / "x.gz", body), 1))
 
 
-def test_an_output_is_there_once_it_is_complete(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "x.out"
-    output = inputs.Output(target)
-    output.write(b"1\n2")
-    output.write(b"")
-    output.write(b"3")
-    assert not target.exists()
-    output.finish()
-    assert target.read_bytes() == b"1\n2\n3\n"
-    assert os.listdir(target.parent) == ["x.out"]
-    assert target.stat().st_mode & 0o777 == touch(tmp_path / "other").stat().st_mode & 0o777
-
-
-def test_a_discarded_output_leaves_nothing(tmp_path: Path) -> None:
-    output = inputs.Output(tmp_path / "x.out")
-    output.write(b"1")
-    output.discard()
-    assert os.listdir(tmp_path) == []
+@pytest.mark.parametrize(("name", "packed"), [("x", True), ("x.jsonl", True), ("x.gz", False), ("x.jsonl.gz", True)])
+def test_gzip_is_known_by_its_first_bytes(tmp_path: Path, name: str, packed: bool) -> None:
+    body = b"1\n2\n"
+    path = touch(tmp_path / name, gzip.compress(body) if packed else body)
+    assert [chunk.body for chunk in inputs.chunks(path, 10)] == [body]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import Cancelled, ConfigurationError, ModelError, RequestError
+from gluonts_shell.errors import Cancelled, ConfigurationError, InstanceError, ModelError, RequestError
 from gluonts_shell.messages import Call, Configuration, Prediction
 from gluonts_shell.serving.batch import job
 from gluonts_shell.serving.batch.job import Batch
 from gluonts_shell.serving.batch.outcomes import Isolated
+from gluonts_shell.serving.endpoint.records import tell_once
 
 
 class LastValue:
@@ -36,10 +39,10 @@ class LastValue:
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         for index, instance in enumerate(instances):
             if not isinstance(instance, dict):
-                raise RequestError(f"instance {index}: it is no object")
-            item = f" (item_id {instance['item_id']!r})" if "item_id" in instance else ""
+                raise InstanceError(f"instance {index}", "it is no object", index=index)
+            item = repr(instance["item_id"]) if "item_id" in instance else None
             if not isinstance(instance.get("target"), list):
-                raise RequestError(f"instance {index}{item}: target is missing")
+                raise InstanceError(f"instance {index}", "target is missing", item, index)
         return Call(configuration, list(instances))
 
     def predict(self, calls: Sequence[Call], wanted: object = None) -> list[list[Prediction]]:
@@ -133,6 +136,45 @@ def test_a_bad_line_fails_the_request_and_is_named(bad: bytes, sentence: str) ->
     assert str(caught.value) == sentence
     assert caught.value.status == 400
     assert sum(service.predicted) == 0, "nothing is predicted for a request that fails anyway"
+
+
+@pytest.mark.parametrize("body", [b'{"instances": []}', b'{"instances": [], "configuration": {}}\r\n'])
+def test_a_line_without_instances_is_a_line(body: bytes) -> None:
+    assert batch().answer(body) == b'{"predictions":[]}'
+    assert batch(forward=["item_id"]).answer(body) == b'{"predictions":[],"item_id":null}'
+    answer = batch().answer(line([1]) + b"\n" + body + b"\n" + line([2])).split(b"\n")
+    assert len(answer) == 3 and answer[1] == b'{"predictions":[]}'
+
+
+def test_a_configuration_in_a_line_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    tell_once.cache_clear()
+    body = b'{"instances": [{"target": [1]}, {"target": [2]}], "configuration": {"num_samples": 3}}'
+    ours = batch()
+    ours.answer(body)
+    ours.answer(body)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("a line has a configuration, which is ignored: a job's is INFERENCE_CONFIG")
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (b'{"instances": [{"target": [1]}], "config": {}}', "did you mean 'configuration'?"),
+        (b'{"instances": [{"target": [1]}], "quantile": []}', "put 'quantiles' into 'configuration'"),
+    ],
+)
+def test_a_slip_beside_the_instances_costs_its_line(bad: bytes, sentence: str) -> None:
+    with pytest.raises(RequestError, match=r"^line 2: .*" + re.escape(sentence) + "$"):
+        batch().answer(line([1]) + b"\n" + bad)
+    answer = batch(suppress=True).answer(line([1]) + b"\n" + bad).split(b"\n")
+    assert len(answer) == 2 and json.loads(answer[1])["error"].endswith(sentence)
+
+
+@pytest.mark.parametrize("suppress", [False, True])
+def test_a_body_that_is_no_text_is_refused_as_a_whole(suppress: bool) -> None:
+    with pytest.raises(RequestError, match=r"^the body is gzip, .* CompressionType=Gzip$"):
+        batch(suppress=suppress).answer(gzip.compress(line([1])))
 
 
 def test_the_line_number_counts_from_where_the_body_began() -> None:

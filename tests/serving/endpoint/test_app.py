@@ -1,22 +1,28 @@
 """Routes and the two kinds of invocation, without a socket and with a service that is a few lines of arithmetic."""
 
+import gzip
 import json
 import logging
+import re
 import time
 
 import pytest
 
 from gluonts_shell.errors import (
+    InstanceError,
     MethodNotAllowed,
     ModelError,
     NotAcceptable,
     NotFound,
     Overloaded,
     RequestError,
+    RequestTimeout,
     TooLarge,
     UnsupportedMediaType,
+    private,
 )
 from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.serving.endpoint import journal
 from gluonts_shell.serving.endpoint.app import App, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
@@ -36,7 +42,7 @@ class Doubling:
 
     def prepare(self, instances, configuration):
         if "wrong" in instances:
-            raise RequestError("instance 0: it is wrong")
+            raise InstanceError("instance 0", f"it is {private(repr('wrong'))}", repr("SKU-7"))
         return Call(configuration, list(instances), [len(str(instance)) for instance in instances])
 
     def predict(self, calls, wanted=None):
@@ -152,7 +158,7 @@ def test_json_lines_are_answered_in_kind():
 def test_errors_are_json_with_a_sentence():
     app = endpoint()
     for body, sentence in (
-        ({"instances": ["wrong"]}, "instance 0: it is wrong"),
+        ({"instances": ["wrong"]}, "instance 0 (item_id 'SKU-7'): it is 'wrong'"),
         ({"instances": [], "configuration": {"bad": 1}}, "configuration.bad is bad"),
         ([], 'the request is a list, expected an object {"instances": [...]}'),
     ):
@@ -173,8 +179,9 @@ def test_a_model_that_fails_is_500_with_an_id_and_the_log_has_the_traceback(capl
     assert response.status == 500
     assert sentence.startswith("the model failed with KeyError; the log tells why under error id ")
     identity = sentence.split()[-1]
-    (record,) = (record for record in caplog.records if identity in record.getMessage())
-    assert record.exc_info is not None
+    traceback, line = (record for record in caplog.records if identity in record.getMessage())
+    assert traceback.exc_info is not None
+    assert line.getMessage().startswith("invocation: status 500, 1 instances of 1 to 1 values, ")
     assert "secret" not in sentence
 
 
@@ -198,8 +205,8 @@ def test_a_model_that_exits_does_not_end_the_server():
     ],
 )
 def test_our_own_errors_carry_their_status_and_sentence(error, status, header):
-    response = refuse(error)
-    assert response.status == status
+    response, sentence = refuse(error)
+    assert (response.status, sentence) == (status, str(error))
     assert json.loads(response.body) == {"error": str(error)}
     assert header is None or header in response.headers
 
@@ -233,9 +240,9 @@ def test_one_line_an_invocation_and_no_data_in_it(caplog):
     assert len(lines) == 2
     assert lines[0].startswith("invocation: status 200, 2 instances of 1 to 5 values, ")
     assert lines[0].endswith(" ms, 1 joined")
-    assert lines[1].startswith("invocation: status 400, 1 instances, ")
+    assert re.fullmatch(r"invocation: status 400, 1 instances, \d+\.\d ms: instance 0...: it is ...", lines[1])
     assert "12345" not in "".join(lines)
-    assert "wrong" not in "".join(lines)
+    assert "wrong" not in "".join(lines) and "SKU" not in "".join(lines)
 
 
 def test_a_batch_job_is_answered_in_lines_whatever_its_headers(caplog):
@@ -251,8 +258,157 @@ def test_a_batch_job_is_answered_in_lines_whatever_its_headers(caplog):
 
 def test_a_failed_request_of_a_batch_job_is_logged_without_its_data(caplog):
     def fail(body, wanted):
-        raise RequestError("line 1 (item_id 'secret'): target is missing")
+        raise InstanceError("line 1", "target is missing", repr("secret"))
 
     response = ask(App(Transform(fail), {}), "POST", "/invocations", b"{}")
-    assert response.status == 400 and b"line 1 (item_id" in response.body
-    assert [record.getMessage() for record in caplog.records] == ["a request of 2 bytes failed with status 400"]
+    assert response.status == 400 and b"line 1 (item_id 'secret'): target is missing" in response.body
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert re.fullmatch(r"invocation: status 400, 0 instances, \d+\.\d ms: line 1\.\.\.: target is missing", line)
+
+
+def test_a_line_has_the_requests_id(caplog):
+    caplog.set_level(logging.INFO)
+    for identity, expected in (("inf-7", ", 1 joined, id inf-7"), ("x" * 65, ", 1 joined"), ("\t", ", 1 joined")):
+        caplog.clear()
+        post(endpoint(), {"instances": [1]}, **{"x-amzn-sagemaker-inference-id": identity})
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert line.endswith(expected)
+
+
+@pytest.mark.parametrize("app", [endpoint(), App(Transform(lambda body, wanted: b""), {})], ids=["endpoint", "batch"])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotFound("there is no '/x'"), 404),
+        (MethodNotAllowed("no", "GET"), 405),
+        (NotAcceptable("no"), 406),
+        (RequestTimeout("late"), 408),
+        (TooLarge("large"), 413),
+        (UnsupportedMediaType("Content-Type 'text/csv' is not supported"), 415),
+    ],
+)
+def test_what_is_refused_before_it_is_read_has_its_line_and_its_attributes(caplog, app, error, status):
+    headers = {"x-amzn-sagemaker-inference-id": "inf-7", "x-amzn-sagemaker-custom-attributes": "trace=1"}
+    response = app.refuse(error, "/invocations", headers)
+    assert response.status == status
+    assert ("X-Amzn-SageMaker-Custom-Attributes", "trace=1") in response.headers
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line == f"invocation: status {status}, 0 instances, 0.0 ms, id inf-7: {error}"
+
+
+def test_refusals_have_a_few_lines_a_second_and_the_number_of_the_rest(caplog, monkeypatch):
+    monkeypatch.setattr(journal, "SECOND", 0.2)
+    app = endpoint()
+    for _ in range(journal.MOST + 7):
+        app.refuse(NotFound("there is no '/x'"))
+    end = time.monotonic() + 60
+    while "7 more requests were refused, and have no line here" not in caplog.text:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert len(caplog.records) <= journal.MOST + 1
+    app.refuse(NotFound("there is no '/y'"))
+    assert "'/y'" in caplog.text
+
+
+def test_sentences_about_limits_end_with_what_raises_them():
+    app = endpoint(advice={TooLarge: "; MAX_CONTENT_LENGTH sets this limit"})
+    response = app.refuse(TooLarge("the body has 7 bytes, expected at most 6"))
+    sentence = "the body has 7 bytes, expected at most 6; MAX_CONTENT_LENGTH sets this limit"
+    assert json.loads(response.body) == {"error": sentence}
+
+
+def test_a_packed_body_is_unpacked_for_endpoint_and_batch():
+    body = json.dumps({"instances": [1]}).encode()
+    for coding in ("gzip", "x-gzip", "identity", "GZIP", "identity, gzip"):
+        sent = body if coding == "identity" else gzip.compress(body)
+        endpoint().check("POST", "/invocations", {"content-encoding": coding})
+        response = ask(endpoint(), "POST", "/invocations", sent, content_encoding=coding)
+        assert json.loads(response.body) == {"predictions": [{"mean": [2.0]}]}
+    app = App(Transform(lambda body, wanted: body.upper()), {})
+    assert ask(app, "POST", "/invocations", gzip.compress(b"a"), content_encoding="gzip").body == b"A"
+
+
+def test_other_codings_are_415_and_accept_encoding_says_what_is_taken():
+    for app in (endpoint(), App(Transform(lambda body, wanted: b""), {})):
+        for coding in ("br", "deflate", "gzip, gzip", "gzip, br"):
+            with pytest.raises(UnsupportedMediaType, match=rf"^Content-Encoding '{coding}' is not supported") as caught:
+                app.check("POST", "/invocations", {"content-encoding": coding})
+            response = app.refuse(caught.value)
+            assert response.status == 415
+            assert ("Accept-Encoding", "gzip, identity") in response.headers
+
+
+def test_the_limit_holds_for_what_a_body_unpacks_to():
+    app = endpoint(limit=1_000_000)
+    bomb = gzip.compress(b" " * 50_000_000)
+    response = ask(app, "POST", "/invocations", bomb, content_encoding="gzip")
+    assert response.status == 413
+    assert json.loads(response.body) == {"error": "the body unpacks to more than 1000000 bytes"}
+    whole = b'{"instances":[]}'.ljust(1_000_000)
+    assert ask(app, "POST", "/invocations", gzip.compress(whole), content_encoding="gzip").status == 200
+    for broken in (b"{}", gzip.compress(whole)[:-9]):
+        response = ask(app, "POST", "/invocations", broken, content_encoding="gzip")
+        assert response.status == 400 and b"the body is not the gzip that Content-Encoding says" in response.body
+
+
+def test_fields_of_the_instances_can_stand_in_the_answers():
+    class Anything(Doubling):
+        def prepare(self, instances, configuration):
+            return Call(configuration, [instance["n"] for instance in instances], [1] * len(instances))
+
+    service = Anything()
+    app = App(Endpoint(service, Batcher(service.predict, joins=False), forward=("item_id", "start")), {})
+    body = b'{"instances": [{"n": 1, "item_id": "a", "start": "2024-01-01"}, {"n": 2, "item_id": 1.50}]}'
+    first = b'{"mean":[2.0],"item_id":"a","start":"2024-01-01"}'
+    second = b'{"mean":[4.0],"item_id":1.50,"start":null}'
+    response = ask(app, "POST", "/invocations", body)
+    assert response.body == b'{"predictions":[' + first + b"," + second + b"]}"
+    lines = b'{"n": 1, "item_id": "a", "start": "2024-01-01"}\n{"instances": []}\n{"n": 2, "item_id": 1.50}'
+    response = ask(app, "POST", "/invocations", lines, content_type="application/jsonlines")
+    assert response.body == first + b'\n{"predictions":[]}\n' + second
+    response = ask(app, "POST", "/invocations", lines, content_type="application/jsonlines", accept="application/json")
+    assert response.body == b'{"predictions":[' + first + b"," + second + b"]}"
+
+
+def test_a_bad_instance_is_named_by_its_line():
+    class Second(Doubling):
+        def prepare(self, instances, configuration):
+            raise InstanceError("instance 1", "target is missing", None, 1)
+
+    lines = b'{"instances": []}\n1\n{"instances": [2]}'
+    response = ask(endpoint(Second()), "POST", "/invocations", lines, content_type="application/jsonlines")
+    assert json.loads(response.body) == {"error": "line 3, instance 0: target is missing"}
+
+
+def test_an_error_reaches_a_local_client_as_sagemaker_sends_it():
+    app = endpoint(local_endpoints=True)
+    path = "/endpoints/here/invocations"
+    attributes = {"x-amzn-sagemaker-custom-attributes": "trace=1"}
+    response = ask(app, "POST", path, b'{"instances": ["wrong"]}', **attributes)
+    assert response.status == 424
+    assert ("x-amzn-errortype", "ModelError") in response.headers
+    assert ("X-Amzn-SageMaker-Custom-Attributes", "trace=1") in response.headers
+    found = json.loads(response.body)
+    original = "{\"error\": \"instance 0 (item_id 'SKU-7'): it is 'wrong'\"}"
+    assert found == {
+        "Message": f'Received client error (400) from primary with message "{original}"',
+        "OriginalMessage": original,
+        "OriginalStatusCode": 400,
+        "LogStreamArn": "",
+    }
+    response = app.refuse(TooLarge("large"), path, {})
+    assert (response.status, json.loads(response.body)["OriginalStatusCode"]) == (424, 413)
+    assert ask(app, "POST", "/invocations", b'{"instances": ["wrong"]}').status == 400
+    assert endpoint().refuse(TooLarge("large"), path, {}).status == 413
+
+
+@pytest.mark.parametrize("name", ["async-invocations", "invocations-response-stream"])
+def test_other_ways_to_invoke_are_said_not_to_be_there(name):
+    path = f"/endpoints/here/{name}"
+    response = ask(endpoint(local_endpoints=True), "POST", path)
+    assert response.status == 404
+    assert ("x-amzn-errortype", "ValidationError") in response.headers
+    found = json.loads(response.body)
+    assert found["Message"].startswith("this server has no ")
+    assert found["Message"].endswith("; there is /endpoints/NAME/invocations")
+    assert b"there is no" in ask(endpoint(), "POST", path).body

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import NotAcceptable, RequestError, UnsupportedMediaType
+from gluonts_shell.errors import NotAcceptable, UnsupportedMediaType
 from gluonts_shell.messages import Prediction
 from gluonts_shell.serving.endpoint import codec
 
@@ -36,16 +36,6 @@ def float32(value: float) -> float:
     return struct.unpack("f", struct.pack("f", value))[0]
 
 
-def test_a_request_is_its_instances_and_its_configuration(encoder):
-    payload = codec.parse(b'{"instances": [{"a": 1}, 2], "configuration": {"num_samples": 5}, "else": 0}')
-    assert payload == codec.Payload([{"a": 1}, 2], {"num_samples": 5})
-
-
-@pytest.mark.parametrize("body", [b'{"instances":[]}', b'{"instances":[],"configuration":null}'])
-def test_the_configuration_is_optional(encoder, body):
-    assert codec.parse(body) == codec.Payload([], {})
-
-
 def test_the_last_of_two_equal_names_counts(encoder):
     assert codec.decode(b'{"a": 1, "a": 2}') == {"a": 2}
 
@@ -56,48 +46,6 @@ def test_what_clients_send_beside_json_is_read(encoder):
     assert target["target"][2:] == [None, math.inf, "é"]
     assert target["item_id"] == "\ud800"
     assert codec.decode(b"\xef\xbb\xbf[1]") == [1]
-
-
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        (b"", 'the request has an empty body, expected {"instances": [...]}'),
-        (b" \r\n", 'the request has an empty body, expected {"instances": [...]}'),
-        (b'{"instances": [', "the body is not JSON: Expecting value at column 16"),
-        (b'{"a":\n"b" c}', "the body is not JSON: Expecting ',' delimiter at line 2 column 5"),
-        (b"[1] x", "the body is not JSON: Extra data at column 5"),
-        (b'{"a": "\xff"}', "the body is not UTF-8: byte 0xff at offset 7"),
-        ('{"instances": []}'.encode("utf-16"), "the body is not UTF-8: byte 0xff at offset 0"),
-        (b"[" * 100_000, "the body is nested too deeply"),
-        (b"[" + b"9" * 5000 + b"]", "the body has a number with too many digits"),
-        (b"[1, 2]", 'the request is a list, expected an object {"instances": [...]}'),
-        (b"null", 'the request is null, expected an object {"instances": [...]}'),
-        (b"{}", "the request has no field 'instances', expected a list of instances"),
-        (
-            b'{"start": "2020-01-01", "target": []}',
-            "the request has no field 'instances', expected a list of instances; put the instance into that list",
-        ),
-        (b'{"instances": {"target": []}}', "'instances' is an object, expected a list of instances"),
-        (b'{"instances": [], "configuration": []}', "'configuration' is a list, expected an object"),
-        (b'{"instances": [], "configuration": 3}', "'configuration' is a number, expected an object"),
-    ],
-)
-def test_what_is_wrong_with_a_body_is_said(encoder, body, sentence):
-    with pytest.raises(RequestError) as caught:
-        codec.parse(body)
-    assert str(caught.value) == sentence
-
-
-def test_json_lines_are_an_instance_each_and_blank_lines_are_none(encoder):
-    payload = codec.parse(b'{"a": 1}\r\n\n  \n{"a": "\xe2\x80\xa8"}', codec.JSON_LINES)
-    assert payload == codec.Payload([{"a": 1}, {"a": "\u2028"}], {})
-
-
-def test_a_bad_line_is_named_by_its_number(encoder):
-    with pytest.raises(RequestError, match=r"^line 3 is not JSON: Expecting value at column 2$"):
-        codec.parse(b"{}\n\n[", codec.JSON_LINES)
-    with pytest.raises(RequestError, match=r"^the request has an empty body, expected one instance a line$"):
-        codec.parse(b"\n", codec.JSON_LINES)
 
 
 @pytest.mark.parametrize(
@@ -229,15 +177,6 @@ def test_any_json_value_is_read_alike_with_and_without_orjson(value):
             assert codec.decode(body) == value
         finally:
             codec.orjson = orjson
-
-
-@given(st.binary(max_size=60))
-def test_no_bytes_raise_anything_but_a_request_error(body):
-    for kind in (codec.JSON, codec.JSON_LINES):
-        try:
-            codec.parse(body, kind)
-        except RequestError as error:
-            assert str(error)
 
 
 def test_several_dimensions_are_lists_of_lists():

@@ -93,7 +93,7 @@ def test_an_application_that_raises_gets_500_and_the_connection_goes_on(fault: d
 
 def test_an_application_that_cannot_even_refuse_gets_a_plain_500() -> None:
     class Broken(Toy):
-        def refuse(self, error: Exception) -> Response:
+        def refuse(self, error: Exception, path: str = "", headers: object = None) -> Response:
             raise ZeroDivisionError
 
     with serving(Broken()) as port, connect(port) as client:

@@ -6,12 +6,12 @@ flat". Parameters of the class win over those of the trainer, and explicit `trai
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.forecaster.hyperparameters import trainers
@@ -97,6 +97,5 @@ def _refuse(rest: Mapping[str, Any], kind: type, known: list[str], options: Opti
 
 
 def _unknown(name: str, kind: type, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = nearby.did_you_mean(name, known)
     return f"hyperparameter {name!r} is not known to {kind.__name__}{hint}"

@@ -10,6 +10,7 @@ from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.forecaster.constructors import hints_of
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter
+from gluonts_shell.messages import DECILES
 
 LEAST = {"num_eval_samples": 1, "num_prefetch": 1, "shuffle_buffer_length": 1, "num_workers": 0, "seed": 0}
 
@@ -19,7 +20,7 @@ class Options:
     """freq is also given to the classes that want it; None where nothing was said."""
 
     freq: str | None = None
-    test_quantiles: list[str] = field(default_factory=lambda: [f"0.{i}" for i in range(1, 10)])
+    test_quantiles: list[str] = field(default_factory=lambda: list(DECILES))
     num_eval_samples: int = 100
     evaluation: Literal["optional", "required"] = "optional"
     unknown_hyperparameters: Literal["error", "ignore"] = "error"

@@ -5,10 +5,10 @@ Lightning's are collected in the estimator's `trainer_kwargs`; mxnet's estimator
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter
@@ -62,8 +62,7 @@ def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
 def _check_known(given: Mapping[str, Any], takes: Mapping[str, Any]) -> None:
     unknown = [name for name in given if name not in takes]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], takes, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearby.did_you_mean(unknown[0], takes)
         found = f"hyperparameter 'trainer_kwargs' has {unknown[0]!r}"
         raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
 

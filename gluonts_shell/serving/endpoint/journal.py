@@ -1,0 +1,102 @@
+"""The line that the log has of a request: its status, its size, its time, its id, and why it was refused.
+
+It tells nothing of the customer's data. An endpoint has a line for each request; a batch transform job only for what
+was refused, since it may have a hundred thousand requests. Refusals have a few lines a second and one with the number
+of the rest, so that no client fills the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+
+from gluonts_shell.log import say, tell
+
+log = logging.getLogger(__name__)
+
+INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+# AWS, InvokeEndpoint: InferenceId has 1 to 64 characters; others than printable ones could forge a line of the log
+IDENTITY = re.compile(r"[\x20-\x7e]{1,64}")
+MOST = 10  # refusals that have a line, a second and a worker
+SECOND = 1.0
+
+
+@dataclass(slots=True)
+class Note:
+    """What is known of a request when its line is logged. lengths: of its targets, the shortest and the longest."""
+
+    instances: int = 0
+    lengths: tuple[int, int] | None = None
+    joined: int = 0
+    error: str = ""
+
+
+class Journal:
+    def __init__(self, successes: bool = True) -> None:
+        self._successes = successes
+        self._lock = threading.Lock()
+        self._began = -inf
+        self._lines = self._left_out = 0
+
+    def write(self, status: int, seconds: float, headers: Mapping[str, str], note: Note) -> None:
+        """The line of one request; an error in the note makes it a refusal's."""
+        if note.error:
+            if self._may_write():
+                tell(log, logging.WARNING, *_line(status, seconds, headers, note))
+        elif self._successes:
+            say(log, *_line(status, seconds, headers, note))
+
+    def _may_write(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._began >= SECOND:
+                self._began, self._lines = now, 0
+            self._lines += 1
+            if self._lines <= MOST:
+                return True
+            self._left_out += 1
+            if self._left_out == 1:
+                self._tell_soon()
+        return False
+
+    def _tell_soon(self) -> None:
+        timer = threading.Timer(SECOND, self._tell)
+        timer.daemon = True
+        with suppress(RuntimeError):  # no thread can be started: the lines are left out all the same
+            timer.start()
+
+    def _tell(self) -> None:
+        with self._lock:
+            count, self._left_out = self._left_out, 0
+        log.warning("%d more requests were refused, and have no line here", count)
+
+
+def _line(status: int, seconds: float, headers: Mapping[str, str], note: Note) -> tuple[str, dict[str, object]]:
+    """The sentence, and the same as fields."""
+    milliseconds = round(1000 * seconds, 1)
+    fields: dict[str, object] = {
+        "status": status,
+        "instances": note.instances,
+        "ms": milliseconds,
+    }
+    text = f"invocation: status {status}, {note.instances} instances"
+    if note.lengths:
+        text += " of %d to %d values" % note.lengths  # noqa: UP031 - the tuple is the two numbers
+    text += f", {milliseconds:.1f} ms"
+    if note.joined:
+        text += f", {note.joined} joined"
+        fields["joined"] = note.joined
+    identity = headers.get(INFERENCE_ID)
+    if identity and IDENTITY.fullmatch(identity):
+        text += f", id {identity}"
+        fields["id"] = identity
+    if note.error:
+        text += f": {note.error}"
+        fields["error"] = note.error
+    return text, fields
