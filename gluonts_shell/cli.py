@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     for job in (train, serve, check):
         job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
         job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
+    serve.add_argument("--model", metavar="DIR", type=Path, help="the model's folder (default: model in the data path)")
     serve.add_argument("--port", metavar="PORT", help="(SAGEMAKER_BIND_TO_PORT; default: 8080)")
     serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
 
@@ -138,7 +139,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     if options.command == "serve":
         from gluonts_shell.commands import serve
 
-        return serve.run(settings)
+        return serve.run(settings, options.model)
     if options.command == "transform":
         from gluonts_shell.commands import transform
 

@@ -11,14 +11,17 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError
 from gluonts_shell.sagemaker.code import archives, contents
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
+
+if TYPE_CHECKING:
+    from gluonts_shell.forecasting.contract import Contract
 
 # the scores that people compare, of those in agg_metrics.json
 SHOWN_SCORES = ("mean_wQuantileLoss", "MASE", "RMSE", "ND", "NRMSE", "MAPE", "sMAPE", "MSIS", "Coverage[0.5]")
@@ -95,31 +98,50 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
 def inspect(folder: Path, path: str) -> Inspection:
     """path: how to name the model in the answer. Raises ModelError if there is no model, or its contract is damaged."""
     from gluonts_shell.forecasting import artifact
-    from gluonts_shell.forecasting.contract import CONTRACT, Contract
     from gluonts_shell.forecasting.service import example
 
     if not artifact.present(folder):
         raise ModelError(f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there")
-    has_contract = (folder / CONTRACT).is_file()
-    if has_contract:
-        contract: Contract | None = Contract.parse((folder / CONTRACT).read_text(encoding="utf-8", errors="replace"))
-    else:
-        contract = example.without_contract(read(folder / "predictor.json"))
-    here = artifact.versions()
-    then = contract.versions if has_contract and contract else _gluonts_version(folder)
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()]
-    return Inspection(
+    contract, has_contract = _contract(folder)
+    found = Inspection(
         path=path,
-        bytes=sum(file.stat().st_size for file in files),
+        bytes=_size(folder),
         has_contract=has_contract,
-        contract=asdict(contract) if contract else None,
-        versions={name: (then.get(name), here.get(name)) for name in dict.fromkeys((*then, *here))},
-        needs=example.needs(contract) if contract and example.is_known(contract) else None,
+        contract=None,
+        versions=_compared(contract.versions if contract and has_contract else _gluonts_version(folder)),
+        needs=None,
         scores=_scores(folder),
         code=_code(folder / "code"),
         installed=_installed(folder),
-        request=example.example_request(contract) if contract else None,
+        request=None,
     )
+    if contract is None:
+        return found
+    return replace(
+        found, contract=asdict(contract), needs=example.needs(contract), request=example.example_request(contract)
+    )
+
+
+def _contract(folder: Path) -> tuple[Contract | None, bool]:
+    """The contract and whether it is one; without it what GluonTS's own description tells, if anything."""
+    from gluonts_shell.forecasting.contract import CONTRACT, Contract
+    from gluonts_shell.forecasting.service import example
+
+    file = folder / CONTRACT
+    if file.is_file():
+        return Contract.parse(file.read_text(encoding="utf-8", errors="replace")), True
+    return example.without_contract(read(folder / "predictor.json")), False
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+
+
+def _compared(then: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    from gluonts_shell.forecasting import artifact
+
+    here = artifact.versions()
+    return {name: (then.get(name), here.get(name)) for name in dict.fromkeys([*then, *here])}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -45,21 +45,23 @@ SILENT_MARGIN = 10.0
 ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, model: Path | None = None) -> int:
     """Serve what lies under settings.data_path until a signal; returns the exit status.
+
+    model: the folder of a model that lies elsewhere.
 
     Raises ShellError with a sentence if there is nothing to serve or it cannot be loaded.
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level, settings.log_format)
     try:
-        return _serve(settings)
+        return _serve(settings, given_folder(model))
     except Stopped:
         return 0
 
 
-def _serve(settings: Settings) -> int:
-    paths = Paths(Path(settings.data_path))
+def _serve(settings: Settings, model: Path | None) -> int:
+    paths = Paths(Path(settings.data_path), model)
     code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
@@ -73,6 +75,14 @@ def _serve(settings: Settings) -> int:
         announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
     )
+
+
+def given_folder(model: Path | None) -> Path | None:
+    """What --model names. Raises ConfigurationError where it is no folder."""
+    if model is None or model.is_dir():
+        return model
+    found = "a file" if model.exists() else "not there"
+    raise ConfigurationError(f"--model {str(model)!r} is {found}, expected the folder that a model.tar.gz unpacks to")
 
 
 def terms(settings: Settings) -> Terms:

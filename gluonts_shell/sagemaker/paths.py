@@ -11,7 +11,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
+    """model_folder: of a model that lies elsewhere than in the tree."""
+
     base: Path
+    model_folder: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -25,7 +28,7 @@ class Paths:
     @property
     def model(self) -> Path:
         """Becomes model.tar.gz when the job ends; unpacked here before `serve` starts."""
-        return self.base / "model"
+        return self.model_folder or self.base / "model"
 
     @property
     def output_data(self) -> Path:

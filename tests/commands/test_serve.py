@@ -22,7 +22,8 @@ import pandas as pd
 import pytest
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
-from gluonts_shell.commands.serve import terms
+from gluonts_shell.commands.serve import given_folder, terms
+from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.artifact import save
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.service import canary
@@ -633,11 +634,13 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
 
 
-def test_the_port_can_be_an_option_and_must_be_one(tmp_path):
-    tree = naive(tmp_path)
-    with Server(tree, "--port", "0", SAGEMAKER_BIND_TO_PORT="1") as server:
+def test_model_and_port_can_be_options_and_must_be_right(tmp_path):
+    model = naive(tmp_path / "elsewhere") / "model"
+    with Server(tmp_path, "--model", str(model), "--port", "0", SAGEMAKER_BIND_TO_PORT="1") as server:
         assert server.port > 1
-        assert server.ask("GET", "/ping")[0] == 200
+        assert server.invoke({"instances": [{"start": START, "target": [1]}]})[0] == 200
+    with pytest.raises(ConfigurationError, match=r"is not there, expected the folder that a model\.tar\.gz unpacks to"):
+        given_folder(tmp_path / "none")
     command = [sys.executable, "-m", "gluonts_shell", "serve", "--port", "http"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     expected = "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"

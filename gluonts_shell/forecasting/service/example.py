@@ -5,7 +5,8 @@ It is the mirror image of `data.instances`, which reads what requests hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gluonts_shell.forecasting.contract import Contract, Features
@@ -28,57 +29,75 @@ def example_request(contract: Contract) -> dict[str, Any]:
 def example_instance(contract: Contract) -> dict[str, Any]:
     features = contract.features
     length = _history(contract)
-    steps = contract.prediction_length + features.lead_time
     instance: dict[str, Any] = {"start": START, "target": _target(length, features.dimensions)}
     if features.static_cat:
         instance["cat"] = _categories(features)
     if features.static_real:
         instance["feat_static_real"] = [1.0] * features.static_real
-    over_time = {
-        "dynamic_feat": (features.dynamic_real, length + steps),
-        "past_feat_dynamic_real": (features.past_dynamic_real, length),
-        "feat_dynamic_cat": (len(features.dynamic_cat or ()), length + steps),
-        "past_feat_dynamic_cat": (len(features.past_dynamic_cat or ()), length),
-    }
-    for name, (count, values) in over_time.items():
+    for field in OVER_TIME:
+        count = field.count(features)
         if count:
-            instance[name] = [[0] * values for _ in range(count)]
+            instance[field.name] = [[0] * (length + field.steps(contract)) for _ in range(count)]
     return instance
 
 
-def needs(contract: Contract) -> list[str]:
-    """What each instance must have besides start and target, in sentences; empty where it is nothing."""
+def needs(contract: Contract) -> list[str] | None:
+    """What each instance must have besides start and target, in sentences; None where the contract does not tell."""
     features = contract.features
-    found = [f"cat[{position}]: {_choice(features, position)}" for position in range(len(features.static_cat or ()))]
-    beyond = f"len(target) + {contract.prediction_length}"
-    lead = features.lead_time
-    if lead:
-        beyond += f" + {lead} (lead time)"
-    dimensions = features.dimensions
-    if dimensions > 1:
-        found.append(f"target: {dimensions} lists of one length")
+    if features.static_cat is None and features.dynamic_real is None:
+        return None
+    found = [_choice(features, position) for position in range(_count(features.static_cat))]
+    if features.dimensions > 1:
+        found.append(f"target: {features.dimensions} lists of one length")
     if features.static_real:
         found.append(f"feat_static_real: numbers, {features.static_real} of them")
-    if features.dynamic_real:
-        found.append(f"dynamic_feat: {_lists(features.dynamic_real)} of {beyond} numbers")
-    if features.past_dynamic_real:
-        found.append(f"past_feat_dynamic_real: {_lists(features.past_dynamic_real)} of len(target) numbers")
-    changing = features.dynamic_cat
-    if changing:
-        found.append(f"feat_dynamic_cat: {_lists(len(changing))} of {beyond} whole numbers")
-    past = features.past_dynamic_cat
-    if past:
-        found.append(f"past_feat_dynamic_cat: {_lists(len(past))} of len(target) whole numbers")
+    for field in OVER_TIME:
+        count = field.count(features)
+        if count:
+            found.append(f"{field.name}: {_lists(count)} of {field.length(contract)} {field.nouns}")
     return found
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A field of an instance that has a value for each step. wanted: its attribute of Features.
+
+    ahead: whether it covers the steps that are forecast too.
+    """
+
+    name: str
+    wanted: str
+    nouns: str
+    ahead: bool
+
+    def count(self, features: Features) -> int:
+        return _count(getattr(features, self.wanted))
+
+    def steps(self, contract: Contract) -> int:
+        """Beyond the target."""
+        return contract.prediction_length + contract.features.lead_time if self.ahead else 0
+
+    def length(self, contract: Contract) -> str:
+        return f"len(target) + {self.steps(contract)}" if self.ahead else "len(target)"
+
+
+OVER_TIME = (
+    OverTime("dynamic_feat", "dynamic_real", "numbers", ahead=True),
+    OverTime("past_feat_dynamic_real", "past_dynamic_real", "numbers", ahead=False),
+    OverTime("feat_dynamic_cat", "dynamic_cat", "whole numbers", ahead=True),
+    OverTime("past_feat_dynamic_cat", "past_dynamic_cat", "whole numbers", ahead=False),
+)
+
+
+def _count(wanted: int | Sequence[Any] | None) -> int:
+    """Of a count, or of cardinalities."""
+    if wanted is None:
+        return 0
+    return wanted if isinstance(wanted, int) else len(wanted)
 
 
 def _lists(count: int) -> str:
     return "1 list" if count == 1 else f"{count} lists"
-
-
-def is_known(contract: Contract) -> bool:
-    """Whether the contract says which features requests need."""
-    return contract.features.static_cat is not None or contract.features.dynamic_real is not None
 
 
 def _history(contract: Contract) -> int:
@@ -99,16 +118,15 @@ def _categories(features: Features) -> list[Any]:
 
 def _choice(features: Features, position: int) -> str:
     known = _labels(features)[position]
-    cardinality = (features.static_cat or ())[position]
     if not known:
-        return f"a whole number from 0 to {cardinality - 1}"
-    some = ", ".join(map(repr, known[:5]))
-    return f"one of {some}" + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+        return f"cat[{position}]: a whole number from 0 to {(features.static_cat or ())[position] - 1}"
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return f"cat[{position}]: one of {', '.join(map(repr, known[:5]))}{more}"
 
 
 def _labels(features: Features) -> list[tuple[str, ...] | None]:
     """For each categorical feature its labels, or None where it has none."""
-    missing = len(features.static_cat or ()) - len(features.labels)
+    missing = _count(features.static_cat) - len(features.labels)
     return [*features.labels, *[None] * missing]
 
 

@@ -53,8 +53,8 @@ def test_what_requests_need_is_said_in_the_names_of_requests() -> None:
         "cat[0]: one of 'a', 'b', 'c', 'd', 'e' and 4 more",
         "past_feat_dynamic_real: 1 list of len(target) numbers",
     ]
-    assert example.is_known(contract)
-    assert not example.is_known(Contract("D", 5, "some.Forecaster"))
+    assert example.needs(Contract("D", 5, "some.Forecaster")) is None
+    assert example.needs(Contract("D", 5, "some.Forecaster", features=Features((), 0, 0, 0))) == []
 
 
 def test_gluonts_own_description_stands_for_a_missing_contract() -> None:
