@@ -592,7 +592,10 @@ def test_a_trained_model_wants_its_features(deepar):
             {"dynamic_feat": [[1.0] * 114, [1.0] * 100, [1.0] * 114]},
             "dynamic_feat[1] has 100 values, expected 114 = len(target) 100 + prediction_length 14",
         ),
-        ({"target": [[1.0]]}, "target[0] is a list, expected one list of numbers: a target has one dimension"),
+        (
+            {"target": [[1.0], [2.0]]},
+            "target is a list of 2 lists, expected one list of numbers: the model forecasts one dimension",
+        ),
     ):
         status, answer = deepar.invoke({"instances": [{**instance, **change}]})
         assert (status, answer["error"]) == (400, f"instance 0 (item_id 'SKU-7'): {sentence}")

@@ -26,7 +26,7 @@ MACRO = Path(__file__).parent / "macro.json"
 LENGTH = 3
 # GluonTS pairs their forecasts with the wrong values; tests/forecasting/evaluation has the right ones
 DATED_AT_THE_START = ("ConstantPredictor", "MeanPredictor", "MeanEstimator")
-FREQ = {"monthly": "M", "macro": "Q", "hierarchy": "Q"}
+FREQ = {"monthly": "M", "macro": "Q-DEC", "hierarchy": "Q-DEC"}
 
 
 def monthly():

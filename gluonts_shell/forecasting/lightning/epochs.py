@@ -145,8 +145,11 @@ class Keeper(Callback):  # type: ignore[misc]
         log.warning("training is stopped: the model has the best weights so far, %s", which)
 
     def put_back(self, module: Any) -> None:
-        if self.best is not None:
-            module.load_state_dict(self.best)
+        if self.best is None:
+            return
+        module.load_state_dict(self.best)
+        if math.isfinite(self.score):
+            log.info("the model has the weights of epoch %d, whose %s was the lowest", self.best_epoch, self.monitor)
 
     def _keep(self, trainer: Trainer, module: LightningModule) -> None:
         """As GluonTS: the first weights are kept in any case, later ones if they are better."""

@@ -212,7 +212,7 @@ def main(count):
     # the watch itself is watched: the owner's function, which evaluates, is caught at what these requests did before
     fit = importlib.import_module("gluonts_shell.forecasting.forecaster.hyperparameters.values").fit
     watch.on = True
-    fit(json.loads(sys.stdin.read()), list[float] | float)
+    fit(json.loads(sys.stdin.read()), object)
     watch.on = False
     found["by the owner's function"] = [event for event, _ in watch.seen]
     print(json.dumps(found))
