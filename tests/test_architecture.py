@@ -175,3 +175,81 @@ def test_the_command_line_loads_nothing_heavy():
 
 def path_of_the_package() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")])}
+
+
+# The order of the rooms inside a world, the lowest first: a module imports from its own room and from lower ones only.
+ORDER = {
+    "sagemaker": ("", "code"),
+    "forecasting": ("data", "evaluation", "forecaster", "lightning", "", "checks", "service"),
+    "serving": ("", "http", "processes", "endpoint", "batch"),
+}
+# The one exception of each world that has one, with its reason.
+LOW = {
+    "contract": "what a model promises is spoken of everywhere",
+    "shortcuts": "GluonTS is made faster wherever something predicts",
+    "forecasts": "what a forecast of any kind has is asked by scores and answers alike",
+}
+
+
+def room(name: str) -> tuple[str, str]:
+    """`gluonts_shell.serving.http.wire` -> ('serving', 'http'); modules beside the rooms are in the room ''."""
+    parts = name.split(".")[1:]
+    if not parts or parts[0] not in WORLDS:
+        return "", ""
+    inside = len(parts) > 1 and (ROOT / parts[0] / parts[1]).is_dir()
+    return parts[0], parts[1] if inside else ""
+
+
+def own_imports(module: Path) -> set[str]:
+    """The modules of ours that a module imports anywhere, also for type checkers only."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("gluonts_shell"):
+            continue
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            path = ROOT.parent.joinpath(*inner.split("."))
+            is_module = path.is_dir() or path.with_suffix(".py").is_file()
+            found.add(inner if is_module else str(node.module))
+    return found
+
+
+def dotted(module: Path) -> str:
+    parts = ("gluonts_shell", *module.with_suffix("").parts)
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] in WORLDS], ids=str)
+def test_rooms_import_from_lower_rooms_only(module):
+    world, own = room(dotted(module))
+    order = ORDER[world]
+    wrong = []
+    for name in sorted(own_imports(module)):
+        other_world, other = room(name)
+        if other_world != world or name.rpartition(".")[2] in LOW:
+            continue
+        if order.index(other) > order.index(own):
+            wrong.append(name)
+    assert wrong == [], f"{module} is in the room {own!r}, and the order in {world} is {order}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {dotted(module): own_imports(module) for module in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name in done:
+            return
+        for other in sorted(graph.get(name, ())):
+            visit(other, (*trail, name))
+        done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+@pytest.mark.parametrize("folder", sorted({module.parent for module in MODULES}), ids=str)
+def test_no_folder_is_a_long_list(folder):
+    inside = sorted(path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__"))
+    assert len(inside) <= (12 if folder == Path("commands") else 9), f"{folder} wants rooms: {inside}"

@@ -1,1 +1,15 @@
-"""GluonTS's side: forecasters, data sets, training, evaluation, prediction. Knows neither HTTP nor AWS."""
+"""GluonTS's side. It knows neither HTTP nor AWS.
+
+`data`         a channel's files and a request's instances -> entries of GluonTS
+`evaluation`   forecasts and what came -> scores
+`forecaster`   a name and hyperparameters -> an Estimator or Predictor
+`lightning`    best weights, checkpoints and batches of a training with Lightning
+`plan`         a job's hyperparameters and channels -> what will be trained, on what
+`training`     an estimator and data -> a trained predictor
+`artifact`     a model's folder <-> a predictor
+`contract`     what a model promises: frequency, horizon, features
+`forecasts`    what a forecast of any kind has
+`shortcuts`, `memory`   what makes GluonTS faster and its worker smaller
+`checks`       a job looked at before anybody pays for it
+`service`      a loaded model -> answers
+"""

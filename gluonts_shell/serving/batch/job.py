@@ -29,7 +29,8 @@ from gluonts_shell.errors import (
     shown,
 )
 from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
-from gluonts_shell.serving.batch.outcomes import Outcome, sentence
+from gluonts_shell.serving.batch.outcomes import Outcome
+from gluonts_shell.serving.blame import sentence
 from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.serving.endpoint.records import EMPTY, Record, records, tell_once
 

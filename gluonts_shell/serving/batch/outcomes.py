@@ -5,17 +5,14 @@ It knows how to find the series at which a model fails; it does not know lines, 
 
 from __future__ import annotations
 
-import logging
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gluonts_shell.errors import Cancelled, ModelError, ShellError, UserError
+from gluonts_shell.errors import Cancelled, ShellError
 from gluonts_shell.messages import Call, Configuration, Prediction, always
-
-log = logging.getLogger(__name__)
+from gluonts_shell.serving.blame import sentence
 
 Predict = Callable[[Sequence[Call], Callable[[], bool]], list[list[Prediction]]]
 
@@ -75,12 +72,3 @@ class Isolated:
 
     def _again(self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]) -> list[Outcome]:
         return self.predict([Call(configuration, entries)], wanted)[0]
-
-
-def sentence(error: BaseException) -> ShellError:
-    """The error to show. What the model raised goes to the log with its traceback, under the id in the sentence."""
-    if isinstance(error, (UserError, ModelError)):
-        return error
-    identity = uuid.uuid4().hex[:12]
-    log.error("the model failed, error id %s", identity, exc_info=error)
-    return ModelError(f"the model failed on this series: {type(error).__name__} (the log has it under id {identity})")

@@ -18,7 +18,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from gluonts_shell.errors import ModelError
-from gluonts_shell.serving.batch.outcomes import sentence
+from gluonts_shell.serving.blame import sentence
 from gluonts_shell.serving.processes.child import Channel, ending, fork
 from gluonts_shell.serving.processes.machine import resident_bytes
 

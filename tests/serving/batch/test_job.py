@@ -290,7 +290,7 @@ BAD = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(GOOD | BAD | BLANK, max_size=12), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
 def test_as_many_lines_out_as_lines_in_whatever_they_are(lines: list[bytes], end: bytes, last: bool) -> None:
-    logging.getLogger("gluonts_shell.serving.batch.outcomes").disabled = True
+    logging.getLogger("gluonts_shell.serving.blame").disabled = True
     body = end.join(lines) + (end if last else b"")
     answer = batch(suppress=True, forward=["tag"]).answer(body)
     real = [text for text in lines if text.strip()]
@@ -302,7 +302,7 @@ def test_as_many_lines_out_as_lines_in_whatever_they_are(lines: list[bytes], end
             assert result["tag"] == json.loads(text)["tag"]
         else:
             assert set(result) == {"error", "item_id", "tag"}
-    logging.getLogger("gluonts_shell.serving.batch.outcomes").disabled = False
+    logging.getLogger("gluonts_shell.serving.blame").disabled = False
 
 
 @settings(max_examples=50, deadline=None)
