@@ -16,7 +16,6 @@ container.stay_on_this_machine()
 
 import boto3  # noqa: E402
 import sagemaker.local.local_session  # noqa: E402
-from botocore.exceptions import ClientError  # noqa: E402
 from sagemaker.deserializers import BytesDeserializer, JSONDeserializer, JSONLinesDeserializer  # noqa: E402
 from sagemaker.local import LocalSession  # noqa: E402
 from sagemaker.predictor import Predictor  # noqa: E402
@@ -40,8 +39,11 @@ def with_boto3(port: int) -> None:
     assert prediction == {"quantiles": dict.fromkeys(("0.1", "0.5", "0.9"), EXPECTED)}
     try:
         client.invoke_endpoint(EndpointName="any-name", ContentType="application/json", Body=b'{"instances": [{}]}')
-    except ClientError as error:
-        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400, error.response
+    except client.exceptions.ModelError as error:
+        response = error.response
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 424, response
+        assert response["OriginalStatusCode"] == 400, response
+        assert "instance 0: target is missing" in response["OriginalMessage"], response
     else:
         raise AssertionError("a bad request was answered")
 

@@ -66,7 +66,7 @@ class FromInputs(Estimator):
 
 
 class WantsClass(Estimator):
-    def __init__(self, network: Tree = Tree, other: type = dict, plain: Any = None):
+    def __init__(self, network: Tree = Tree, other: type = dict, plain: Any = 0):
         pass
 
 
