@@ -83,7 +83,7 @@ echo "the package is $size bytes, installed without caches $(find "$offline_root
     ! -name '*.pyc' -printf '%s\n' | paste -sd+ | bc)"
 [ "$size" -lt 400000 ] || { echo "the package is larger than 400 kB"; exit 1; }
 buildah inspect --type image gluonts-shell-offline >"$work/image.json"
-python3 - "$work/image.json" "$work/environ" "$work/check" <<'PYTHON'
+python3 - "$work/image.json" "$work/environ" <<'PYTHON'
 import json, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
@@ -92,10 +92,15 @@ assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-por
 assert config["Labels"]["org.opencontainers.image.title"] == "gluonts_shell"
 assert environ["PYTHONUNBUFFERED"] == environ["PYTHONDONTWRITEBYTECODE"] == "1"
 assert environ["GLUONTS_FORECASTER"] == "mymodel.Scaled"
-assert config["Healthcheck"]["Test"][:3] == ["CMD", "python", "-c"], config["Healthcheck"]
+assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "gluonts_shell", "ping"], config["Healthcheck"]
 print(*config["Env"], sep="\n", file=open(sys.argv[2], "w"))
-print(config["Healthcheck"]["Test"][3], file=open(sys.argv[3], "w"))
 PYTHON
+cat >"$work/check" <<CHECK
+import sys
+sys.path.insert(0, "$PWD")
+from gluonts_shell.cli import main
+sys.exit(main(["ping"]))
+CHECK
 
 # What the journey brings along: itself and a wheel, made by hand.
 mkdir "$work/bring"
@@ -133,9 +138,9 @@ step "the health check tells a server that answers from one that does not"
 cat >"$work/health.sh" <<'HEALTH'
 set -eu
 mount -t proc proc /proc
-python3 "$1" 2>/dev/null || { echo "a container that does not serve is unhealthy"; exit 1; }
+python3 "$1" 2>/dev/null || { echo "a container that trains is unhealthy"; exit 1; }
 HEALTH
-unshare --mount --pid --fork bash "$work/health.sh" "$work/check"
+unshare --mount --pid --fork bash "$work/health.sh" "$work/check" train
 sed 's/^python3 .*/! python3 "$1" 2>\/dev\/null || { echo "a server that is silent is healthy"; exit 1; }/' \
     "$work/health.sh" >"$work/silent.sh"
 without_network unshare --mount --pid --fork bash "$work/silent.sh" "$work/check" serve

@@ -80,6 +80,7 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, m
 def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger().handlers[0].setFormatter(log.Objects())
     monkeypatch.setattr(log.time, "time", lambda: 0.25)
+    monkeypatch.setattr(log.time, "time_ns", lambda: 250_000_000)  # what logging reads since Python 3.13
     log.say(logging.getLogger("x"), 'one "\u00e9\n"', {"status": 200})
     try:
         raise ValueError("bad")

@@ -214,6 +214,7 @@ class TestLightning:
             rf"#throughput_metric: host=algo-1, train throughput={number} records/second",
             rf"Final loss: {number} \(occurred at epoch [01]\)",
             rf"#quality_metric: host=algo-1, train final_loss <loss>={number}",
+            r"the model has the weights of epoch [01], whose val_loss was the lowest",
         ]
         ours = [record.getMessage() for record in caplog.records if record.name.startswith("gluonts_shell")]
         assert len(ours) == len(expected)
