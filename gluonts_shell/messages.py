@@ -77,7 +77,7 @@ class Call:
 
 
 class Service(Protocol):
-    """What the server needs of a model. `forecasting.prediction` implements it; tests have fakes."""
+    """What the server needs of a model. `forecasting.service.service` implements it; tests have fakes."""
 
     @property
     def joins(self) -> bool:
