@@ -1,6 +1,6 @@
 """A forecaster's name -> its class. A forecaster is an Estimator (it is trained) or a Predictor (it just predicts).
 
-It finds and imports; what the class is given is `routing`'s business. "No such name", "an import inside it failed",
+It finds and imports; what the class is given is `arguments`' business. "No such name", "an import inside it failed",
 "an extra is missing" and "that is no forecaster" are four messages, because they have four remedies.
 """
 

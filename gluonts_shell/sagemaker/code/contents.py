@@ -1,6 +1,6 @@
 """What becomes of each thing in the code channel: a walk over its folders that ends in a Plan.
 
-It unpacks archives, because only then it is known what they hold, and otherwise only looks; `code_channel` carries the
+It unpacks archives, because only then it is known what they hold, and otherwise only looks; `channel` carries the
 plan out. In each folder, in this order: a project is built and installed by pip, as are wheels and requirements*.txt;
 a folder with `__init__.py` is a package; of any other folder the loose modules are copied with the data beside them,
 and its sub-folders and archives are searched in the same way.

@@ -1,6 +1,6 @@
 """A Plan -> a folder that can be put on the path: pip first, then packages, modules and data.
 
-It knows what goes where and in which order; `pip` knows how to run pip, `treatment` what the channel holds.
+It knows what goes where and in which order; `pip` knows how to run pip, `contents` what the channel holds.
 """
 
 from __future__ import annotations
