@@ -19,7 +19,9 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
     Its folder must be there; its mode is that of any new file. Raises OSError.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".partial")
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".partial"
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

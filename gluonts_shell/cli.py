@@ -26,29 +26,52 @@ DATA_PATH_HELP = "the tree of a job, as SageMaker mounts it (SAGEMAKER_DATA_PATH
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="gluonts-shell", description="Run any GluonTS forecaster on Amazon SageMaker.")
-    top.add_argument("--version", action="version", version=f"gluonts-shell {gluonts_shell.__version__}")
+    top = argparse.ArgumentParser(
+        prog="gluonts-shell", description="Run any GluonTS forecaster on Amazon SageMaker."
+    )
+    top.add_argument(
+        "--version", action="version", version=f"gluonts-shell {gluonts_shell.__version__}"
+    )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
 
     train = command("train", "run the training job that lies under the data path")
-    serve = command("serve", "answer /ping and /invocations, for an endpoint or a batch transform job")
-    check = command("check", "read a training job and its data, and tell what would fail and what it will be like")
+    serve = command(
+        "serve", "answer /ping and /invocations, for an endpoint or a batch transform job"
+    )
+    check = command(
+        "check",
+        "read a training job and its data, and tell what would fail and what it will be like",
+    )
     check.add_argument("--json", action="store_true", help="for machines")
     for job in (train, serve, check):
         job.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
-        job.add_argument("--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)")
-    serve.add_argument("--model", metavar="DIR", type=Path, help="the model's folder (default: model in the data path)")
+        job.add_argument(
+            "--forecaster", metavar="NAME", help="class path or short name (GLUONTS_FORECASTER)"
+        )
+    serve.add_argument(
+        "--model",
+        metavar="DIR",
+        type=Path,
+        help="the model's folder (default: model in the data path)",
+    )
     serve.add_argument("--port", metavar="PORT", help="(SAGEMAKER_BIND_TO_PORT; default: 8080)")
-    serve.add_argument("--force-static", action="store_true", help="refuse requests that name a forecaster")
+    serve.add_argument(
+        "--force-static", action="store_true", help="refuse requests that name a forecaster"
+    )
 
-    transform = command("transform", "forecast files of JSON Lines without a server, as batch transform would")
+    transform = command(
+        "transform", "forecast files of JSON Lines without a server, as batch transform would"
+    )
     transform.add_argument("--input", metavar="FILE_OR_DIR", type=Path, required=True)
     transform.add_argument("--output", metavar="DIR", type=Path, required=True)
     transform.add_argument(
-        "--model", metavar="MODEL", type=Path, help="model.tar.gz or its folder (default: model in the data path)"
+        "--model",
+        metavar="MODEL",
+        type=Path,
+        help="model.tar.gz or its folder (default: model in the data path)",
     )
     transform.add_argument("--data-path", metavar="DIR", help=DATA_PATH_HELP)
     transform.add_argument(
@@ -62,24 +85,42 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make all outputs again, not only those that are missing or older than the model",
     )
-    transform.add_argument("--model-time", type=float, help=argparse.SUPPRESS)  # for the start after the code's
-    transform.add_argument("--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)")
+    # for the start after the code's
+    transform.add_argument("--model-time", type=float, help=argparse.SUPPRESS)
+    transform.add_argument(
+        "--workers", metavar="W", type=int, help="processes (default: the CPUs of this container)"
+    )
 
-    wheelhouse = command("wheelhouse", "download what a code channel needs where there is no network")
+    wheelhouse = command(
+        "wheelhouse", "download what a code channel needs where there is no network"
+    )
     wheelhouse.add_argument("requirements", metavar="REQUIREMENTS", type=Path)
     wheelhouse.add_argument("--output", metavar="DIR", type=Path, required=True)
-    wheelhouse.add_argument("--python-version", metavar="X.Y", help="of the container (default: this one's)")
-    wheelhouse.add_argument("--platform", metavar="TAG", action="append", help="of the container; may be repeated")
+    wheelhouse.add_argument(
+        "--python-version", metavar="X.Y", help="of the container (default: this one's)"
+    )
+    wheelhouse.add_argument(
+        "--platform", metavar="TAG", action="append", help="of the container; may be repeated"
+    )
 
-    inspect = command("inspect", "tell what a model is, what it needs, and a request that it answers; runs none of it")
+    inspect = command(
+        "inspect",
+        "tell what a model is, what it needs, and a request that it answers; runs none of it",
+    )
     inspect.add_argument("model", metavar="MODEL", type=Path, help="model.tar.gz or its folder")
     inspect.add_argument("--json", action="store_true", help="for machines")
 
-    demo = command("demo", "train on a small real data set in ./ml and show the scores and a forecast")
-    demo.add_argument("--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)")
+    demo = command(
+        "demo", "train on a small real data set in ./ml and show the scores and a forecast"
+    )
+    demo.add_argument(
+        "--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)"
+    )
     command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
     command("forecasters", "list what can be named as a forecaster, and what each needs")
-    command("metrics", "print the metric definitions of the log, ready for a training or tuning job")
+    command(
+        "metrics", "print the metric definitions of the log, ready for a training or tuning job"
+    )
     return top
 
 
@@ -104,8 +145,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings = replace(settings, force_static=True)
         return _run(options, settings)
     except ShellError as error:
-        if options.command == "train":  # the settings are wrong; whatever comes later, the command reports itself
-            data_path = options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
+        # the settings are wrong; whatever comes later, the command reports itself
+        if options.command == "train":
+            data_path = (
+                options.data_path or os.environ.get("SAGEMAKER_DATA_PATH") or Settings.data_path
+            )
             return failure.report(error, Paths(Path(data_path)).failure)
         print(f"gluonts-shell: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -147,7 +191,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     if options.command == "wheelhouse":
         from gluonts_shell.commands import wheelhouse
 
-        return wheelhouse.run(options.requirements, options.output, options.python_version, options.platform or [])
+        return wheelhouse.run(
+            options.requirements, options.output, options.python_version, options.platform or []
+        )
     if options.command == "ping":
         from gluonts_shell.commands import ping
 

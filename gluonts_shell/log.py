@@ -56,7 +56,8 @@ def configure(level: str = "INFO", form: str = TEXT) -> None:
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # the documented way ("Logging HOWTO", Optimization) to spare a walk up the stack
+    # the documented way ("Logging HOWTO", Optimization) to spare a walk up the stack
+    logging._srcfile = None
     if isinstance(sys.stdout, TextIOWrapper):
         # what a forecaster prints comes in its order, and is not lost if it is killed; no text makes a line fail
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
@@ -66,8 +67,13 @@ def configure(level: str = "INFO", form: str = TEXT) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level if isinstance(logging.getLevelName(level), int) else "INFO")
     logging.captureWarnings(True)
+    # The threads that Python 3.12 counts before it warns of a fork are those of the linear algebra
+    # libraries, which make new ones in the child (pthread_atfork); ours start after the fork.
+    warnings.filterwarnings("ignore", r"This process .* is multi-threaded", DeprecationWarning)
     # what these libraries say of each other's spellings is for their developers, not for who reads a job's log
-    warnings.filterwarnings("ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$")
+    warnings.filterwarnings(
+        "ignore", module=r"(gluonts|pandas|torch|lightning|lightning_fabric|pydantic)(\..*)?$"
+    )
 
 
 def say(log: logging.Logger, text: str, fields: Mapping[str, object] | None = None) -> None:
@@ -93,7 +99,8 @@ def never_wait() -> None:
     """From now on lines are lost, not waited for, while nobody reads the stream: a server must answer all the same."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Lines):
-            with suppress(OSError, ValueError, AttributeError):  # no stream, or one without a descriptor
+            # no stream, or one without a descriptor
+            with suppress(OSError, ValueError, AttributeError):
                 handler.setStream(Unwaiting.open(handler.stream))
 
 
@@ -101,11 +108,14 @@ def drop_prints() -> None:
     """From now on what the process prints, in whatever way, is lost while nobody reads it: nothing waits for that."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         with suppress(OSError):
-            if (unwaiting := _opened_anew(descriptor)) != descriptor:  # native code writes to the number
+            # native code writes to the number
+            if (unwaiting := _opened_anew(descriptor)) != descriptor:
                 os.dup2(unwaiting, descriptor)
                 os.close(unwaiting)
         raw = io.BufferedWriter(Dropping(descriptor))
-        stream = TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        stream = TextIOWrapper(
+            raw, encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
         setattr(sys, name, stream)
 
 

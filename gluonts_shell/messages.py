@@ -92,7 +92,9 @@ class Service(Protocol):
         """Check every instance, before any waiting; nothing is predicted. Raises RequestError."""
         ...
 
-    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
+    def predict(
+        self, calls: Sequence[Call], wanted: Callable[[], bool] = always
+    ) -> list[list[Prediction]]:
         """One list for each call, one prediction for each entry. Called by one thread at a time.
 
         wanted: asked after each series, or after each batch of a model that batches; Cancelled is raised once it

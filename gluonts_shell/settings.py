@@ -107,9 +107,14 @@ def level(text: str) -> str:
     return name
 
 
-def setting(default: Any, convert: Callable[[str], Any], meaning: str, *variables: str, shown: str = "") -> Any:
+def setting(
+    default: Any, convert: Callable[[str], Any], meaning: str, *variables: str, shown: str = ""
+) -> Any:
     """A field of Settings. Of several variables the first that is set wins; `shown` is the default in words."""
-    return field(default=default, metadata={"convert": convert, "meaning": meaning, "names": variables, "shown": shown})
+    return field(
+        default=default,
+        metadata={"convert": convert, "meaning": meaning, "names": variables, "shown": shown},
+    )
 
 
 def log_format(text: str) -> str:
@@ -125,15 +130,27 @@ class Settings:
 
     data_path: str = setting("/opt/ml", str, "the tree", "SAGEMAKER_DATA_PATH")
     forecaster: str | None = setting(
-        None, str.strip, "the forecaster, `deepar` for the built-in algorithm's job", "GLUONTS_FORECASTER"
+        None,
+        str.strip,
+        "the forecaster, `deepar` for the built-in algorithm's job",
+        "GLUONTS_FORECASTER",
     )
     # its presence means that a log, not a person, reads the output
-    training_job_name: str | None = setting(None, str.strip, "set by SageMaker: no progress bars", "TRAINING_JOB_NAME")
+    training_job_name: str | None = setting(
+        None, str.strip, "set by SageMaker: no progress bars", "TRAINING_JOB_NAME"
+    )
     program: str | None = setting(
-        None, str.strip, "a script for AWS's toolkits; not run here, which is told", "SAGEMAKER_PROGRAM"
+        None,
+        str.strip,
+        "a script for AWS's toolkits; not run here, which is told",
+        "SAGEMAKER_PROGRAM",
     )
     log_level: str = setting(
-        "INFO", level, "by name or number", "GLUONTS_SHELL_LOG_LEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL"
+        "INFO",
+        level,
+        "by name or number",
+        "GLUONTS_SHELL_LOG_LEVEL",
+        "SAGEMAKER_CONTAINER_LOG_LEVEL",
     )
     # lines for people, or objects for programs such as CloudWatch Logs Insights
     log_format: str = setting(
@@ -160,7 +177,11 @@ class Settings:
     )
     # SageMaker names the port in pipelines and multi-container endpoints
     port: int = setting(
-        8080, whole(0, 65535), "the first one set wins", "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_SERVER_PORT"
+        8080,
+        whole(0, 65535),
+        "the first one set wins",
+        "SAGEMAKER_BIND_TO_PORT",
+        "SAGEMAKER_SERVER_PORT",
     )
     # SageMaker reaches the container from outside
     address: str = setting("0.0.0.0", str.strip, "where to listen", "SAGEMAKER_SERVER_ADDRESS")  # noqa: S104
@@ -212,7 +233,9 @@ class Settings:
         "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
         shown="the request's",
     )
-    force_static: bool = setting(False, boolean, "requests may not name a forecaster", "GLUONTS_FORCE_STATIC")
+    force_static: bool = setting(
+        False, boolean, "requests may not name a forecaster", "GLUONTS_FORCE_STATIC"
+    )
     allowed_forecasters: tuple[str, ...] | None = setting(
         None,
         names,
@@ -232,10 +255,16 @@ class Settings:
         "SINGLE_RECORD", strategy, "what /execution-parameters tells", "SAGEMAKER_BATCH_STRATEGY"
     )
     max_payload_in_mb: int = setting(
-        6, whole(0, 100), "what /execution-parameters tells, and the limit of a body", "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+        6,
+        whole(0, 100),
+        "what /execution-parameters tells, and the limit of a body",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
     )
     max_concurrent_transforms: int | None = setting(
-        None, whole(0), "what /execution-parameters tells, at most", "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"
+        None,
+        whole(0),
+        "what /execution-parameters tells, at most",
+        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
     )
     inference_config: str | None = setting(
         None,
@@ -249,7 +278,10 @@ class Settings:
         (), names, "fields to copy from each instance to its answer", "GLUONTS_FORWARD_FIELDS"
     )
     suppress_errors: bool = setting(
-        False, boolean, "a bad line becomes an error line instead of a failed request", "GLUONTS_BATCH_SUPPRESS_ERRORS"
+        False,
+        boolean,
+        "a bad line becomes an error line instead of a failed request",
+        "GLUONTS_BATCH_SUPPRESS_ERRORS",
     )
     batch_timeout: float = setting(
         0.0,

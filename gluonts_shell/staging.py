@@ -26,7 +26,8 @@ def begin(folder: Path) -> Path:
 def clear(folder: Path) -> None:
     """Remove what was begun and not published, by this run or by one that was killed."""
     shutil.rmtree(folder / NAME, ignore_errors=True)
-    for unfinished in folder.glob(f".{RECORD}.*.partial"):  # of a run that was killed while it wrote its record
+    # of a run that was killed while it wrote its record
+    for unfinished in folder.glob(f".{RECORD}.*.partial"):
         unfinished.unlink(missing_ok=True)
 
 

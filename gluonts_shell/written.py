@@ -42,7 +42,11 @@ class Written:
             value = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             if value["written_by"] != WRITER:
                 return cls(folder, {})
-            files = {str(name): str(digest) for name, digest in value["files"].items() if _is_below(str(name))}
+            files = {
+                str(name): str(digest)
+                for name, digest in value["files"].items()
+                if _is_below(str(name))
+            }
             return cls(folder, files, marked=True)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(folder, {})
@@ -73,12 +77,20 @@ class Written:
 
     def found(self, *paths: Path) -> dict[str, str]:
         """These files and those below these folders, as a record has them."""
-        files = [file for path in paths for file in _below(path) if file.is_file() and file != self.folder / RECORD]
+        files = [
+            file
+            for path in paths
+            for file in _below(path)
+            if file.is_file() and file != self.folder / RECORD
+        ]
         return {file.relative_to(self.folder).as_posix(): digest(file) for file in files}
 
     def record(self, files: Mapping[str, str]) -> Written:
         """Write down that these files are ours, and no others; returns that record."""
-        text = json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2) + "\n"
+        text = (
+            json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2)
+            + "\n"
+        )
         with atomic.whole(self.folder / RECORD) as file:
             file.write(text.encode("utf-8"))
         return Written(self.folder, files, marked=True)
@@ -89,7 +101,11 @@ class Written:
             return
         if self.foreign(path) is not None or path.is_symlink():
             kept = _free(path)
-            log.warning("%s was not written by this program, or was changed since: it is kept as %s", path, kept.name)
+            log.warning(
+                "%s was not written by this program, or was changed since: it is kept as %s",
+                path,
+                kept.name,
+            )
             path.rename(kept)
         elif path.is_dir():
             shutil.rmtree(path)

@@ -42,7 +42,9 @@ class LastValue(RepresentablePredictor):
             case "die":
                 os._exit(3)
         rows = np.full((2, self.prediction_length), item["target"][-1], dtype=np.float32)
-        return QuantileForecast(rows, forecast_keys=["0.1", "0.9"], start_date=item["start"] + len(item["target"]))
+        return QuantileForecast(
+            rows, forecast_keys=["0.1", "0.9"], start_date=item["start"] + len(item["target"])
+        )
 
 
 def save(folder: Path, predictor, freq: str) -> None:
@@ -50,7 +52,9 @@ def save(folder: Path, predictor, freq: str) -> None:
     from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.forecaster.catalog import class_path
 
-    save(predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder)
+    save(
+        predictor, Contract(freq, predictor.prediction_length, class_path(type(predictor))), folder
+    )
 
 
 if __name__ == "__main__":
@@ -58,6 +62,8 @@ if __name__ == "__main__":
     from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
     if sys.argv[2:] == ["hourly"]:
-        batch_toy.save(Path(sys.argv[1]), SeasonalNaivePredictor(prediction_length=24, season_length=24), "h")
+        batch_toy.save(
+            Path(sys.argv[1]), SeasonalNaivePredictor(prediction_length=24, season_length=24), "h"
+        )
     else:
         batch_toy.save(Path(sys.argv[1]), batch_toy.LastValue(prediction_length=3), "D")

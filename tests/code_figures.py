@@ -51,7 +51,9 @@ def branches(node: ast.AST) -> int:
     """Of everything below the node."""
     found = 0
     for inner in ast.walk(node):
-        if isinstance(inner, ast.If | ast.IfExp | ast.For | ast.While | ast.ExceptHandler | ast.match_case):
+        if isinstance(
+            inner, ast.If | ast.IfExp | ast.For | ast.While | ast.ExceptHandler | ast.match_case
+        ):
             found += 1
         elif isinstance(inner, ast.comprehension):
             found += 1 + len(inner.ifs)
@@ -98,7 +100,9 @@ def measured(path: Path) -> Module:
 
 def density(functions: list[Function]) -> float:
     """Branches per 100 lines."""
-    return 100 * sum(one.branches for one in functions) / max(1, sum(one.lines for one in functions))
+    return (
+        100 * sum(one.branches for one in functions) / max(1, sum(one.lines for one in functions))
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -106,7 +110,9 @@ def main(arguments: list[str]) -> None:
     functions = [function for module in modules for function in module.functions]
     share = 100 * sum(module.long for module in modules) / sum(module.lines for module in modules)
     print(f"branches per 100 lines of functions  {density(functions):8.1f}")
-    print(f"functions with more than 10 branches {sum(one.branches > 10 for one in functions):8} of {len(functions)}")
+    print(
+        f"functions with more than 10 branches {sum(one.branches > 10 for one in functions):8} of {len(functions)}"
+    )
     print(f"lines over {LONG} characters           {share:8.1f} %")
     print(f"lines of code                        {sum(len(module.code) for module in modules):8,}")
     if "--worst" not in arguments:

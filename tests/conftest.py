@@ -57,7 +57,9 @@ def opt_ml(tmp_path: Path) -> Callable[..., Tree]:
     def make(hyperparameters: Mapping[str, Any], **channels: Any) -> Tree:
         tree = Tree(Paths(tmp_path / "ml"))
         tree.configure("hyperparameters", dict(hyperparameters))
-        for name, content in (channels or {"train": MONTHLY / "train", "test": MONTHLY / "test"}).items():
+        for name, content in (
+            channels or {"train": MONTHLY / "train", "test": MONTHLY / "test"}
+        ).items():
             tree.channel(name, content)
         return tree
 
@@ -71,7 +73,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     (tmp_path / "site").mkdir()
     children = []
 
-    def child(tree: Tree, *arguments: str, limit: Callable[[], None] | None = None, **environment: str) -> Any:
+    def child(
+        tree: Tree, *arguments: str, limit: Callable[[], None] | None = None, **environment: str
+    ) -> Any:
         base = {
             name: value
             for name, value in os.environ.items()
@@ -79,9 +83,23 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         }
         path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
         process = subprocess.Popen(
-            [sys.executable, "-m", "gluonts_shell", "train", "--data-path", str(tree.paths.base), *arguments],
+            [
+                sys.executable,
+                "-m",
+                "gluonts_shell",
+                "train",
+                "--data-path",
+                str(tree.paths.base),
+                *arguments,
+            ],
             cwd=tmp_path / "cwd",
-            env={**base, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **environment},
+            env={
+                **base,
+                "PYTHONPATH": path,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -100,7 +118,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def job(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+def job(
+    start: Callable[..., subprocess.Popen[str]],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """As `start`, to its end."""
 
     def run(tree: Tree, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

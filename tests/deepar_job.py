@@ -21,19 +21,32 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 MONTHLY = ROOT / "gluonts_shell" / "data" / "monthly"
 # The built-in algorithm adds these by itself, and a tuning job the last one.
-HIDDEN = {"_kvstore": "auto", "_num_gpus": "auto", "_num_kv_servers": "auto", "_tuning_objective_metric": "test:RMSE"}
+HIDDEN = {
+    "_kvstore": "auto",
+    "_num_gpus": "auto",
+    "_num_kv_servers": "auto",
+    "_tuning_objective_metric": "test:RMSE",
+}
 RESOURCES = {
     "current_host": "algo-1",
     "current_instance_type": "ml.c5.xlarge",
     "current_group_name": "homogeneousCluster",
     "hosts": ["algo-1"],
     "instance_groups": [
-        {"instance_group_name": "homogeneousCluster", "instance_type": "ml.c5.xlarge", "hosts": ["algo-1"]}
+        {
+            "instance_group_name": "homogeneousCluster",
+            "instance_type": "ml.c5.xlarge",
+            "hosts": ["algo-1"],
+        }
     ],
     "network_interface_name": "eth0",
     "topology": None,
 }
-INPUT = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+INPUT = {
+    "TrainingInputMode": "File",
+    "S3DistributionType": "FullyReplicated",
+    "RecordWrapperType": "None",
+}
 
 
 def series(channel: Path) -> list[dict[str, Any]]:
@@ -44,7 +57,9 @@ def lines(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def lay_down(tree: Path, hyperparameters: Mapping[str, str], channels: Mapping[str, Mapping[str, Any]]) -> Path:
+def lay_down(
+    tree: Path, hyperparameters: Mapping[str, str], channels: Mapping[str, Mapping[str, Any]]
+) -> Path:
     """The /opt/ml of a training job. channels: name -> file below the channel's folder -> its text or bytes.
 
     The key ContentType of a channel is no file: it is what the job declares.
@@ -73,9 +88,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 def train(tree: Path, **variables: str) -> str:
     """Run the job as the container's entry point does; returns its log, and fails if the job does."""
-    variables = {"TRAINING_JOB_NAME": "deepar-2024-05-10", "SAGEMAKER_DATA_PATH": str(tree), **variables}
+    variables = {
+        "TRAINING_JOB_NAME": "deepar-2024-05-10",
+        "SAGEMAKER_DATA_PATH": str(tree),
+        **variables,
+    }
     command = [sys.executable, "-m", "gluonts_shell", "train"]
-    job = subprocess.run(command, env=environment(**variables), capture_output=True, text=True, timeout=500)
+    job = subprocess.run(
+        command, env=environment(**variables), capture_output=True, text=True, timeout=500
+    )
     assert job.returncode == 0, job.stdout + job.stderr
     assert not (tree / "output" / "failure").exists()
     return job.stdout
@@ -87,7 +108,9 @@ def found(pattern: str, log: str) -> list[float]:
 
 
 def scores_of(tree: Path) -> dict[str, float]:
-    scores: dict[str, float] = json.loads((tree / "output" / "data" / "agg_metrics.json").read_text())
+    scores: dict[str, float] = json.loads(
+        (tree / "output" / "data" / "agg_metrics.json").read_text()
+    )
     return scores
 
 
@@ -98,14 +121,20 @@ class Endpoint:
         self.port, self.log = port, log
 
     def post(self, body: bytes | str, **headers: str) -> tuple[int, bytes]:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)) as connection:
-            connection.request("POST", "/invocations", body, {n.replace("_", "-"): v for n, v in headers.items()})
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        ) as connection:
+            connection.request(
+                "POST", "/invocations", body, {n.replace("_", "-"): v for n, v in headers.items()}
+            )
             answer = connection.getresponse()
             return answer.status, answer.read()
 
     def ask(self, request: Any, **headers: str) -> Any:
         """The answer to a JSON request, which must be a good one."""
-        status, answer = self.post(json.dumps(request), **{"Content_Type": "application/json", **headers})
+        status, answer = self.post(
+            json.dumps(request), **{"Content_Type": "application/json", **headers}
+        )
         assert status == 200, answer
         return json.loads(answer)
 
@@ -127,7 +156,9 @@ def served(tree: Path, **variables: str) -> Iterator[Endpoint]:
     }
     with log.open("wb") as output:
         command = [sys.executable, "-m", "gluonts_shell", "serve"]
-        process = subprocess.Popen(command, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         end = time.monotonic() + 120
         while (found := re.search(r" on port (\d+): ", log.read_text())) is None:

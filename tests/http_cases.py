@@ -34,7 +34,9 @@ def main(program: Path) -> int:
         predictor.serialize(theirs / "model")
         artifact.save(predictor, contract.Contract("h", 24, FORECASTER), ours / "model")
         hourly = Path(folder, "hourly.jsonl")
-        hourly.write_text("".join(map(with_hours, program.with_name("cases.jsonl").read_text().splitlines(True))))
+        hourly.write_text(
+            "".join(map(with_hours, program.with_name("cases.jsonl").read_text().splitlines(True)))
+        )
         status = run(program, theirs) + run(program, ours, "--cases", str(hourly))
     return min(status, 1)
 

@@ -53,7 +53,12 @@ def make_tree(base: Path, wheel: Path) -> None:
     (code / "mymodel.py").write_text(MODULE)
     config = base / "input" / "config"
     config.mkdir(parents=True)
-    job = {"forecaster_name": "mymodel.Scaled", "freq": "M", "prediction_length": str(HORIZON), "season_length": "12"}
+    job = {
+        "forecaster_name": "mymodel.Scaled",
+        "freq": "M",
+        "prediction_length": str(HORIZON),
+        "season_length": "12",
+    }
     (config / "hyperparameters.json").write_text(json.dumps(job))
 
 
@@ -73,7 +78,9 @@ def serve_and_ask(base: Path) -> None:
     line = (base / "input" / "data" / "train" / "data.json").read_text().splitlines()[0]
     series = json.loads(line)
     port = free_port()
-    server = subprocess.Popen([*COMMAND, "serve"], env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port)})
+    server = subprocess.Popen(
+        [*COMMAND, "serve"], env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port)}
+    )
     try:
         deadline = time.monotonic() + 120
         while True:
@@ -86,7 +93,10 @@ def serve_and_ask(base: Path) -> None:
                 time.sleep(0.2)
         assert status == 200
         instance = {"start": series["start"], "target": series["target"]}
-        request = {"instances": [instance], "configuration": {"num_samples": 3, "output_types": ["mean"]}}
+        request = {
+            "instances": [instance],
+            "configuration": {"num_samples": 3, "output_types": ["mean"]},
+        }
         status, answer = ask(port, "/invocations", json.dumps(request).encode())
     finally:
         server.send_signal(signal.SIGTERM)

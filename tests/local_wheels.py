@@ -36,11 +36,17 @@ def wheel(
     info = f"{module}-{version}.dist-info"
     content = dict(files if files is not None else {f"{module}.py": f"VALUE = {version!r}\n"})
     needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
-    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
-    content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    content[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+    )
+    content[f"{info}/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    )
     record = []
     for path, text in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        digest = (
+            base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        )
         record.append(f"{path},sha256={digest},{len(text.encode())}\n")
     content[f"{info}/RECORD"] = "".join([*record, f"{info}/RECORD,,\n"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +58,12 @@ def wheel(
 
 
 def project(
-    folder: Path, name: str, version: str = "1.0", *, requires: Sequence[str] = (), form: str = "pyproject"
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    requires: Sequence[str] = (),
+    form: str = "pyproject",
 ) -> Path:
     """A project for pip: `form` is setup.py, pyproject, or src (pyproject with the package below src/)."""
     module = name.replace("-", "_")
@@ -63,7 +74,9 @@ def project(
         text = SETUP.format(name=name, version=version, module=module, requires=list(requires))
         (folder / "setup.py").write_text(text)
     else:
-        text = PYPROJECT.format(name=name, version=version, requires=str(list(requires)).replace("'", '"'))
+        text = PYPROJECT.format(
+            name=name, version=version, requires=str(list(requires)).replace("'", '"')
+        )
         (folder / "pyproject.toml").write_text(text)
     return folder
 
@@ -85,7 +98,9 @@ def pack(folder: Path, target: Path) -> Path:
             for path in sorted(folder.rglob("*")):
                 zipped.write(path, path.relative_to(folder))
         return target
-    kind = {"gz": "gz", "tgz": "gz", "bz2": "bz2", "xz": "xz", "tar": ""}[target.name.rsplit(".", 1)[1]]
+    kind = {"gz": "gz", "tgz": "gz", "bz2": "bz2", "xz": "xz", "tar": ""}[
+        target.name.rsplit(".", 1)[1]
+    ]
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as tar:  # type: ignore[call-overload]
         tar.add(folder, ".")

@@ -61,9 +61,13 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, id(node) not in local) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import, which this test and a reader would have to resolve"
+            assert node.level == 0, (
+                f"{path} has a relative import, which this test and a reader would have to resolve"
+            )
             if node.module == "gluonts_shell":
-                yield from ((f"gluonts_shell.{alias.name}", id(node) not in local) for alias in node.names)
+                yield from (
+                    (f"gluonts_shell.{alias.name}", id(node) not in local) for alias in node.names
+                )
             else:
                 yield str(node.module), id(node) not in local
 
@@ -81,13 +85,21 @@ def ours(name: str) -> str | None:
 def test_imports_go_one_way(module):
     place = module.parts[0].removesuffix(".py")
     wrong = [
-        name for name, _ in imports(ROOT / module) if (part := ours(name)) is not None and part not in ALLOWED[place]
+        name
+        for name, _ in imports(ROOT / module)
+        if (part := ours(name)) is not None and part not in ALLOWED[place]
     ]
     assert wrong == [], f"{module} may import {ALLOWED[place]} of gluonts_shell"
 
 
 @pytest.mark.parametrize(
-    "module", [m for m in MODULES if m.parts[0].removesuffix(".py") not in ("forecasting", "commands", "data")], ids=str
+    "module",
+    [
+        m
+        for m in MODULES
+        if m.parts[0].removesuffix(".py") not in ("forecasting", "commands", "data")
+    ],
+    ids=str,
 )
 def test_what_runs_before_the_users_code_is_installed_is_standard_library_only(module):
     place = module.parts[0].removesuffix(".py")
@@ -99,7 +111,9 @@ def test_what_runs_before_the_users_code_is_installed_is_standard_library_only(m
     allowed = OPTIONAL.get(place, set())
     assert {name for name in foreign if name.partition(".")[0] not in allowed} == set()
     if place == "sagemaker":
-        assert not any(foreign.values()), "packaging is imported inside functions: the user's code may bring another"
+        assert not any(foreign.values()), (
+            "packaging is imported inside functions: the user's code may bring another"
+        )
 
 
 @pytest.mark.parametrize("command", ["train.py", "serve.py"])
@@ -158,23 +172,38 @@ def test_nothing_in_the_path_of_a_request_evaluates_text_or_imports_by_name():
     assert "gluonts_shell.serving.endpoint.codec" in modules
     for name in sorted(modules):
         path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
-        wrong = [one for one in imported_modules(path) if f"{one}.".startswith(tuple(f"{bad}." for bad in EVALUATES))]
+        wrong = [
+            one
+            for one in imported_modules(path)
+            if f"{one}.".startswith(tuple(f"{bad}." for bad in EVALUATES))
+        ]
         assert wrong == [], f"{name} is in the path of a request"
-        called = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        called = {
+            node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
+        }
         assert not called & BUILTINS, f"{name} is in the path of a request"
 
 
 def test_the_command_line_loads_nothing_heavy():
     code = "import sys, gluonts_shell.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=path_of_the_package(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        env=path_of_the_package(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert not {"gluonts", "numpy", "pandas", "torch", "pydantic", "orjson", "packaging"} & set(done.stdout.split())
+    assert not {"gluonts", "numpy", "pandas", "torch", "pydantic", "orjson", "packaging"} & set(
+        done.stdout.split()
+    )
 
 
 def path_of_the_package() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")])}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")]),
+    }
 
 
 # The order of the rooms inside a world, the lowest first: a module imports from its own room and from lower ones only.
@@ -251,5 +280,9 @@ def test_no_modules_import_each_other_in_a_circle():
 
 @pytest.mark.parametrize("folder", sorted({module.parent for module in MODULES}), ids=str)
 def test_no_folder_is_a_long_list(folder):
-    inside = sorted(path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__"))
-    assert len(inside) <= (12 if folder == Path("commands") else 9), f"{folder} wants rooms: {inside}"
+    inside = sorted(
+        path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__")
+    )
+    assert len(inside) <= (12 if folder == Path("commands") else 9), (
+        f"{folder} wants rooms: {inside}"
+    )

@@ -33,7 +33,9 @@ def test_the_umask_is_respected_and_left_as_it_was(tmp_path: Path, umask: int, m
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_what_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(error), atomic.whole(tmp_path / "x") as file:
         file.write(b"new")

@@ -26,8 +26,17 @@ FALLBACK = "gluonts.model.trivial.mean.MeanPredictor"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER", "GLUONTS"))}
-    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "SAGEMAKER_BATCH": "true", **variables}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SAGEMAKER", "GLUONTS"))
+    }
+    return {
+        **kept,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "SAGEMAKER_BATCH": "true",
+        **variables,
+    }
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +61,11 @@ class Server:
         }
         command = [sys.executable, "-m", "gluonts_shell", "serve"]
         self.process = subprocess.Popen(
-            command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def ready(self) -> Server:
@@ -64,10 +77,14 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(f"the server does not start: {self.stop()}")
 
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any, bytes]:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, Any, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            connection.request(
+                method, path, body, {name.replace("_", "-"): text for name, text in headers.items()}
+            )
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
         finally:
@@ -115,7 +132,9 @@ def lenient(model: Path) -> Iterator[Server]:
 
 def line(value: float, item_id: Any = None, **fields: Any) -> bytes:
     given_id = {} if item_id is None else {"item_id": item_id}
-    return json.dumps({"start": "2024-01-01", "target": [0.5, value], **given_id, **fields}).encode()
+    return json.dumps(
+        {"start": "2024-01-01", "target": [0.5, value], **given_id, **fields}
+    ).encode()
 
 
 def medians(answer: bytes) -> list[float]:
@@ -135,9 +154,13 @@ def medians(answer: bytes) -> list[float]:
         "nonsense",
     ],
 )
-def test_lines_are_lines_whatever_the_content_type_says(server: Server, content_type: str | None) -> None:
+def test_lines_are_lines_whatever_the_content_type_says(
+    server: Server, content_type: str | None
+) -> None:
     headers = {"Content_Type": content_type} if content_type else {}
-    assert medians(server.post(line(1) + b"\n" + line(2) + b"\n", Accept="application/csv", **headers)) == [1.0, 2.0]
+    assert medians(
+        server.post(line(1) + b"\n" + line(2) + b"\n", Accept="application/csv", **headers)
+    ) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +173,9 @@ def test_lines_are_lines_whatever_the_content_type_says(server: Server, content_
         b'{\n "instances": [\n' + line(1) + b",\n" + line(2) + b"\n]\n}\n",
     ],
 )
-def test_one_line_out_for_each_line_in_and_no_line_end_after_the_last(server: Server, body: bytes) -> None:
+def test_one_line_out_for_each_line_in_and_no_line_end_after_the_last(
+    server: Server, body: bytes
+) -> None:
     answer = server.post(body)
     assert medians(answer) == [1.0, 2.0]
     assert not answer.endswith(b"\n")
@@ -172,14 +197,20 @@ def test_nothing_in_nothing_out(server: Server, body: bytes) -> None:
     [
         (b"garbage", 400, "line 3 is not JSON: Expecting value at column 1"),
         (line(1, "SKU-7", dynamic_feat=3), 400, "line 3 (item_id 'SKU-7'): dynamic_feat"),
-        (b'{"start": "2024-01-01", "item_id": "SKU-8"}', 400, "line 3 (item_id 'SKU-8'): target is missing"),
+        (
+            b'{"start": "2024-01-01", "item_id": "SKU-8"}',
+            400,
+            "line 3 (item_id 'SKU-8'): target is missing",
+        ),
         (line(1, "raise"), 500, "line 3 (item_id 'raise'): the model failed"),
     ],
 )
 def test_a_bad_line_fails_the_request_with_line_item_and_field(
     server: Server, bad: bytes, status: int, sentence: str
 ) -> None:
-    found, headers, answer = server.request("POST", "/invocations", line(1) + b"\n\n" + bad + b"\n" + line(2))
+    found, headers, answer = server.request(
+        "POST", "/invocations", line(1) + b"\n\n" + bad + b"\n" + line(2)
+    )
     assert (found, headers["Content-Type"]) == (status, "application/json")
     assert json.loads(answer)["error"].startswith(sentence)
     assert b"Traceback" not in answer and b"secret" not in answer
@@ -198,8 +229,13 @@ def test_every_bad_line_has_a_line_of_its_own(lenient: Server) -> None:
     bad = [b'{"item_id": 1.50, "tag": "\\u00e9"}', b"\xff", line(1, "raise"), b"[1]"]
     answer = lenient.post(b"\n".join([line(1, "a"), *bad, line(2, tag=[1.0])])).split(b"\n")
     assert len(answer) == 6
-    assert json.loads(answer[0])["mean"] == [1.0] * 3 and answer[0].endswith(b',"item_id":"a","tag":null}')
-    assert answer[1].endswith(b',"item_id":1.50,"tag":"\\u00e9"}') and b"target is missing" in answer[1]
+    assert json.loads(answer[0])["mean"] == [1.0] * 3 and answer[0].endswith(
+        b',"item_id":"a","tag":null}'
+    )
+    assert (
+        answer[1].endswith(b',"item_id":1.50,"tag":"\\u00e9"}')
+        and b"target is missing" in answer[1]
+    )
     assert json.loads(answer[2]) == {
         "error": "the line is not UTF-8: byte 0xff at offset 0",
         "item_id": None,
@@ -207,7 +243,9 @@ def test_every_bad_line_has_a_line_of_its_own(lenient: Server) -> None:
     }
     assert json.loads(answer[3])["error"].startswith("the model failed on this series")
     assert json.loads(answer[4])["error"]
-    assert json.loads(answer[5])["mean"] == [2.0] * 3 and answer[5].endswith(b',"item_id":null,"tag":[1.0]}')
+    assert json.loads(answer[5])["mean"] == [2.0] * 3 and answer[5].endswith(
+        b',"item_id":null,"tag":[1.0]}'
+    )
     assert b"Traceback" not in b"".join(answer) and b"secret" not in b"".join(answer)
 
 
@@ -217,16 +255,31 @@ def test_debug_adds_the_seconds_of_a_line(lenient: Server) -> None:
 
 LINES = st.one_of(
     st.sampled_from(
-        [b"", b" ", b"\r", b"{}", b"null", b"[]", b"3", b"{", b"\xff\xfe", b'{"item_id": NaN, "tag": 1.0}']
+        [
+            b"",
+            b" ",
+            b"\r",
+            b"{}",
+            b"null",
+            b"[]",
+            b"3",
+            b"{",
+            b"\xff\xfe",
+            b'{"item_id": NaN, "tag": 1.0}',
+        ]
     ),
     st.just(line(1, "raise")),
     st.integers(0, 9).map(lambda n: line(n, f"item {n}", tag=n)),
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(lines=st.lists(LINES, max_size=10), end=st.sampled_from([b"\n", b"\r\n"]))
-def test_as_many_lines_out_as_lines_in_whatever_they_are(lenient: Server, lines: list[bytes], end: bytes) -> None:
+def test_as_many_lines_out_as_lines_in_whatever_they_are(
+    lenient: Server, lines: list[bytes], end: bytes
+) -> None:
     answer = lenient.post(end.join(lines) + end)
     real = [text for text in lines if text.strip()]
     found = [json.loads(text) for text in answer.split(b"\n")] if answer else []
@@ -246,14 +299,18 @@ def test_a_time_out_leaves_the_rest_to_the_fallback_and_says_so(model: Path) -> 
         assert [found.get("fallback") for found in answer] == [None, None, FALLBACK, FALLBACK]
         assert [found["mean"][0] for found in answer[:2]] == [0.0, 1.0]
         started = time.monotonic()
-        answer = [json.loads(text) for text in server.post(body.replace(b"hang", b"die")).split(b"\n")]
+        answer = [
+            json.loads(text) for text in server.post(body.replace(b"hang", b"die")).split(b"\n")
+        ]
         assert [found.get("error") for found in answer] == [
             None,
             None,
             "the predictor's process ended with exit status 3 while it was at this series",
             None,
         ]
-        answer = [json.loads(text) for text in server.post(body.replace(b"hang", b"raise")).split(b"\n")]
+        answer = [
+            json.loads(text) for text in server.post(body.replace(b"hang", b"raise")).split(b"\n")
+        ]
         assert ["error" in found for found in answer] == [False, False, True, False]
         assert "fallback" not in answer[2]
         assert time.monotonic() - started < 1.5 * 2, "errors do not wait for the time to be up"
@@ -262,15 +319,24 @@ def test_a_time_out_leaves_the_rest_to_the_fallback_and_says_so(model: Path) -> 
         log = server.stop()
         assert server.process.returncode == 0, log
         give_up = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < give_up:
+        while (
+            any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < give_up
+        ):
             time.sleep(0.05)
         assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
 
 
 def test_an_error_of_the_killable_predictor_fails_the_request_by_default(model: Path) -> None:
-    with serving(model, GLUONTS_BATCH_TIMEOUT="30", GLUONTS_BATCH_FALLBACK_PREDICTOR="NPTSPredictor") as server:
-        for item, how in (("die", "the predictor's process ended"), ("raise", "the model failed on this series")):
-            status, _, answer = server.request("POST", "/invocations", line(1) + b"\n" + line(2, item))
+    with serving(
+        model, GLUONTS_BATCH_TIMEOUT="30", GLUONTS_BATCH_FALLBACK_PREDICTOR="NPTSPredictor"
+    ) as server:
+        for item, how in (
+            ("die", "the predictor's process ended"),
+            ("raise", "the model failed on this series"),
+        ):
+            status, _, answer = server.request(
+                "POST", "/invocations", line(1) + b"\n" + line(2, item)
+            )
             assert status == 500
             assert json.loads(answer)["error"].startswith(f"line 2 (item_id '{item}'): {how}")
         assert medians(server.post(line(3))) == [3.0]
@@ -325,7 +391,9 @@ def test_a_forecaster_named_in_the_configuration_needs_no_model(tmp_path: Path) 
         ),
     ],
 )
-def test_a_broken_job_ends_at_start_with_a_sentence(model: Path, variables: dict[str, str], sentence: str) -> None:
+def test_a_broken_job_ends_at_start_with_a_sentence(
+    model: Path, variables: dict[str, str], sentence: str
+) -> None:
     server = Server(model, **variables)
     output, _ = server.process.communicate(timeout=60)
     assert server.process.returncode == 1
@@ -361,8 +429,19 @@ def test_the_transform_command_gives_what_is_assembled_from_the_answers(
         "GLUONTS_FORWARD_FIELDS": "tag,item_id",
         "GLUONTS_BATCH_TIMEOUT": timeout,
     }
-    command = [sys.executable, "-m", "gluonts_shell", "transform", "--input", source, "--output", tmp_path / "out"]
-    subprocess.run([*command, "--data-path", model, "--workers", "2"], env=environment(**variables), check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "gluonts_shell",
+        "transform",
+        "--input",
+        source,
+        "--output",
+        tmp_path / "out",
+    ]
+    subprocess.run(
+        [*command, "--data-path", model, "--workers", "2"], env=environment(**variables), check=True
+    )
     found = (tmp_path / "out" / "in.jsonl.out").read_bytes()
     assert found.count(b"\n") == 44
     with serving(model, **variables) as server:

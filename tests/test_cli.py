@@ -16,15 +16,21 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(gluonts_shell.__file__).pare
 def shell(*arguments, **environment):
     """`python -m gluonts_shell` in a child process."""
     command = [sys.executable, "-X", "importtime", "-m", "gluonts_shell", *map(str, arguments)]
-    return subprocess.run(command, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=60
+    )
 
 
 def imported(done):
-    return {match[1] for match in re.finditer(r"^import time:.*\|\s+(\w+)", done.stderr, re.MULTILINE)}
+    return {
+        match[1] for match in re.finditer(r"^import time:.*\|\s+(\w+)", done.stderr, re.MULTILINE)
+    }
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["serve", "--help"], ["--version"], ["metrics"]], ids=" ".join
+    "arguments",
+    [["--help"], ["train", "--help"], ["serve", "--help"], ["--version"], ["metrics"]],
+    ids=" ".join,
 )
 def test_help_imports_nothing_heavy(arguments):
     done = shell(*arguments)
@@ -73,7 +79,9 @@ def test_a_wrong_setting_fails_a_training_job_with_a_reason(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     reason = (tmp_path / "output" / "failure").read_text().splitlines()[0]
-    assert reason == "environment variable GLUONTS_SHELL_OFFLINE is 'perhaps', expected true or false"
+    assert (
+        reason == "environment variable GLUONTS_SHELL_OFFLINE is 'perhaps', expected true or false"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,9 @@ def test_a_difference_between_option_and_environment_is_told(monkeypatch, capsys
     monkeypatch.setenv("GLUONTS_FORECASTER", "A")
     monkeypatch.setattr(cli, "_run", lambda options, found: 0)
     assert cli.main(["train", "--forecaster", "B"]) == 0
-    assert "GLUONTS_FORECASTER is 'A', but --forecaster is 'B', which wins" in capsys.readouterr().err
+    assert (
+        "GLUONTS_FORECASTER is 'A', but --forecaster is 'B', which wins" in capsys.readouterr().err
+    )
 
 
 def test_an_interrupted_command_has_the_status_of_the_signal(monkeypatch, capsys):
@@ -127,7 +137,9 @@ def test_a_user_without_a_name_gets_a_home_before_gluonts_looks_for_it():
         "import gluonts.dataset.repository\n"
     )
     environ = {name: value for name, value in ENVIRONMENT.items() if name != "HOME"}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -142,10 +154,14 @@ def test_metric_definitions_are_what_sagemaker_takes():
     names = [name for name, _ in metrics.DEFINITIONS]
     assert len(names) == len(set(names)) <= 40
     assert all(
-        len(name) <= 255 and len(regex) <= 500 and re.compile(regex).groups == 1 for name, regex in metrics.DEFINITIONS
+        len(name) <= 255 and len(regex) <= 500 and re.compile(regex).groups == 1
+        for name, regex in metrics.DEFINITIONS
     )
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(capsys):
     assert cli.main(["demo", "--data-path", "/proc/none"]) == 1
-    assert capsys.readouterr().err == "gluonts-shell: FileNotFoundError: No such file or directory: '/proc/none'\n"
+    assert (
+        capsys.readouterr().err
+        == "gluonts-shell: FileNotFoundError: No such file or directory: '/proc/none'\n"
+    )

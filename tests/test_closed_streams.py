@@ -21,7 +21,9 @@ ALL = "<&- >&- 2>&-"
 
 def started(base: Path, closed: str, command: str, **environ: str) -> subprocess.Popen[bytes]:
     line = f'exec "$0" -m gluonts_shell {command} {closed}'
-    return subprocess.Popen(["sh", "-c", line, sys.executable], env={**environment(base), **environ}, cwd=base)
+    return subprocess.Popen(
+        ["sh", "-c", line, sys.executable], env={**environment(base), **environ}, cwd=base
+    )
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])

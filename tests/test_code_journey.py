@@ -74,13 +74,23 @@ class Mine(Estimator):
 def environment(base: Path) -> dict[str, str]:
     dropped = ("PIP_", "SAGEMAKER_", "GLUONTS_", "TRAINING_JOB")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    ours = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PYTHONPATH": str(ROOT), "MODEL_SERVER_WORKERS": "1"}
+    ours = {
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PYTHONPATH": str(ROOT),
+        "MODEL_SERVER_WORKERS": "1",
+    }
     return {**kept, **ours, "PIP_NO_BUILD_ISOLATION": "0", "SAGEMAKER_DATA_PATH": str(base)}
 
 
 def tree(base: Path, forecaster: str, **parameters: str) -> Path:
     """A training job's tree; returns the folder of its code channel."""
-    job = {"forecaster_name": forecaster, "freq": "M", "prediction_length": str(HORIZON), **parameters}
+    job = {
+        "forecaster_name": forecaster,
+        "freq": "M",
+        "prediction_length": str(HORIZON),
+        **parameters,
+    }
     write(base / "input", {"config/hyperparameters.json": json.dumps(job)})
     write(base / "input", {"data/train/data.json": json.dumps(SERIES)})
     code = base / "input" / "data" / "code"
@@ -91,7 +101,9 @@ def tree(base: Path, forecaster: str, **parameters: str) -> Path:
 def train(base: Path, status: int = 0) -> str:
     """The log. The job must end with `status`."""
     command = [sys.executable, "-m", "gluonts_shell", "train"]
-    done = subprocess.run(command, env=environment(base), cwd=base, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=environment(base), cwd=base, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
@@ -103,7 +115,11 @@ def served(base: Path, model: Path, *requests: dict[str, Any]) -> list[list[floa
     with tarfile.open(base / "model.tar.gz") as tar:
         tar.extractall(base / "model")
     port = free_port()
-    environ = {**environment(base), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"}
+    environ = {
+        **environment(base),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1",
+    }
     command = [sys.executable, "-m", "gluonts_shell", "serve"]
     with (base / "log").open("w") as log:
         server = subprocess.Popen(command, env=environ, cwd=base, stdout=log, stderr=log)
@@ -119,7 +135,10 @@ def served(base: Path, model: Path, *requests: dict[str, Any]) -> list[list[floa
                 time.sleep(0.1)
         answers = []
         for configuration in requests or ({},):
-            body = {"instances": [SERIES], "configuration": {"output_types": ["mean"], **configuration}}
+            body = {
+                "instances": [SERIES],
+                "configuration": {"output_types": ["mean"], **configuration},
+            }
             status, answer = ask(port, "/invocations", json.dumps(body).encode())
             assert status == 200
             answers.append(json.loads(answer)["predictions"][0]["mean"])
@@ -153,7 +172,9 @@ def a_wheel(code: Path) -> str:
 
 
 @pytest.mark.parametrize("form", [a_package, loose_modules, an_archive_in_an_archive, a_wheel])
-def test_a_class_from_the_channel_is_trained_and_served_elsewhere(form: Any, tmp_path: Path) -> None:
+def test_a_class_from_the_channel_is_trained_and_served_elsewhere(
+    form: Any, tmp_path: Path
+) -> None:
     code = tree(tmp_path / "ml", "", factor="2")
     name = form(code)
     tree_job = tmp_path / "ml" / "input" / "config" / "hyperparameters.json"
@@ -165,15 +186,33 @@ def test_a_class_from_the_channel_is_trained_and_served_elsewhere(form: Any, tmp
 def test_all_forms_together_and_a_class_that_the_request_names(tmp_path: Path) -> None:
     """The factor is the product of what the seven forms bring; one that is missing fails the import."""
     code = tree(tmp_path / "ml", "mymodel.Mine", factor="1")
-    names = ("by_setup", "by_pyproject", "by_archive", "by_wheel", "by_requirements", "by_package", "by_module")
+    names = (
+        "by_setup",
+        "by_pyproject",
+        "by_archive",
+        "by_wheel",
+        "by_requirements",
+        "by_package",
+        "by_module",
+    )
     value = [f"VALUE = {prime}\n" for prime in (2, 3, 5, 7, 11, 13, 17)]
     write(project(code / "a", names[0], form="setup.py"), {"by_setup/__init__.py": value[0]})
-    write(project(code / "b", names[1], form="src", requires=[names[0]]), {"src/by_pyproject/__init__.py": value[1]})
+    write(
+        project(code / "b", names[1], form="src", requires=[names[0]]),
+        {"src/by_pyproject/__init__.py": value[1]},
+    )
     pack(write(code.parent / "x", {"by_archive.py": value[2]}), code / "c.tar.bz2")
     shutil.rmtree(code.parent / "x")
     wheel(code / "wheels", names[3], files={"by_wheel.py": value[3]})
     wheel(code / "wheels", names[4], files={"by_requirements.py": value[4]})
-    write(code, {"requirements.txt": "by_requirements\n", "by_package/__init__.py": value[5], "by_module.py": value[6]})
+    write(
+        code,
+        {
+            "requirements.txt": "by_requirements\n",
+            "by_package/__init__.py": value[5],
+            "by_module.py": value[6],
+        },
+    )
     product = " * ".join(f"{name}.VALUE" for name in names)
     used = VALIDATED.replace("self.factor = factor", f"self.factor = factor * {product}")
     write(code, {"mymodel.py": f"import {', '.join(names)}\n{used}"})
@@ -198,24 +237,44 @@ def test_as_the_sagemaker_sdk_v3_starts_it(tmp_path: Path) -> None:
     code = tree(tmp_path / "ml", "mymodel.Mine", factor="2")
     write(code, {"mymodel.py": PLAIN, "train.sh": "python -m gluonts_shell train\n"})
     data = tmp_path / "ml" / "input" / "data"
-    write(data, {"sm_drivers/sm_train.sh": "#!/bin/bash\nset -e\ncd $SM_SOURCE_DIR\neval $COMMAND\n"})
-    write(data, {"sm_drivers/distributed_drivers/basic_script_driver.py": "", "sm_drivers/sourcecode.json": "{}"})
-    channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+    write(
+        data, {"sm_drivers/sm_train.sh": "#!/bin/bash\nset -e\ncd $SM_SOURCE_DIR\neval $COMMAND\n"}
+    )
+    write(
+        data,
+        {
+            "sm_drivers/distributed_drivers/basic_script_driver.py": "",
+            "sm_drivers/sourcecode.json": "{}",
+        },
+    )
+    channel = {
+        "TrainingInputMode": "File",
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+    }
     config = dict.fromkeys(("train", "code", "sm_drivers"), channel)
     write(tmp_path / "ml" / "input" / "config", {"inputdataconfig.json": json.dumps(config)})
     environ = environment(tmp_path / "ml")
     environ |= {"SM_SOURCE_DIR": str(code), "COMMAND": f"{sys.executable} -m gluonts_shell train"}
     script = data / "sm_drivers" / "sm_train.sh"
-    done = subprocess.run(["bash", str(script)], env=environ, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["bash", str(script)], env=environ, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     model = tmp_path / "ml" / "model"
-    assert sorted(path.name for path in (model / "code").iterdir()) == [RECORD, "mymodel.py", "train.sh"]
+    assert sorted(path.name for path in (model / "code").iterdir()) == [
+        RECORD,
+        "mymodel.py",
+        "train.sh",
+    ]
     assert (model / "gluonts_shell.json").exists()
 
 
 def test_the_source_dir_that_local_mode_mounts_is_the_code_channel(tmp_path: Path) -> None:
     """SDK version 2, LocalSession: the folder of an estimator's source_dir lies at /opt/ml/code."""
-    code = tree(tmp_path / "ml", "mymodel.Mine", factor="2", sagemaker_submit_directory='"/opt/ml/code"')
+    code = tree(
+        tmp_path / "ml", "mymodel.Mine", factor="2", sagemaker_submit_directory='"/opt/ml/code"'
+    )
     code.rmdir()
     mounted = write(tmp_path / "ml" / "code", {"mymodel.py": PLAIN})
     log = train(tmp_path / "ml")
@@ -236,7 +295,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 def test_the_air_gap(tmp_path: Path) -> None:
     """Train, serve and forecast in a network namespace without a route: what runs inside the image runs here as well."""
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*command, "true"], capture_output=True).returncode == 0
+        ):
             break
     else:
         pytest.skip("the kernel refuses a network namespace")
@@ -244,6 +306,8 @@ def test_the_air_gap(tmp_path: Path) -> None:
     environ = {**environment(tmp_path / "ml"), "GLUONTS_SHELL_OFFLINE": "true"}
     del environ["PIP_NO_INDEX"]
     argv = [*command, sys.executable, "-c", LOOPBACK, str(DRIVER), str(tmp_path / "ml"), str(file)]
-    done = subprocess.run(argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        argv, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "trained and served as uid" in done.stdout

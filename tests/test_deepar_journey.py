@@ -17,7 +17,17 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.commands.metrics import DEFINITIONS
-from tests.deepar_job import MONTHLY, Endpoint, found, lay_down, lines, scores_of, series, served, train
+from tests.deepar_job import (
+    MONTHLY,
+    Endpoint,
+    found,
+    lay_down,
+    lines,
+    scores_of,
+    series,
+    served,
+    train,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -103,10 +113,16 @@ def bare_category(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     parts = {}
     for part in (0, 1):
         sink = pyarrow.BufferOutputStream()
-        table = pyarrow.Table.from_pylist([{**row, "start": pd.Timestamp(row["start"])} for row in rows[part::2]])
+        table = pyarrow.Table.from_pylist(
+            [{**row, "start": pd.Timestamp(row["start"])} for row in rows[part::2]]
+        )
         parquet.write_table(table, sink)
         parts[f"run/part-0000{part}-c000.snappy.parquet"] = sink.getvalue().to_pybytes()
-    spark = {"run/_SUCCESS": "", "run/._SUCCESS.crc": "crc", "run/.part-00000-c000.snappy.parquet.crc": "crc"}
+    spark = {
+        "run/_SUCCESS": "",
+        "run/._SUCCESS.crc": "crc",
+        "run/.part-00000-c000.snappy.parquet.crc": "crc",
+    }
     short = {"start": "2020-01-01", "target": [1.0] * 5, "cat": 0}
     zeros = {"start": "2020-01-01 00:00:00", "target": [0] * 60, "cat": 1}
     hyperparameters = {
@@ -146,7 +162,11 @@ def test_the_log_begins_with_configuration_and_statistics(two_categories):
         r"Evaluating model accuracy on testset using 44 samples\n",
     ):
         assert re.search(line, log), line
-    assert log.index("Training set statistics:") < log.index("Test set statistics:") < log.index("epoch=0")
+    assert (
+        log.index("Training set statistics:")
+        < log.index("Test set statistics:")
+        < log.index("epoch=0")
+    )
     assert "_kvstore" not in log and "_tuning_objective_metric" not in log
 
 
@@ -162,7 +182,9 @@ def test_tuning_finds_its_numbers_in_the_log(two_categories):
     assert len(losses) == 2
     assert found(r"#quality_metric: host=\S+, train final_loss <loss>=(\S+)", log) == [min(losses)]
     assert found(r"#progress_metric: host=\S+, completed (\S+) %", log) == [50.0, 100.0]
-    assert min(found(r"#throughput_metric: host=\S+, train throughput=(\S+) records/second", log)) > 0
+    assert (
+        min(found(r"#throughput_metric: host=\S+, train throughput=(\S+) records/second", log)) > 0
+    )
     # users of other images scrape the tail of #test_score
     assert found(r"MAPE\): (\d+\.\d+)", log)[0] == pytest.approx(scores["MAPE"])
     for quantile in ("0.5", "0.6", "0.7", "0.8"):
@@ -184,8 +206,12 @@ def test_an_old_job_with_spark_output_stops_early_and_keeps_the_best_weights(bar
     kept = validation.index(min(validation))
     assert f"the model has the weights of epoch {kept}, whose val_loss was the lowest\n" in log
     assert "number of time series: 7\n" in log, "six from Spark and the one that is all zeros"
-    assert re.search(r"channel 'train': 1 of 8 series have fewer than \d+ values and are left out", log)
-    assert re.search(r"not as in the built-in algorithm: .*deterministic-L1 is a Laplace.*dropout_rate", log)
+    assert re.search(
+        r"channel 'train': 1 of 8 series have fewer than \d+ values and are left out", log
+    )
+    assert re.search(
+        r"not as in the built-in algorithm: .*deterministic-L1 is a Laplace.*dropout_rate", log
+    )
     assert "cardinality=[6], num_dynamic_feat=0" in log
     assert "embedding_dimension=[3]" in log
 
@@ -226,9 +252,13 @@ class OfficialPredictor:
         assert {len(column) for column in columns.values()} == {self.prediction_length}
         if return_samples:
             assert len(prediction["samples"]) == num_samples
-            columns |= {f"sample_{number}": path for number, path in enumerate(prediction["samples"])}
+            columns |= {
+                f"sample_{number}": path for number, path in enumerate(prediction["samples"])
+            }
         start = ts.index[-1] + pd.tseries.frequencies.to_offset(self.freq)
-        return pd.DataFrame(columns, index=pd.date_range(start, freq=self.freq, periods=self.prediction_length))
+        return pd.DataFrame(
+            columns, index=pd.date_range(start, freq=self.freq, periods=self.prediction_length)
+        )
 
 
 class OlderPredictor:
@@ -237,19 +267,27 @@ class OlderPredictor:
     def __init__(self, endpoint: Endpoint, prediction_length: int) -> None:
         self.endpoint, self.prediction_length = endpoint, prediction_length
 
-    def predict(self, ts: list[pd.Series], cat: list[int], **configuration: Any) -> list[pd.DataFrame]:
+    def predict(
+        self, ts: list[pd.Series], cat: list[int], **configuration: Any
+    ) -> list[pd.DataFrame]:
         instances = [
-            {"start": str(each.index[0]), "target": list(each), "cat": cat[number]} for number, each in enumerate(ts)
+            {"start": str(each.index[0]), "target": list(each), "cat": cat[number]}
+            for number, each in enumerate(ts)
         ]
         answer = self.endpoint.ask({"instances": instances, "configuration": configuration})
         assert len(answer["predictions"]) == len(ts)
-        return [pd.DataFrame(answer["predictions"][number]["quantiles"]) for number in range(len(ts))]
+        return [
+            pd.DataFrame(answer["predictions"][number]["quantiles"]) for number in range(len(ts))
+        ]
 
 
 @pytest.fixture(scope="module")
 def endpoint(two_categories: tuple[Path, str]) -> Iterator[Endpoint]:
     """A batch job's configuration, which CreateModel may have set for the endpoint too, has no meaning here."""
-    with served(two_categories[0], DEEPAR_INFERENCE_CONFIG='{ "num_samples": 200, "output_types": ["samples"] }') as it:
+    with served(
+        two_categories[0],
+        DEEPAR_INFERENCE_CONFIG='{ "num_samples": 200, "output_types": ["samples"] }',
+    ) as it:
         yield it
 
 
@@ -258,7 +296,12 @@ def monthly(name: str, length: int | None = None) -> dict[str, Any]:
     row = next(row for row in series(MONTHLY / "train") if row["item_id"] == name)
     target = row["target"][:length]
     features = seasons(row["start"], len(target) + STEPS)
-    return {"start": row["start"], "target": target, "cat": categories(name), "dynamic_feat": features}
+    return {
+        "start": row["start"],
+        "target": target,
+        "cat": categories(name),
+        "dynamic_feat": features,
+    }
 
 
 def test_client_of_the_current_notebook(endpoint):
@@ -280,24 +323,39 @@ def test_client_of_the_current_notebook(endpoint):
 def test_client_of_the_synthetic_notebook(bare_category):
     rows = series(MONTHLY / "train")[:6]
     ts = [
-        pd.Series(row["target"], index=pd.date_range(row["start"], freq="MS", periods=len(row["target"])))
+        pd.Series(
+            row["target"], index=pd.date_range(row["start"], freq="MS", periods=len(row["target"]))
+        )
         for row in rows
     ]
     ts[1].iloc[10:20] = float("nan")
     with served(bare_category[0]) as endpoint:
         older = OlderPredictor(endpoint, 6)
         tables = older.predict(
-            ts, list(range(6)), num_samples=100, output_types=["quantiles"], quantiles=["0.1", "0.5", "0.9"]
+            ts,
+            list(range(6)),
+            num_samples=100,
+            output_types=["quantiles"],
+            quantiles=["0.1", "0.5", "0.9"],
         )
         assert [list(table.columns) for table in tables] == [["0.1", "0.5", "0.9"]] * 6
         assert {len(table) for table in tables} == {6}
         levels = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.75", "0.8", "0.95"]
-        wide = older.predict(ts[:1], [0], num_samples=1000, output_types=["quantiles"], quantiles=levels)[0]
+        wide = older.predict(
+            ts[:1], [0], num_samples=1000, output_types=["quantiles"], quantiles=levels
+        )[0]
         assert list(wide.columns) == levels and (wide.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
         # the cold starts of the same section: no history, then a start that is only a date
-        configuration = {"num_samples": 50, "output_types": ["quantiles"], "quantiles": ["0.1", "0.5", "0.9"]}
+        configuration = {
+            "num_samples": 50,
+            "output_types": ["quantiles"],
+            "quantiles": ["0.1", "0.5", "0.9"],
+        }
         for start in ("2010-01-01 00:00:00", "2010-01-01"):
-            request = {"instances": [{"start": start, "target": [], "cat": 3}], "configuration": configuration}
+            request = {
+                "instances": [{"start": start, "target": [], "cat": 3}],
+                "configuration": configuration,
+            }
             cold = endpoint.ask(request)["predictions"][0]["quantiles"]
             assert [len(cold[level]) for level in ("0.1", "0.5", "0.9")] == [6, 6, 6]
             assert all(isinstance(value, float) for value in cold["0.5"])
@@ -309,11 +367,15 @@ def test_client_of_the_synthetic_notebook(bare_category):
 def test_client_of_the_forecast_notebook_names_no_samples(endpoint):
     instances = [monthly(name) for name in CATEGORIES]
     configuration = {"output_types": ["quantiles"], "quantiles": ["0.1", "0.5", "0.9"]}
-    predictions = endpoint.ask({"instances": instances, "configuration": configuration})["predictions"]
+    predictions = endpoint.ask({"instances": instances, "configuration": configuration})[
+        "predictions"
+    ]
     assert [list(prediction) for prediction in predictions] == [["quantiles"]] * 11
     medians = [sum(prediction["quantiles"]["0.5"]) / STEPS for prediction in predictions]
     last = [sum(instance["target"][-12:]) / 12 for instance in instances]
-    assert all(0.2 < median / mean < 5 for median, mean in zip(medians, last, strict=True)), "in the requests' order"
+    assert all(0.2 < median / mean < 5 for median, mean in zip(medians, last, strict=True)), (
+        "in the requests' order"
+    )
 
 
 def test_client_of_the_clarify_notebook_sends_no_configuration(endpoint):
@@ -325,8 +387,13 @@ def test_client_of_the_clarify_notebook_sends_no_configuration(endpoint):
     assert [len(prediction["mean"]) for prediction in answer["predictions"]] == [STEPS]
     assert list(answer["predictions"][0]["quantiles"]) == DECILES
     # and the cold start of section B where there are features
-    assert len(endpoint.ask({"instances": [monthly("UKDriverDeaths", 0)]})["predictions"][0]["mean"]) == STEPS
-    status, alone = endpoint.post(json.dumps({"instances": [template, template]}), Content_Type="application/json")
+    assert (
+        len(endpoint.ask({"instances": [monthly("UKDriverDeaths", 0)]})["predictions"][0]["mean"])
+        == STEPS
+    )
+    status, alone = endpoint.post(
+        json.dumps({"instances": [template, template]}), Content_Type="application/json"
+    )
     assert status == 200 and len(json.loads(alone)["predictions"]) == 2
 
 
@@ -334,7 +401,11 @@ def test_the_request_of_the_documentation(endpoint):
     one, other = monthly("usmelec", 5), monthly("wineind", 1)
     one["target"] = [4.0, 10.0, "NaN", 100.0, 113.0]
     other["start"] = "2012-01-30"
-    configuration = {"num_samples": 50, "output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.5", "0.9"]}
+    configuration = {
+        "num_samples": 50,
+        "output_types": ["mean", "quantiles", "samples"],
+        "quantiles": ["0.5", "0.9"],
+    }
     request = {"instances": [one, other], "configuration": configuration}
     for prediction in endpoint.ask(request)["predictions"]:
         assert set(prediction) == {"mean", "quantiles", "samples"}
@@ -352,7 +423,10 @@ def test_the_request_of_the_documentation(endpoint):
         ({"cat": [0]}, "instance 1: cat has 1 category, expected 2"),
         ({"cat": [0, 4]}, "instance 1: cat[1] is 4, expected a whole number from 0 to 3"),
         ({"cat": "au"}, "instance 1: cat has 1 category, expected 2"),
-        ({"dynamic_feat": None}, "instance 1: dynamic_feat (or feat_dynamic_real) is missing, expected 3 features"),
+        (
+            {"dynamic_feat": None},
+            "instance 1: dynamic_feat (or feat_dynamic_real) is missing, expected 3 features",
+        ),
         ({"dynamic_feat": [[1.0] * 24]}, "instance 1: dynamic_feat has 1 feature, expected 3"),
         (
             {"dynamic_feat": [[1.0] * 12] * 3},
@@ -365,7 +439,9 @@ def test_the_request_of_the_documentation(endpoint):
         ({"start": "2014-05-30 01:00:00+02:00"}, "which has a time zone"),
     ],
 )
-def test_a_request_that_does_not_fit_the_model_is_refused_with_a_sentence(endpoint, change, sentence):
+def test_a_request_that_does_not_fit_the_model_is_refused_with_a_sentence(
+    endpoint, change, sentence
+):
     good = monthly("usmelec", 12)
     assert sentence in endpoint.refused({"instances": [good, {**good, **change}]})
 
@@ -385,19 +461,30 @@ def test_a_multi_record_batch_job_without_configuration_or_content_type(two_cate
     with served(two_categories[0], SAGEMAKER_BATCH="true") as endpoint:
         body = "".join(line + "\n" for line in batch_lines())
         kinds = [{}, {"Content_Type": "application/jsonlines", "Accept": "application/jsonlines"}]
-        kinds += [{"Accept": "application/json"}, {"Accept": "text/csv"}, {"Content_Type": "text/csv"}]
+        kinds += [
+            {"Accept": "application/json"},
+            {"Accept": "text/csv"},
+            {"Content_Type": "text/csv"},
+        ]
         for headers in kinds:
             status, answer = endpoint.post(body, **headers)
             assert status == 200, answer
             rows = rows_of(answer)
             assert len(rows) == 11 and answer.count(b"\n") == 10
-            assert all(list(row) == ["mean", "quantiles"] and list(row["quantiles"]) == DECILES for row in rows)
+            assert all(
+                list(row) == ["mean", "quantiles"] and list(row["quantiles"]) == DECILES
+                for row in rows
+            )
         means = [sum(row["mean"]) / STEPS for row in rows]
         assert means[3] > 100 * means[5], "the lines' order is that of the input"
 
 
 def test_a_single_record_batch_job_with_the_guides_configuration(two_categories):
-    job = {"SAGEMAKER_BATCH": "True", "SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}
+    job = {
+        "SAGEMAKER_BATCH": "True",
+        "SAGEMAKER_BATCH_STRATEGY": "SINGLE_RECORD",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6",
+    }
     config = '{ "num_samples": 200, "output_types": ["mean"] }'
     with served(two_categories[0], **job, DEEPAR_INFERENCE_CONFIG=config) as endpoint:
         for line in batch_lines()[:3]:

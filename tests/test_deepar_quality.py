@@ -53,7 +53,9 @@ def electricity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     ends = [len(whole["target"]) - DAY * before for before in range(DAYS)]
     channels = {
         "train": {"data.json.gz": gzip.compress(lines([until(whole, ends[-1] - DAY)]).encode())},
-        "test": {"data.json.gz": gzip.compress(lines([until(whole, end) for end in ends]).encode())},
+        "test": {
+            "data.json.gz": gzip.compress(lines([until(whole, end) for end in ends]).encode())
+        },
     }
     tree = lay_down(tmp_path_factory.mktemp("electricity") / "ml", QUALITY, channels)
     return tree, train(tree)
@@ -69,18 +71,26 @@ def test_deepar_is_better_than_seasonal_naive(electricity, tmp_path, record_prop
             "prediction_length": str(DAY),
             "season_length": str(DAY),
         },
-        {"test": {"data.json.gz": (tree / "input" / "data" / "test" / "data.json.gz").read_bytes()}},
+        {
+            "test": {
+                "data.json.gz": (tree / "input" / "data" / "test" / "data.json.gz").read_bytes()
+            }
+        },
     )
     train(naive)
     ours, theirs = scores_of(tree)["mean_wQuantileLoss"], scores_of(naive)["mean_wQuantileLoss"]
     for name, score in (("DeepAR", ours), ("seasonal naive", theirs)):
-        record_property(f"mean_wQuantileLoss of {name} on {DAYS} days of electricity", f"{score:.4f}")
+        record_property(
+            f"mean_wQuantileLoss of {name} on {DAYS} days of electricity", f"{score:.4f}"
+        )
     assert ours < theirs
 
 
 def test_our_metric_definitions_find_their_values(electricity):
     command = [sys.executable, "-m", "gluonts_shell", "metrics"]
-    printed = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=60).stdout
+    printed = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     definitions = {entry["Name"]: entry["Regex"] for entry in json.loads(printed)}
     assert list(definitions)[:3] == ["test:RMSE", "test:mean_wQuantileLoss", "train:final_loss"]
     tree, log = electricity

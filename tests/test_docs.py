@@ -19,20 +19,35 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def blocks(language: str) -> Iterator[tuple[str, str]]:
     """(page, the block's text)"""
     for page in PAGES:
-        for found in re.finditer(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for found in re.finditer(
+            rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+        ):
             yield page.name, found[1]
 
 
 def commands() -> list[list[str]]:
     """The arguments of each line of a shell that runs this program, in the image too."""
-    runs = re.compile(r"(?:-m gluonts_shell|^docker run .*forecaster(?::1)?) ([a-z][^>|&\n\x22]*)", re.MULTILINE)
+    runs = re.compile(
+        r"(?:-m gluonts_shell|^docker run .*forecaster(?::1)?) ([a-z][^>|&\n\x22]*)", re.MULTILINE
+    )
     texts = [text.replace("\\\n", " ") for _, text in blocks("sh")]
-    return [shlex.split(arguments, comments=True) for text in texts for arguments in runs.findall(text)]
+    return [
+        shlex.split(arguments, comments=True) for text in texts for arguments in runs.findall(text)
+    ]
 
 
 def test_there_are_commands_to_look_at() -> None:
     named = {arguments[0] for arguments in commands()}
-    assert {"check", "demo", "inspect", "metrics", "serve", "train", "transform", "wheelhouse"} <= named
+    assert {
+        "check",
+        "demo",
+        "inspect",
+        "metrics",
+        "serve",
+        "train",
+        "transform",
+        "wheelhouse",
+    } <= named
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)

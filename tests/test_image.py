@@ -15,10 +15,14 @@ PACKAGED_FOR_USERS = {"torch", "fast", "arrow"}
 def check(extras: str) -> subprocess.CompletedProcess[str]:
     """The Dockerfile's step that looks at EXTRAS, run by the shell that would run it."""
     (step,) = re.findall(
-        r"^RUN (.*EXTRAS.*?[^\\])$\nWORKDIR", (ROOT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL
+        r"^RUN (.*EXTRAS.*?[^\\])$\nWORKDIR",
+        (ROOT / "Dockerfile").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     environ = {"EXTRAS": extras, "PATH": "/usr/bin:/bin"}
-    return subprocess.run(["sh", "-c", step], env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["sh", "-c", step], env=environ, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.parametrize("extras", ["", "torch", "torch,fast,arrow", "fast, arrow"])
@@ -27,7 +31,8 @@ def test_extras_that_the_package_has_are_taken(extras: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extras", "named"), [("pytorch", "pytorch"), ("fast,Torch", "Torch"), ("torch;fast", "torch;fast")]
+    ("extras", "named"),
+    [("pytorch", "pytorch"), ("fast,Torch", "Torch"), ("torch;fast", "torch;fast")],
 )
 def test_an_extra_that_the_package_does_not_have_is_refused(extras: str, named: str) -> None:
     done = check(extras)
@@ -36,7 +41,15 @@ def test_an_extra_that_the_package_does_not_have_is_refused(extras: str, named: 
 
 
 def test_the_extras_of_the_dockerfile_are_those_of_the_package() -> None:
-    section = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    section = (
+        (ROOT / "pyproject.toml")
+        .read_text()
+        .partition("[project.optional-dependencies]")[2]
+        .partition("\n[")[0]
+    )
     extras = set(re.findall(r"^([a-z-]+) = ", section, re.MULTILINE))
-    assert extras - {name for name in extras if name.startswith(("test", "lint"))} == PACKAGED_FOR_USERS
+    assert (
+        extras - {name for name in extras if name.startswith(("test", "lint"))}
+        == PACKAGED_FOR_USERS
+    )
     assert all(check(name).returncode == 0 for name in PACKAGED_FOR_USERS)

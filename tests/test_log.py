@@ -59,11 +59,14 @@ def test_warnings_are_written_at_once_and_what_came_before_them_too(written: int
     assert read(written) == ["one", "two", "three"]
 
 
-def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_said_looks_like_a_record_and_comes_in_its_order(
+    written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler = logging.getLogger().handlers[0]
     handler.setFormatter(log.Stamped(log.FORMAT))
     monkeypatch.setattr(log.time, "time", lambda: 86400.0 * 365)
-    monkeypatch.setattr(log.time, "time_ns", lambda: 86400 * 365 * 10**9)  # what a record asks for since Python 3.13
+    # what a record asks for since Python 3.13
+    monkeypatch.setattr(log.time, "time_ns", lambda: 86400 * 365 * 10**9)
     monkeypatch.setattr(log.time, "localtime", log.time.gmtime)
     log.stamp.cache_clear()
     logging.getLogger("x").info("%s", "one")
@@ -80,7 +83,8 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(written: int, m
 def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger().handlers[0].setFormatter(log.Objects())
     monkeypatch.setattr(log.time, "time", lambda: 0.25)
-    monkeypatch.setattr(log.time, "time_ns", lambda: 250_000_000)  # what logging reads since Python 3.13
+    # what logging reads since Python 3.13
+    monkeypatch.setattr(log.time, "time_ns", lambda: 250_000_000)
     log.say(logging.getLogger("x"), 'one "\u00e9\n"', {"status": 200})
     try:
         raise ValueError("bad")
@@ -88,8 +92,15 @@ def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> 
         logging.getLogger("x").exception("two")
     log.tell(logging.getLogger("x"), logging.WARNING, "three", {"status": 400})
     one, two, three = map(json.loads, read(written))
-    assert one == {"time": "1970-01-01T00:00:00.250Z", "level": "INFO", "message": 'one "\u00e9\n"', "status": 200}
-    assert (two["level"], two["message"]) == ("ERROR", "two") and two["traceback"].endswith("ValueError: bad")
+    assert one == {
+        "time": "1970-01-01T00:00:00.250Z",
+        "level": "INFO",
+        "message": 'one "\u00e9\n"',
+        "status": 200,
+    }
+    assert (two["level"], two["message"]) == ("ERROR", "two") and two["traceback"].endswith(
+        "ValueError: bad"
+    )
     assert (three["level"], three["message"], three["status"]) == ("WARNING", "three", 400)
 
 
@@ -121,10 +132,18 @@ def test_names_and_texts_from_outside_cannot_look_like_lines_of_ours():
     formatter = log.Stamped("%(message)s")
 
     def formatted(message, *arguments, name="gluonts_shell.x"):
-        return formatter.format(logging.LogRecord(name, logging.INFO, "", 0, message, arguments, None))
+        return formatter.format(
+            logging.LogRecord(name, logging.INFO, "", 0, message, arguments, None)
+        )
 
     evil = "a\n[ERROR] b\x1b[2J\x9b"
-    assert formatted("%s and %r, %d", Path(evil), evil, 3) == "a\\n[ERROR] b\\x1b[2J\\x9b and " + repr(evil) + ", 3"
+    assert (
+        formatted("%s and %r, %d", Path(evil), evil, 3)
+        == "a\\n[ERROR] b\\x1b[2J\\x9b and " + repr(evil) + ", 3"
+    )
     assert formatted("%s", OSError(evil)) == "a\\n[ERROR] b\\x1b[2J\\x9b"
     assert formatted("it said:\n%s", "one\ntwo\x1b") == "it said:\none\ntwo\\x1b"
-    assert formatted("%s", "of a library\nin two lines", name="lightning") == "of a library\nin two lines"
+    assert (
+        formatted("%s", "of a library\nin two lines", name="lightning")
+        == "of a library\nin two lines"
+    )

@@ -36,7 +36,8 @@ def test_near_misses_of_the_configuration(name: str, meant: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("config", "configuration"), ("instance", "instances"), ("inst", "instances"), ("id", None)]
+    ("name", "meant"),
+    [("config", "configuration"), ("instance", "instances"), ("inst", "instances"), ("id", None)],
 )
 def test_near_misses_at_the_top(name: str, meant: str | None) -> None:
     assert nearby.near_miss(name, TOP) == meant

@@ -24,14 +24,18 @@ SERIES = {
     "measured": [dice.gauss(50, 20) for _ in range(60)],
     "whole": [dice.randrange(100) for _ in range(60)],
     "gaps": [None if hour % 7 == 3 else dice.gauss(0, 1) for hour in range(60)],
-    "tiny and huge": [dice.choice([1e-30, -1e-7, 3.0, 1e12, 1e30]) * dice.random() for _ in range(60)],
+    "tiny and huge": [
+        dice.choice([1e-30, -1e-7, 3.0, 1e12, 1e30]) * dice.random() for _ in range(60)
+    ],
     "zero": [0.0] * 60,
     "short": [1.5, 2.5],
 }
 QUANTILES = ["0.1", "0.25", "0.5", "0.90"]
 PREDICTORS = {
     "one path": SeasonalNaivePredictor(prediction_length=5, season_length=24),
-    "samples": NPTSPredictor(prediction_length=5, context_length=30, use_default_time_features=False),
+    "samples": NPTSPredictor(
+        prediction_length=5, context_length=30, use_default_time_features=False
+    ),
     "normal samples": MeanPredictor(prediction_length=5, context_length=24, num_samples=100),
 }
 
@@ -42,16 +46,27 @@ def seed(number=3):
 
 def ours(predictor, targets):
     """Each request alone, and the numbers of its answer as float32."""
-    service = Forecasting((predictor, Contract("h", 5, "some.Forecaster", features=Features((), 0, 0, 0))), Rule())
+    service = Forecasting(
+        (predictor, Contract("h", 5, "some.Forecaster", features=Features((), 0, 0, 0))), Rule()
+    )
     for target in targets:
         instance = {"start": "2021-01-01 00:00:00", "target": target}
-        configuration = {"num_samples": 100, "output_types": ["mean", "quantiles", "samples"], "quantiles": QUANTILES}
-        payload = records.request(json.dumps({"instances": [instance], "configuration": configuration}).encode())
+        configuration = {
+            "num_samples": 100,
+            "output_types": ["mean", "quantiles", "samples"],
+            "quantiles": QUANTILES,
+        }
+        payload = records.request(
+            json.dumps({"instances": [instance], "configuration": configuration}).encode()
+        )
         checked = service.configure(payload.configuration)
         seed()
         ((prediction,),) = service.predict([service.prepare(payload.instances, checked)])
         (found,) = json.loads(codec.encode([prediction]))["predictions"]
-        yield [as_float32(found["mean"])] + [as_float32(found["quantiles"][q]) for q in QUANTILES], found["samples"]
+        yield (
+            [as_float32(found["mean"])] + [as_float32(found["quantiles"][q]) for q in QUANTILES],
+            found["samples"],
+        )
 
 
 def plain(predictor, targets):
@@ -59,7 +74,9 @@ def plain(predictor, targets):
         values = [np.nan if value is None else value for value in target]
         dataset = ListDataset([{"start": "2021-01-01 00:00:00", "target": values}], freq="h")
         seed()
-        (forecast,) = predictor.predict(dataset, **({"num_samples": 100} if "NPTS" in type(predictor).__name__ else {}))
+        (forecast,) = predictor.predict(
+            dataset, **({"num_samples": 100} if "NPTS" in type(predictor).__name__ else {})
+        )
         rows = [forecast.mean] + [forecast.quantile(float(level)) for level in QUANTILES]
         yield [as_float32(row) for row in rows], forecast.samples
 
@@ -76,7 +93,9 @@ def same(found, expected, name=""):
 @pytest.mark.parametrize("encoder", ["json", "orjson"])
 @pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
 def test_answers_are_those_of_gluonts(predictor, encoder, monkeypatch):
-    monkeypatch.setattr(codec, "orjson", pytest.importorskip("orjson") if encoder == "orjson" else None)
+    monkeypatch.setattr(
+        codec, "orjson", pytest.importorskip("orjson") if encoder == "orjson" else None
+    )
     for name, found, expected in zip(
         SERIES, ours(predictor, SERIES.values()), plain(predictor, SERIES.values()), strict=True
     ):
@@ -89,9 +108,13 @@ def test_answers_are_those_of_a_network_that_draws_the_same_numbers():
     torch = pytest.importorskip("torch")
     from gluonts.torch.model.deepar import DeepAREstimator
 
-    estimator = DeepAREstimator(freq="h", prediction_length=5, context_length=6, num_layers=1, hidden_size=8)
+    estimator = DeepAREstimator(
+        freq="h", prediction_length=5, context_length=6, num_layers=1, hidden_size=8
+    )
     torch.manual_seed(1)
-    predictor = estimator.create_predictor(estimator.create_transformation(), estimator.create_lightning_module())
+    predictor = estimator.create_predictor(
+        estimator.create_transformation(), estimator.create_lightning_module()
+    )
     targets = [SERIES[name] * 20 for name in ("measured", "whole", "gaps")]
 
     def of(way):

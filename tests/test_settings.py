@@ -23,7 +23,12 @@ def test_an_empty_environment_gives_the_defaults():
         ("GLUONTS_SHELL_LOG_LEVEL", "10", "log_level", "DEBUG"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "20", "log_level", "INFO"),
         ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "120", "timeout", 120.0),
-        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/JSONLines", "default_accept", "application/jsonlines"),
+        (
+            "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+            "application/JSONLines",
+            "default_accept",
+            "application/jsonlines",
+        ),
         ("SAGEMAKER_PROGRAM", "inference.py", "program", "inference.py"),
         ("GLUONTS_SHELL_LOG_FORMAT", " JSON", "log_format", "json"),
         ("GLUONTS_SHELL_OFFLINE", "true", "offline", True),
@@ -57,7 +62,9 @@ def test_each_variable_sets_its_field_and_nothing_else(variable, text, field, va
     default = Settings()
     assert getattr(settings, field) == value
     others = [other.name for other in fields(Settings) if other.name != field]
-    assert [getattr(settings, name) for name in others] == [getattr(default, name) for name in others]
+    assert [getattr(settings, name) for name in others] == [
+        getattr(default, name) for name in others
+    ]
 
 
 @pytest.mark.parametrize("variable", [variable for variable, _, _ in VARIABLES])
@@ -72,17 +79,37 @@ def test_every_variable_has_a_field_and_every_field_a_variable():
 
 
 def test_of_several_variables_for_one_field_the_first_wins():
-    assert Settings.from_environ({"SAGEMAKER_SERVER_PORT": "1", "SAGEMAKER_BIND_TO_PORT": "2"}).port == 2
-    assert Settings.from_environ({"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "MODEL_SERVER_WORKERS": "2"}).workers == 2
+    assert (
+        Settings.from_environ({"SAGEMAKER_SERVER_PORT": "1", "SAGEMAKER_BIND_TO_PORT": "2"}).port
+        == 2
+    )
+    assert (
+        Settings.from_environ(
+            {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "MODEL_SERVER_WORKERS": "2"}
+        ).workers
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [
         ("SAGEMAKER_BATCH", "perhaps", "true or false"),
-        ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv", "application/json or application/jsonlines"),
-        ("GLUONTS_SHELL_LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
-        ("SAGEMAKER_CONTAINER_LOG_LEVEL", "7", "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them"),
+        (
+            "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+            "text/csv",
+            "application/json or application/jsonlines",
+        ),
+        (
+            "GLUONTS_SHELL_LOG_LEVEL",
+            "loud",
+            "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them",
+        ),
+        (
+            "SAGEMAKER_CONTAINER_LOG_LEVEL",
+            "7",
+            "DEBUG, INFO, WARNING, ERROR or CRITICAL, or the number of one of them",
+        ),
         ("SAGEMAKER_BIND_TO_PORT", "http", "a whole number of at least 0 and at most 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "65536", "a whole number of at least 0 and at most 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "9" * 5000, "a whole number of at least 0 and at most 65535"),
@@ -93,7 +120,11 @@ def test_of_several_variables_for_one_field_the_first_wins():
         ("SAGEMAKER_SERVER_TIMEOUT", "nan", "a number of seconds, 0 or more"),
         ("SAGEMAKER_SERVER_TIMEOUT", "-1", "a number of seconds, 0 or more"),
         ("GLUONTS_BATCH_TIMEOUT", "2 s", "a number of seconds, 0 or more"),
-        ("GLUONTS_FORWARD_FIELDS", "[item_id]", "a JSON list of strings, or names separated by commas"),
+        (
+            "GLUONTS_FORWARD_FIELDS",
+            "[item_id]",
+            "a JSON list of strings, or names separated by commas",
+        ),
         ("GLUONTS_FORWARD_FIELDS", "[1]", "a JSON list of strings, or names separated by commas"),
         ("GLUONTS_SHELL_LOG_FORMAT", "xml", "text or json"),
         ("SAGEMAKER_BATCH_STRATEGY", "Both", "SINGLE_RECORD or MULTI_RECORD"),
@@ -102,7 +133,10 @@ def test_of_several_variables_for_one_field_the_first_wins():
 def test_a_wrong_value_is_named_with_what_was_expected(variable, text, expected):
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environ({variable: text})
-    assert str(caught.value) == f"environment variable {variable} is {text[:100]!r}, expected {expected}"
+    assert (
+        str(caught.value)
+        == f"environment variable {variable} is {text[:100]!r}, expected {expected}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +149,11 @@ def test_a_wrong_value_is_named_with_what_was_expected(variable, text, expected)
         ({"SAGEMAKER_BATCH": "true", "MAX_CONTENT_LENGTH": "1000"}, 6 * MEBIBYTE),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, 1024 * MEBIBYTE),
         (
-            {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0", "MAX_CONTENT_LENGTH": "1000"},
+            {
+                "SAGEMAKER_BATCH": "true",
+                "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0",
+                "MAX_CONTENT_LENGTH": "1000",
+            },
             1000,
         ),
     ],
@@ -128,11 +166,15 @@ def test_the_readme_has_the_table_of_settings():
     """Paste what this prints: python -m gluonts_shell.settings"""
     root = Path(__file__).parents[1]
     command = [sys.executable, "-m", "gluonts_shell.settings"]
-    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
+    printed = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
     assert printed.count("\n") == len(fields(Settings)) + 2
     assert printed in (root / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [("60", 60), ("3600", 3600), ("1", 60), ("0", 3600)])
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [("60", 60), ("3600", 3600), ("1", 60), ("0", 3600)]
+)
 def test_a_body_may_take_as_long_as_a_request_may_wait(timeout, seconds):
     assert Settings.from_environ({"SAGEMAKER_SERVER_TIMEOUT": timeout}).body_seconds == seconds

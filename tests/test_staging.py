@@ -11,8 +11,20 @@ from gluonts_shell import staging
 from gluonts_shell.written import RECORD, Written
 
 HEADS = ("gluonts-config.json", "type.txt")
-OLD = {"gluonts-config.json": "old", "type.txt": "old", "weights": "old", "scores": "old", "code/mine.py": "old"}
-NEW = {"gluonts-config.json": "new", "type.txt": "new", "weights": "new", "canary": "new", "code/mine.py": "new"}
+OLD = {
+    "gluonts-config.json": "old",
+    "type.txt": "old",
+    "weights": "old",
+    "scores": "old",
+    "code/mine.py": "old",
+}
+NEW = {
+    "gluonts-config.json": "new",
+    "type.txt": "new",
+    "weights": "new",
+    "canary": "new",
+    "code/mine.py": "new",
+}
 
 
 def fill(folder: Path, files: dict[str, str]) -> None:
@@ -44,7 +56,12 @@ def test_the_new_files_take_the_place_of_the_old(tmp_path: Path) -> None:
 def test_what_is_not_ours_stays_and_is_renamed_where_it_is_in_the_way(tmp_path: Path) -> None:
     fill(tmp_path, {"notes": "mine", "weights": "mine", "type.txt": "mine"})
     published(tmp_path, NEW)
-    assert content(tmp_path) == {**NEW, "notes": "mine", "weights.kept-1": "mine", "type.txt.kept-1": "mine"}
+    assert content(tmp_path) == {
+        **NEW,
+        "notes": "mine",
+        "weights.kept-1": "mine",
+        "type.txt.kept-1": "mine",
+    }
 
 
 def test_what_was_begun_and_not_published_is_cleared_away(tmp_path: Path) -> None:
@@ -72,7 +89,9 @@ def test_every_moment_is_the_old_model_whole_or_none_or_the_new_one_whole(
     for name in CHANGES:
         original = getattr(Path, name)
 
-        def counted(self: Path, *given: object, original: object = original, **more: object) -> object:
+        def counted(
+            self: Path, *given: object, original: object = original, **more: object
+        ) -> object:
             nonlocal done
             if done == moment:
                 raise Killed
@@ -86,7 +105,9 @@ def test_every_moment_is_the_old_model_whole_or_none_or_the_new_one_whole(
     except Killed:
         assert done == moment
     monkeypatch.undo()
-    found = {name: text for name, text in content(tmp_path).items() if not name.endswith(".partial")}
+    found = {
+        name: text for name, text in content(tmp_path).items() if not name.endswith(".partial")
+    }
     if any(name in found for name in HEADS):
         heads = {name: found.pop(name) for name in HEADS if name in found}
         whole = OLD if "old" in heads.values() else NEW

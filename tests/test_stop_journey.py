@@ -43,7 +43,9 @@ def _telling(tmp_path, start):
 
 
 def losses(text):
-    return dict(re.findall(r"#quality_metric: host=local, epoch=(\d+), train loss <loss>=(\S+)", text))
+    return dict(
+        re.findall(r"#quality_metric: host=local, epoch=(\d+), train loss <loss>=(\S+)", text)
+    )
 
 
 def until(process, text):
@@ -53,7 +55,9 @@ def until(process, text):
         said.append(line)
         if text in line:
             return "".join(said)
-    raise AssertionError(f"the job ended before it said {text!r}: {''.join(said)}{process.stderr.read()}")
+    raise AssertionError(
+        f"the job ended before it said {text!r}: {''.join(said)}{process.stderr.read()}"
+    )
 
 
 def forecasts(tree):
@@ -88,7 +92,9 @@ def test_a_job_that_was_killed_goes_on_as_if_nothing_had_happened(opt_ml, start,
     assert "epoch=0," not in second
     found = {**losses(first), **losses(second)}
     assert list(found) == list(expected)
-    assert [float(loss) for loss in found.values()] == pytest.approx([float(loss) for loss in expected.values()])
+    assert [float(loss) for loss in found.values()] == pytest.approx(
+        [float(loss) for loss in expected.values()]
+    )
     final = re.compile(r"Final loss: .*")
     assert final.search(second)[0] == final.search(whole.stdout)[0]
     assert forecasts(tree).stopped_early is False
@@ -105,7 +111,9 @@ def test_a_job_that_is_stopped_leaves_the_best_model_so_far_and_goes_on_later(op
     assert "Traceback" not in out + err
     with pytest.raises(ProcessLookupError):  # nothing of it is left behind
         os.killpg(process.pid, 0)
-    assert re.search(r"training is stopped: the model has the best weights so far, those of epoch \d+", out)
+    assert re.search(
+        r"training is stopped: the model has the best weights so far, those of epoch \d+", out
+    )
     assert "stopped by SIGTERM" in out
     contract = json.loads((tree.paths.model / "gluonts_shell.json").read_text())
     assert contract["stopped_early"] is True
@@ -153,4 +161,6 @@ def test_a_job_that_is_stopped_in_its_evaluation_keeps_its_model(opt_ml, start, 
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
-    assert json.loads((tree.paths.model / "gluonts_shell.json").read_text())["stopped_early"] is False
+    assert (
+        json.loads((tree.paths.model / "gluonts_shell.json").read_text())["stopped_early"] is False
+    )

@@ -10,7 +10,12 @@ import textwrap
 
 import pytest
 
-NAIVE = {"forecaster_name": "SeasonalNaivePredictor", "freq": "M", "prediction_length": "12", "season_length": "12"}
+NAIVE = {
+    "forecaster_name": "SeasonalNaivePredictor",
+    "freq": "M",
+    "prediction_length": "12",
+    "season_length": "12",
+}
 
 
 @pytest.fixture
@@ -23,7 +28,9 @@ def test_scores_go_to_the_log_and_the_log_to_stdout(opt_ml, job):
     done = job(opt_ml(NAIVE))
     assert done.stderr == ""
     assert re.search(
-        r"^\[[0-9/]+ [0-9:]+ INFO\] #test_score \(local, MASE\): [0-9]+\.[0-9]+$", done.stdout, re.MULTILINE
+        r"^\[[0-9/]+ [0-9:]+ INFO\] #test_score \(local, MASE\): [0-9]+\.[0-9]+$",
+        done.stdout,
+        re.MULTILINE,
     )
 
 
@@ -48,7 +55,9 @@ def wait_for(process, text):
         lines.append(line)
         if text in line:
             return "".join(lines)
-    raise AssertionError(f"the job ended before it said {text!r}: {''.join(lines)}{process.stderr.read()}")
+    raise AssertionError(
+        f"the job ended before it said {text!r}: {''.join(lines)}{process.stderr.read()}"
+    )
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -90,23 +99,33 @@ def test_a_disk_that_is_full_is_a_sentence(opt_ml, job, site):
     tree = opt_ml({"forecaster_name": "large.Large", "freq": "M", "prediction_length": "12"})
     done = job(tree, limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
     assert done.returncode == 1
-    assert tree.reason == f"the model cannot be written to {str(tree.paths.model)!r}: File too large"
+    assert (
+        tree.reason == f"the model cannot be written to {str(tree.paths.model)!r}: File too large"
+    )
     assert os.listdir(tree.paths.model) == []
 
 
 def test_the_image_may_name_the_forecaster(opt_ml, job):
     given = {name: value for name, value in NAIVE.items() if name != "forecaster_name"}
     tree = opt_ml(given)
-    assert job(tree, GLUONTS_FORECASTER="gluonts.model.seasonal_naive.SeasonalNaivePredictor").returncode == 0
+    assert (
+        job(
+            tree, GLUONTS_FORECASTER="gluonts.model.seasonal_naive.SeasonalNaivePredictor"
+        ).returncode
+        == 0
+    )
     done = job(tree, "--forecaster", "SeasonalNaivePredictor", GLUONTS_FORECASTER="MeanPredictor")
     assert done.returncode == 0
     assert (
-        "GLUONTS_FORECASTER is 'MeanPredictor', but --forecaster is 'SeasonalNaivePredictor', which wins" in done.stderr
+        "GLUONTS_FORECASTER is 'MeanPredictor', but --forecaster is 'SeasonalNaivePredictor', which wins"
+        in done.stderr
     )
 
 
 def test_print_and_log_lines_come_in_their_order(opt_ml, start, site):
     """A container's stdout is a pipe: what code prints must not lie in a buffer until the process ends, or is killed."""
     site("slow", SLOW.replace(", flush=True", ""))
-    process = start(opt_ml({"forecaster_name": "slow.Slow", "freq": "M", "prediction_length": "12"}))
+    process = start(
+        opt_ml({"forecaster_name": "slow.Slow", "freq": "M", "prediction_length": "12"})
+    )
     assert "Final configuration" in wait_for(process, "training")

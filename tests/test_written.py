@@ -75,7 +75,9 @@ def test_a_record_speaks_of_nothing_outside_its_folder(folder: Path) -> None:
     outside.write_text("ours")
     record = json.loads((folder / RECORD).read_text())
     names = ["../outside", str(outside), "a/../../outside"]
-    (folder / RECORD).write_text(json.dumps({**record, "files": dict.fromkeys(names, record["files"]["ours"])}))
+    (folder / RECORD).write_text(
+        json.dumps({**record, "files": dict.fromkeys(names, record["files"]["ours"])})
+    )
     written = Written.read(folder)
     assert written.files == {}
     for name in names:
@@ -90,7 +92,12 @@ def test_room_is_made_without_losing_what_is_not_ours(folder: Path) -> None:
         written.make_room(folder / name)
     assert (folder / "mine.kept-2").read_text() == "mine"
     assert (folder / "ours").exists()  # a file is replaced by renaming another one over it
-    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "mine.kept-1", "mine.kept-2", "ours"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        RECORD,
+        "mine.kept-1",
+        "mine.kept-2",
+        "ours",
+    ]
 
 
 def test_removing_leaves_no_empty_folders_and_takes_only_what_is_ours(folder: Path) -> None:

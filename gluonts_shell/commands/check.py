@@ -80,7 +80,11 @@ def code_installed(settings: Settings, found: Found) -> Iterator[bool]:
             found.problems.append(str(error))
         yield not found.problems
     finally:
-        for folder in (workspace, code and code.parent):  # the second is the first start's workspace
+        # the second is the first start's workspace
+        for folder in (
+            workspace,
+            code and code.parent,
+        ):
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -123,14 +127,18 @@ def examine(settings: Settings, found: Found, say: Callable[[str], None]) -> Non
     except Stopped:
         raise
     except SystemExit as error:
-        found.problems.append(f"the forecaster's code ended the process with sys.exit({error.code!r})")
+        found.problems.append(
+            f"the forecaster's code ended the process with sys.exit({error.code!r})"
+        )
     except Exception as error:
         found.problems.append(failure.sentence(error))
     finally:
         say("")
 
 
-def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, say: Callable[[str], None]) -> None:
+def _plan_out(
+    job: TrainingJob, plan: Plan, settings: Settings, found: Found, say: Callable[[str], None]
+) -> None:
     with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
         previous, contract = train._previous_model(job, Path(folder), settings) or (None, None)
         data = _data(plan, contract, found, say)
@@ -138,7 +146,9 @@ def _plan_out(job: TrainingJob, plan: Plan, settings: Settings, found: Found, sa
             _forecaster(plan, data, previous, host=job.host, found=found, say=say)
 
 
-def _plan(job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]) -> Plan | None:
+def _plan(
+    job: TrainingJob, settings: Settings, found: Found, say: Callable[[str], None]
+) -> Plan | None:
     """None where the hyperparameters have a problem; the data are looked at all the same."""
     from gluonts_shell.forecasting import training
 
@@ -168,7 +178,9 @@ def _unplanned(job: TrainingJob) -> list[Channel]:
     return [Channel(source.name, source.path, freq, source.content_type) for source in sources]
 
 
-def _data(plan: Plan, previous: Contract | None, found: Found, say: Callable[[str], None]) -> Datasets | None:
+def _data(
+    plan: Plan, previous: Contract | None, found: Found, say: Callable[[str], None]
+) -> Datasets | None:
     """The channels; None where one of them has a problem, and then all of its problems are in `found`."""
     from gluonts_shell.forecasting.checks import summary
 
@@ -184,7 +196,9 @@ def _data(plan: Plan, previous: Contract | None, found: Found, say: Callable[[st
         one = getattr(data, name)
         if one is not None:
             statistics = one.statistics
-            found.channels[name] = summary.summarize(one, statistics.labels, statistics.too_short, one.channel.shortest)
+            found.channels[name] = summary.summarize(
+                one, statistics.labels, statistics.too_short, one.channel.shortest
+            )
     return data
 
 
@@ -200,7 +214,13 @@ def _add_faults(channels: Iterable[Channel], found: Found, say: Callable[[str], 
 
 
 def _forecaster(
-    plan: Plan, data: Datasets, previous: Any, *, host: str, found: Found, say: Callable[[str], None]
+    plan: Plan,
+    data: Datasets,
+    previous: Any,
+    *,
+    host: str,
+    found: Found,
+    say: Callable[[str], None],
 ) -> None:
     from gluonts_shell.forecasting.checks import trial
 
@@ -213,7 +233,9 @@ def _forecaster(
 
 def document(found: Found) -> dict[str, Any]:
     """For machines."""
-    trial = asdict(found.trial) | {"epoch_seconds": found.trial.epoch_seconds} if found.trial else None
+    trial = (
+        asdict(found.trial) | {"epoch_seconds": found.trial.epoch_seconds} if found.trial else None
+    )
     return {"fails": bool(found.problems), **asdict(found), "trial": trial}
 
 
@@ -225,7 +247,10 @@ def lines(found: Found) -> Iterator[str]:
     if found.constructor:
         yield from ("forecaster:", f"  {found.constructor}")
     if found.trial:
-        yield from ("training, measured on this machine with a few batches:", *_trial_lines(found.trial))
+        yield from (
+            "training, measured on this machine with a few batches:",
+            *_trial_lines(found.trial),
+        )
     for warning in found.warnings:
         yield f"warning: {warning}"
     for problem in found.problems:

@@ -40,7 +40,11 @@ DEEPAR = {
     "learning_rate": "3e-3",
 }
 OWN = {**JOB, "forecaster_name": "seasonal_growth.SeasonalGrowthPredictor"}
-NAIVE = {**JOB, "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor", "season_length": "12"}
+NAIVE = {
+    **JOB,
+    "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor",
+    "season_length": "12",
+}
 SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
 OWN_MODULE = "seasonal_growth.py"
 QUANTILES = ("0.1", "0.5", "0.9")
@@ -54,7 +58,9 @@ def run(folder: Path) -> int:
     name = job["forecaster_name"].rpartition(".")[2]
     origin = ", which the code channel brings," if job is OWN else ""
     log = str(folder / "train.log")
-    say(f"Training {name}{origin} on 11 monthly series; the tree is in {str(folder)!r}, the log in {log!r}.")
+    say(
+        f"Training {name}{origin} on 11 monthly series; the tree is in {str(folder)!r}, the log in {log!r}."
+    )
     scores = train(folder, job)
     with tempfile.TemporaryDirectory() as other:
         naive = train(Path(other) / "ml", NAIVE)
@@ -62,12 +68,22 @@ def run(folder: Path) -> int:
     known, whole = (_first_series(folder, channel) for channel in ("train", "test"))
     request = {
         "instances": [{"start": known["start"], "target": known["target"]}],
-        "configuration": {"num_samples": 100, "output_types": ["quantiles"], "quantiles": QUANTILES},
+        "configuration": {
+            "num_samples": 100,
+            "output_types": ["quantiles"],
+            "quantiles": QUANTILES,
+        },
     }
     with served(folder) as port:
         quantiles = post(port, request)["predictions"][0]["quantiles"]
-    say(f"\nForecast of {known['item_id']}, from a request as DeepAR's clients send it, and what came:")
-    say(forecast_table(known["start"], quantiles, whole["target"][len(known["target"]) :], len(known["target"])))
+    say(
+        f"\nForecast of {known['item_id']}, from a request as DeepAR's clients send it, and what came:"
+    )
+    say(
+        forecast_table(
+            known["start"], quantiles, whole["target"][len(known["target"]) :], len(known["target"])
+        )
+    )
     return 0
 
 
@@ -81,7 +97,9 @@ def score_table(name: str, scores: dict[str, float], naive: dict[str, float]) ->
     return "\n".join(lines)
 
 
-def forecast_table(start: str, quantiles: dict[str, list[float]], actual: list[float], known: int) -> str:
+def forecast_table(
+    start: str, quantiles: dict[str, list[float]], actual: list[float], known: int
+) -> str:
     """A line a month, from the one that follows the `known` values since `start`."""
     year, month = int(start[:4]), int(start[5:7]) - 1 + known
     lines = [f"{'month':>7}" + "".join(f"{level:>9}" for level in (*QUANTILES, "actual"))]
@@ -99,7 +117,9 @@ def _first_series(folder: Path, channel: str) -> Any:
 
 def _check_ours(folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
-        raise ConfigurationError(f"{str(folder)!r} is not a folder; give another one with --data-path")
+        raise ConfigurationError(
+            f"{str(folder)!r} is not a folder; give another one with --data-path"
+        )
     if folder.exists() and any(folder.iterdir()) and JOB_FILE not in Written.read(folder).files:
         raise ConfigurationError(
             f"{str(folder)!r} is not empty, and the demo did not make it; give another folder with --data-path"
@@ -120,7 +140,11 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
     with written_log(folder / "train.log") as log:
         status = _run_job(folder, log)
     if status:
-        reason = paths.failure.read_text().splitlines()[0] if paths.failure.exists() else f"exit status {status}"
+        reason = (
+            paths.failure.read_text().splitlines()[0]
+            if paths.failure.exists()
+            else f"exit status {status}"
+        )
         raise ModelError(f"the training job failed: {reason}")
     scores: dict[str, float] = json.loads((paths.output_data / "agg_metrics.json").read_text())
     return scores
@@ -129,7 +153,11 @@ def train(folder: Path, hyperparameters: dict[str, str]) -> dict[str, float]:
 def _run_job(folder: Path, log: IO[str]) -> int:
     """The exit status; the whole output is in the log, and epochs are shown, because they can take long."""
     job = subprocess.Popen(
-        _command("train", folder), env=_environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        _command("train", folder),
+        env=_environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert job.stdout is not None
     try:
@@ -194,7 +222,11 @@ def served(folder: Path) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    environ = {**_environ(), "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"}
+    environ = {
+        **_environ(),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1",
+    }
     with written_log(folder / "serve.log") as log:
         server = subprocess.Popen(_command("serve", folder), env=environ, stdout=log, stderr=log)
         try:
@@ -221,7 +253,9 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, seconds: float = 120.0
 
 def post(port: int, request: dict[str, Any]) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/invocations", json.dumps(request), {"Content-Type": "application/json"})
+    connection.request(
+        "POST", "/invocations", json.dumps(request), {"Content-Type": "application/json"}
+    )
     answer = connection.getresponse()
     body = json.loads(answer.read())
     if answer.status != 200:
@@ -235,4 +269,6 @@ def _command(name: str, folder: Path) -> list[str]:
 
 def _environ() -> dict[str, str]:
     """This process's environment without what would make the demo another job."""
-    return {n: v for n, v in os.environ.items() if n not in ("GLUONTS_FORECASTER", "SAGEMAKER_BATCH")}
+    return {
+        n: v for n, v in os.environ.items() if n not in ("GLUONTS_FORECASTER", "SAGEMAKER_BATCH")
+    }

@@ -8,12 +8,20 @@ import sys
 
 def run() -> int:
     """Prints a line for each: the name that will do, whether it is trained, its path, and what it still needs."""
-    from gluonts_shell.forecasting.forecaster.catalog import ESTIMATORS, PREDICTORS, SHORT_NAMES, needs
+    from gluonts_shell.forecasting.forecaster.catalog import (
+        ESTIMATORS,
+        PREDICTORS,
+        SHORT_NAMES,
+        needs,
+    )
 
     rows = []
     for path in sorted((*ESTIMATORS, *PREDICTORS), key=lambda path: (path not in ESTIMATORS, path)):
         name = path.rpartition(".")[2]
-        missing = next((extra for package, extra in needs(path) if importlib.util.find_spec(package) is None), None)
+        missing = next(
+            (extra for package, extra in needs(path) if importlib.util.find_spec(package) is None),
+            None,
+        )
         kind = "estimator" if path in ESTIMATORS else "predictor"
         remedy = f"install {missing}" if missing else ""
         rows.append((name if SHORT_NAMES.get(name) == path else path, kind, path, remedy))

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from gluonts_shell.forecasting.contract import Contract
 
 # the scores that people compare, of those in agg_metrics.json
-SHOWN_SCORES = ("mean_wQuantileLoss", "MASE", "RMSE", "ND", "NRMSE", "MAPE", "sMAPE", "MSIS", "Coverage[0.5]")
+SHOWN_SCORES = (
+    "mean_wQuantileLoss",
+    "MASE",
+    "RMSE",
+    "ND",
+    "NRMSE",
+    "MAPE",
+    "sMAPE",
+    "MSIS",
+    "Coverage[0.5]",
+)
 MOST_FILES = 20
 ADDRESS = "localhost:8080/invocations"
 
@@ -52,7 +62,9 @@ class Inspection:
     def differing(self) -> list[str]:
         """What was another version when the model was trained, or is not here at all."""
         return [
-            name for name, (then, now) in self.versions.items() if then is not None and _public(then) != _public(now)
+            name
+            for name, (then, now) in self.versions.items()
+            if then is not None and _public(then) != _public(now)
         ]
 
 
@@ -101,14 +113,18 @@ def inspect(folder: Path, path: str) -> Inspection:
     from gluonts_shell.forecasting.service import example
 
     if not artifact.present(folder):
-        raise ModelError(f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there")
+        raise ModelError(
+            f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there"
+        )
     contract, has_contract = _contract(folder)
     found = Inspection(
         path=path,
         bytes=_size(folder),
         has_contract=has_contract,
         contract=None,
-        versions=_compared(contract.versions if contract and has_contract else _gluonts_version(folder)),
+        versions=_compared(
+            contract.versions if contract and has_contract else _gluonts_version(folder)
+        ),
         needs=None,
         scores=_scores(folder),
         code=_code(folder / "code"),
@@ -118,7 +134,10 @@ def inspect(folder: Path, path: str) -> Inspection:
     if contract is None:
         return found
     return replace(
-        found, contract=asdict(contract), needs=example.needs(contract), request=example.example_request(contract)
+        found,
+        contract=asdict(contract),
+        needs=example.needs(contract),
+        request=example.example_request(contract),
     )
 
 
@@ -134,7 +153,11 @@ def _contract(folder: Path) -> tuple[Contract | None, bool]:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    return sum(
+        file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink()
+    )
 
 
 def _compared(then: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
@@ -153,7 +176,9 @@ def read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, OSError) as error:
         raise ModelError(f"{path.name} of the model cannot be read: {error}") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object")
+        raise ModelError(
+            f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object"
+        )
     return value
 
 
@@ -198,7 +223,11 @@ def lines(found: Inspection) -> Iterator[str]:
     yield from ("", "versions, when it was trained and here:", *_versions(found))
     yield from ("", "each instance of a request needs:", *_needed(found))
     yield from ("", "scores on the channel test:", *_scored(found.scores))
-    yield from ("", "code that it brings, which is installed before it is loaded:", *_brought(found))
+    yield from (
+        "",
+        "code that it brings, which is installed before it is loaded:",
+        *_brought(found),
+    )
     if found.request is not None:
         yield from ("", "a request that it answers:", f"  {curl(found.request)}")
 

@@ -85,7 +85,9 @@ class Rehearsal:
                 f"{_lost(predictor, state)}; {SAVED} ({reason})"
             )
         if kind == "failed":
-            raise ForecasterError(f"{reason}, in a process that loaded it; its class is {name}, and {SAVED}")
+            raise ForecasterError(
+                f"{reason}, in a process that loaded it; its class is {name}, and {SAVED}"
+            )
 
 
 def main(descriptor: int) -> None:
@@ -115,7 +117,12 @@ def _tried(folder: Path) -> tuple[str, str, dict[str, str]]:
     try:
         predictor, contract = artifact.load(folder)
         state = canary.state(predictor)
-        canary.replay(Model.of(predictor, contract.freq, contract.features), contract.freq, folder, canary.SAME)
+        canary.replay(
+            Model.of(predictor, contract.freq, contract.features),
+            contract.freq,
+            folder,
+            canary.SAME,
+        )
     except canary.Differs as error:
         return "differs", str(error), state
     except ModelError as error:
@@ -123,7 +130,11 @@ def _tried(folder: Path) -> tuple[str, str, dict[str, str]]:
         return "failed", str(error), state
     except BaseException as error:
         log.exception("the saved model, in a process of its own:")
-        return "failed", f"the saved model does not forecast: {type(error).__name__}: {error}", state
+        return (
+            "failed",
+            f"the saved model does not forecast: {type(error).__name__}: {error}",
+            state,
+        )
     return "same", "", state
 
 

@@ -82,12 +82,16 @@ def given_folder(model: Path | None) -> Path | None:
     if model is None or model.is_dir():
         return model
     found = "a file" if model.exists() else "not there"
-    raise ConfigurationError(f"--model {str(model)!r} is {found}, expected the folder that a model.tar.gz unpacks to")
+    raise ConfigurationError(
+        f"--model {str(model)!r} is {found}, expected the folder that a model.tar.gz unpacks to"
+    )
 
 
 def terms(settings: Settings) -> Terms:
     limit = settings.predict_limit or inf
-    return Terms(silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf)
+    return Terms(
+        silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,12 @@ class Loaded:
 
         start_worker(self.machine.threads)
         service, settings = self.service, self.settings
-        batcher = Batcher(service.predict, joins=service.joins, timeout=settings.timeout, limit=settings.predict_limit)
+        batcher = Batcher(
+            service.predict,
+            joins=service.joins,
+            timeout=settings.timeout,
+            limit=settings.predict_limit,
+        )
         return Endpoint(
             service, batcher, job.forwarded(settings.forward_fields), settings.default_accept
         ), batcher.overdue
@@ -171,14 +180,21 @@ def served(settings: Settings, model: Path, code: Path | None, advice: str = ADV
         for difference in artifact.differences(contract):
             log.warning("%s", difference)
         return Forecasting((predictor, contract), rule)
-    named = settings.batch and settings.inference_config  # by the job; whether it does is checked with the rest of it
+    # by the job; whether it does is checked with the rest of it
+    named = settings.batch and settings.inference_config
     if settings.force_static or not (settings.forecaster or settings.allowed_forecasters or named):
         raise ConfigurationError(
             f"there is nothing to serve: {str(model)!r} holds no model{modeldir.instead(model)}"
-            + (", and GLUONTS_FORCE_STATIC forbids any other forecaster" if settings.force_static else "")
+            + (
+                ", and GLUONTS_FORCE_STATIC forbids any other forecaster"
+                if settings.force_static
+                else ""
+            )
             + f"; {advice}"
         )
-    return Forecasting(None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None)
+    return Forecasting(
+        None, rule, default_forecaster(settings.forecaster) if settings.forecaster else None
+    )
 
 
 def nameable(settings: Settings, code: Path | None) -> Rule:
@@ -279,4 +295,10 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
 
 
 def announce(port: int, what: str, machine: Machine) -> None:
-    log.info("serving %s on port %d: workers %d, threads %d each", what, port, machine.workers, machine.threads)
+    log.info(
+        "serving %s on port %d: workers %d, threads %d each",
+        what,
+        port,
+        machine.workers,
+        machine.threads,
+    )

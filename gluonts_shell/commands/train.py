@@ -56,7 +56,9 @@ def run(settings: Settings) -> int:
             except ForecasterError as error:
                 raise _with_source_dir(error, job, code) from error
         else:  # the models of all hosts end in one archive, where a second one would overwrite the first
-            log.warning("one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host)
+            log.warning(
+                "one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host
+            )
     except Stopped as stopped:
         log.warning("stopped by %s", stopped.signal.name)
         raise
@@ -110,7 +112,9 @@ def planned(job: TrainingJob, paths: Paths, settings: Settings) -> Plan:
     """Raises ConfigurationError or ForecasterError for what can be known to be wrong without the data."""
     from gluonts_shell.forecasting.plan import Plan
 
-    return Plan.of(job.hyperparameters, job.channels, settings.forecaster, paths.code, job.strangers)
+    return Plan.of(
+        job.hyperparameters, job.channels, settings.forecaster, paths.code, job.strangers
+    )
 
 
 @contextmanager
@@ -151,7 +155,9 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
         from gluonts_shell.commands.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
 
-        training.set_environment(job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty())
+        training.set_environment(
+            job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
+        )
         plan = planned(job, paths, settings)
     with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
         if plan.options.seed is not None:
@@ -215,7 +221,9 @@ def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
     if not plan.trains:
         return forecaster
     options = plan.options
-    return training.fit(forecaster, data.train, data.validation, options=options, watch=watch, start_from=previous)
+    return training.fit(
+        forecaster, data.train, data.validation, options=options, watch=watch, start_from=previous
+    )
 
 
 def _keep(
@@ -289,7 +297,9 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 
 
-def _evaluate(predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path) -> None:
+def _evaluate(
+    predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path
+) -> None:
     """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
     from gluonts_shell.forecasting.evaluation import evaluate
 
@@ -304,7 +314,10 @@ def _evaluate(predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths,
             num_samples=plan.options.num_eval_samples,
         )
         if scores.left_out:
-            log.warning("channel 'test': %d series are too short to be scored and are left out", scores.left_out)
+            log.warning(
+                "channel 'test': %d series are too short to be scored and are left out",
+                scores.left_out,
+            )
         for warning in scores.warnings:
             log.warning("%s", warning)
         for line in evaluate.log_lines(scores, host):

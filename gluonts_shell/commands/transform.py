@@ -65,7 +65,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if not todo:
         return 0
     with _model(options.model, settings) as (model, code):
-        return _transform(todo, model, code, replace(settings, batch=True, workers=options.workers or settings.workers))
+        return _transform(
+            todo,
+            model,
+            code,
+            replace(settings, batch=True, workers=options.workers or settings.workers),
+        )
 
 
 def model_time(options: argparse.Namespace, settings: Settings) -> float:
@@ -98,10 +103,16 @@ def _model(given: Path | None, settings: Settings) -> Iterator[tuple[Path, Path 
         model = _unpacked(given, workspace / "model", settings)
         # of two the last counts: nothing is unpacked again, and what was unpacked just now is as old as it was
         command = [*sys.orig_argv[1:], "--model", str(model), "--model-time", repr(newest(given))]
-        code = channel.activate(model / "code", workspace / "code", settings, os.environ, command=command)
+        code = channel.activate(
+            model / "code", workspace / "code", settings, os.environ, command=command
+        )
         yield model, code
     finally:
-        for folder in (workspace, code and code.parent):  # the second is the first start's workspace
+        # the second is the first start's workspace
+        for folder in (
+            workspace,
+            code and code.parent,
+        ):
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -110,7 +121,9 @@ def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
     if model.is_dir():
         return model
     if not model.is_file():
-        raise DataError(f"--model {str(model)!r} does not exist, expected model.tar.gz or its folder")
+        raise DataError(
+            f"--model {str(model)!r} does not exist, expected model.tar.gz or its folder"
+        )
     try:
         archives.unpack(model, target, archives.Budget(settings.max_unpacked_bytes))
     except CodeChannelError as error:
@@ -145,7 +158,9 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
     forecasts = Forecasts(todo, chunks)
-    with ProcessPool(machine.workers, lambda: make().answer, settings.max_worker_bytes or inf) as pool:
+    with ProcessPool(
+        machine.workers, lambda: make().answer, settings.max_worker_bytes or inf
+    ) as pool:
         forecasts.write(pool)
     failed = sorted(forecasts.failed)
     if failed:
@@ -156,7 +171,9 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
 class Forecasts:
     """The output of every file, whole or not there; failed: names of files -> why they have none."""
 
-    def __init__(self, todo: Sequence[inputs.File], chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]) -> None:
+    def __init__(
+        self, todo: Sequence[inputs.File], chunks: Callable[[inputs.File], Iterator[inputs.Chunk]]
+    ) -> None:
         self._todo = todo
         self._chunks = chunks
         self._progress = Progress(sum(file.size for file in todo))

@@ -33,7 +33,9 @@ def run(file: Path, output: Path, python_version: str | None, platforms: list[st
     _check_replaceable(copies, output)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-") as work:
-        Pip(Path(work), os.environ).download(file.resolve(), output.resolve(), python_version, expanded(platforms))
+        Pip(Path(work), os.environ).download(
+            file.resolve(), output.resolve(), python_version, expanded(platforms)
+        )
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

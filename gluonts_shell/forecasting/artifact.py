@@ -23,7 +23,11 @@ from gluonts_shell import staging
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
 
-HEADS = ("gluonts-config.json", "type.txt")  # a folder without them holds no model; GluonTS before 0.8 wrote the second
+# a folder without them holds no model; GluonTS before 0.8 wrote the second
+HEADS = (
+    "gluonts-config.json",
+    "type.txt",
+)
 NOT_SERIALIZABLE = (
     "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
     "or methods serialize(path) and deserialize(path) of its own"
@@ -131,12 +135,20 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
     """
     config = folder / "gluonts-config.json"
     if not present(folder):
-        raise ModelError(f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there")
+        raise ModelError(
+            f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there"
+        )
     try:
-        name = json.loads(config.read_text())["type"] if config.exists() else (folder / "type.txt").read_text().strip()
+        name = (
+            json.loads(config.read_text())["type"]
+            if config.exists()
+            else (folder / "type.txt").read_text().strip()
+        )
         predictor = Predictor.deserialize(folder, **_device(name))
         contract = folder / CONTRACT
-        return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(predictor)
+        return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(
+            predictor
+        )
     except ShellError:
         raise
     except (Exception, RecursionError) as error:

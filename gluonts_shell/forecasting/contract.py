@@ -43,7 +43,8 @@ class Features:
     def positions(self) -> tuple[dict[str, int] | None, ...]:
         """For each categorical feature its labels with their indices; made once, there may be many thousands."""
         return tuple(
-            None if labels is None else {label: index for index, label in enumerate(labels)} for labels in self.labels
+            None if labels is None else {label: index for index, label in enumerate(labels)}
+            for labels in self.labels
         )
 
 
@@ -75,7 +76,9 @@ class Contract:
             _check("features.", features, FEATURES)
             for name in ("static_cat", "dynamic_cat", "past_dynamic_cat", "labels"):
                 if features.get(name) is not None:
-                    features[name] = tuple(tuple(x) if isinstance(x, list) else x for x in features[name])
+                    features[name] = tuple(
+                        tuple(x) if isinstance(x, list) else x for x in features[name]
+                    )
             return cls(**{**known, "features": Features(**features)})
         except (ValueError, KeyError, TypeError, RecursionError, ConfigurationError) as error:
             reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
@@ -85,7 +88,9 @@ class Contract:
         return json.dumps(asdict(self), indent=2, default=repr) + "\n"
 
 
-def _check(group: str, values: dict[str, Any], expected: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
+def _check(
+    group: str, values: dict[str, Any], expected: dict[str, tuple[Callable[[Any], bool], str]]
+) -> None:
     """Raises ValueError, which names the field, what it is and what it should be."""
     for name, (fits, what) in expected.items():
         if name in values and not fits(values[name]):
@@ -103,7 +108,9 @@ def _count(value: Any) -> bool:
 
 
 def _cardinalities(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(type(item) is int and item > 0 for item in value))
+    return value is None or (
+        isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+    )
 
 
 def _labels(value: Any) -> bool:
@@ -120,7 +127,10 @@ def _object(value: Any) -> bool:
 
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "freq": (_text, "a text such as 'D', or null"),
-    "prediction_length": (lambda value: type(value) is int and value > 0, "a whole number of at least 1"),
+    "prediction_length": (
+        lambda value: type(value) is int and value > 0,
+        "a whole number of at least 1",
+    ),
     "forecaster": (lambda value: isinstance(value, str), "a class path"),
     "arguments": (_object, "an object"),
     "versions": (_object, "an object"),

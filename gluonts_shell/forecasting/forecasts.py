@@ -68,7 +68,11 @@ class View:
             return self.quantile(0.5)  # where that is not stored either, GluonTS would give NaN
         try:
             found = self.forecast.mean
-        except (NotImplementedError, AttributeError):  # AttributeError: a class of one's own that defines none
+        # AttributeError: a class of one's own that defines none
+        except (
+            NotImplementedError,
+            AttributeError,
+        ):
             return None
         return None if found is None else np.asarray(found)
 
@@ -84,7 +88,8 @@ class View:
         if self._inverts:
             try:
                 return np.asarray(self.forecast.quantile(level))
-            except NotImplementedError:  # some distributions have no inverse of their CDF, but can be drawn from
+            # some distributions have no inverse of their CDF, but can be drawn from
+            except NotImplementedError:
                 self._inverts = False
         if self.samples is None:
             return None

@@ -15,7 +15,11 @@ from contextlib import suppress
 MEBIBYTE = 1024 * 1024
 # parameter of mallopt -> value
 ARENAS = (-8, 1)  # the interpreter lock lets one thread allocate at a time anyway
-MMAP_THRESHOLD = (-3, 32 * MEBIBYTE)  # the most that it takes; larger blocks are given back at once, as before
+# the most that it takes; larger blocks are given back at once, as before
+MMAP_THRESHOLD = (
+    -3,
+    32 * MEBIBYTE,
+)
 TRIM_THRESHOLD = (-1, 128 * MEBIBYTE)  # what may be kept at the heap's end
 CHOSEN = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 

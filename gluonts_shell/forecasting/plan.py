@@ -19,7 +19,14 @@ from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.forecasting.forecaster import catalog, constructors, deepar, features, names, savable
+from gluonts_shell.forecasting.forecaster import (
+    catalog,
+    constructors,
+    deepar,
+    features,
+    names,
+    savable,
+)
 from gluonts_shell.forecasting.forecaster.hyperparameters import arguments as routing
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.lightning import checkpoints
@@ -101,7 +108,9 @@ class Plan:
         savable.check_savable(kind)
         parameters, _ = constructors.constructor_parameters(kind)
         dialect = _dialect(kind, hyperparameters, built_in)
-        words, ignored = features.spoken(parameters, dialect.hyperparameters if dialect else hyperparameters)
+        words, ignored = features.spoken(
+            parameters, dialect.hyperparameters if dialect else hyperparameters
+        )
         routed = routing.route(kind, words)
         _check_scores(routed.options, channels)
         freq = _freq(routed.options.freq, channels)
@@ -142,7 +151,9 @@ class Plan:
     @property
     def _learns(self) -> bool:
         """Whether anything is taken from the channel train, if only arguments."""
-        return self.trains or (features.overrides_derivation(self.kind) and "train" in self.channels)
+        return self.trains or (
+            features.overrides_derivation(self.kind) and "train" in self.channels
+        )
 
     def _first(self, previous: Contract | None, shortest: int) -> Data:
         known = previous.features if previous else Features()
@@ -162,7 +173,9 @@ class Plan:
         self.use.tell_unused(found.test)
         features.check_dimensions(found.forecaster, found.test)
         statistics = found.test.statistics
-        found.features = replace(found.features, dimensions=statistics.dimensions, labels=statistics.labels)
+        found.features = replace(
+            found.features, dimensions=statistics.dimensions, labels=statistics.labels
+        )
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""
@@ -217,7 +230,9 @@ def _forecaster_name(hyperparameters: Mapping[str, Any], forecaster: str | None)
     return forecaster or (str(asked) if asked else None)
 
 
-def _dialect(kind: type, hyperparameters: Mapping[str, Any], built_in: bool) -> deepar.Translation | None:
+def _dialect(
+    kind: type, hyperparameters: Mapping[str, Any], built_in: bool
+) -> deepar.Translation | None:
     if catalog.class_path(kind) != deepar.ESTIMATOR:
         return None
     given = {name: value for name, value in hyperparameters.items() if name != "forecaster_name"}
@@ -231,7 +246,9 @@ def _check_lengths(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) 
     length = arguments.get("prediction_length")
     if "prediction_length" in parameters and (length is None or length < 1):
         found = "missing" if length is None else f"{length}"
-        raise ConfigurationError(f"hyperparameter 'prediction_length' is {found}, expected a positive whole number")
+        raise ConfigurationError(
+            f"hyperparameter 'prediction_length' is {found}, expected a positive whole number"
+        )
 
 
 def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
@@ -285,11 +302,17 @@ def _freq(given: str | None, channels: Mapping[str, Source]) -> str:
 
 
 def _freq_of_metadata(path: Path) -> str:
-    file = path if path.is_file() else next(iter(sorted(path.rglob("metadata.json"))), path / "metadata.json")
+    file = (
+        path
+        if path.is_file()
+        else next(iter(sorted(path.rglob("metadata.json"))), path / "metadata.json")
+    )
     try:
         found = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"channel 'metadata': metadata.json cannot be read: {error}") from None
+        raise ConfigurationError(
+            f"channel 'metadata': metadata.json cannot be read: {error}"
+        ) from None
     given = found.get("freq", found.get("time_granularity")) if isinstance(found, dict) else None
     if not isinstance(given, str):
         raise ConfigurationError(

@@ -51,10 +51,19 @@ def unchecked(plain: Callable[..., None]) -> Callable[..., None]:
     """A constructor of forecasts without the model; as with it, they can be shown and pickled by their arguments."""
 
     def __init__(  # noqa: N807 - it becomes the class's
-        self: Any, samples: Any, start_date: Any, item_id: str | None = None, info: dict[str, Any] | None = None
+        self: Any,
+        samples: Any,
+        start_date: Any,
+        item_id: str | None = None,
+        info: dict[str, Any] | None = None,
     ) -> None:
         if "__init_args__" not in vars(self):  # those of a subclass count
-            self.__init_args__ = {"info": info, "item_id": item_id, "samples": samples, "start_date": start_date}
+            self.__init_args__ = {
+                "info": info,
+                "item_id": item_id,
+                "samples": samples,
+                "start_date": start_date,
+            }
         plain(self, samples, start_date, item_id, info)
 
     return __init__
@@ -73,7 +82,11 @@ def lagged(original: Lagged) -> Lagged:
 
         length = prior_sequence.shape[-1]
         past = indices[1:] if indices[0] == 0 else indices
-        step = sequence.dim() == prior_sequence.dim() == 2 and sequence.shape[1] == 1 and dim in (1, -1)
+        step = (
+            sequence.dim() == prior_sequence.dim() == 2
+            and sequence.shape[1] == 1
+            and dim in (1, -1)
+        )
         if not step or not past or min(past) < 1 or max(past) > length:
             return original(indices, prior_sequence, sequence, dim)
         places = torch.tensor([length - lag for lag in past], device=prior_sequence.device)

@@ -77,11 +77,15 @@ def set_environment(values: Mapping[str, Any], quiet: bool) -> None:
 
     for name, value in {"use_tqdm": not quiet, **values}.items():
         if name not in env:
-            raise ConfigurationError(f"hyperparameter '$env.{name}' sets nothing: gluonts.env has no {name!r}")
+            raise ConfigurationError(
+                f"hyperparameter '$env.{name}' sets nothing: gluonts.env has no {name!r}"
+            )
         try:
             env._push(**{name: literal(value)})
         except Exception as error:
-            raise ConfigurationError(f"hyperparameter '$env.{name}' is {value!r}: {error}") from None
+            raise ConfigurationError(
+                f"hyperparameter '$env.{name}' is {value!r}: {error}"
+            ) from None
 
 
 def fit(
@@ -99,13 +103,25 @@ def fit(
     Raises ModelError, DataError, or ConfigurationError where start_from is no model of this estimator.
     """
     name = type(estimator).__name__
-    if start_from is not None and hasattr(estimator, "create_lightning_module") and not hasattr(start_from, "network"):
+    if (
+        start_from is not None
+        and hasattr(estimator, "create_lightning_module")
+        and not hasattr(start_from, "network")
+    ):
         found = type(start_from).__name__
-        raise ConfigurationError(f"channel 'model' holds a {found}, expected a model that {name} trained")
-    method: Callable[..., Predictor] = estimator.train if start_from is None else estimator.train_from
+        raise ConfigurationError(
+            f"channel 'model' holds a {found}, expected a model that {name} trained"
+        )
+    method: Callable[..., Predictor] = (
+        estimator.train if start_from is None else estimator.train_from
+    )
     arguments = [train] if start_from is None else [start_from, train]
     extra = _taken(method, estimator, train, validation, options)
-    with _lightning(estimator, watch, name) as (witness, run), _idle_limit(train), warnings.catch_warnings():
+    with (
+        _lightning(estimator, watch, name) as (witness, run),
+        _idle_limit(train),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # of Lightning and pandas, about choices that are GluonTS's
         try:
             predictor = run(method, *arguments, **extra)
@@ -120,7 +136,11 @@ def fit(
 
 
 def _taken(
-    method: Callable[..., Predictor], estimator: Estimator, train: Any, validation: Any | None, options: Options
+    method: Callable[..., Predictor],
+    estimator: Estimator,
+    train: Any,
+    validation: Any | None,
+    options: Options,
 ) -> dict[str, Any]:
     """Of what the job says, the arguments that this `train` takes; a line for the others."""
     name = type(estimator).__name__
@@ -202,9 +222,13 @@ def _sentence(error: BaseException, name: str, witness: Witness, train: Any) -> 
             f"give those that it was trained with: {reason[:400]}"
         )
     if "invalid values" in reason and "nan" in reason:
-        return ModelError(f"{name}: the loss became NaN in epoch {witness.epoch}; {_likely_cause(train)}")
+        return ModelError(
+            f"{name}: the loss became NaN in epoch {witness.epoch}; {_likely_cause(train)}"
+        )
     if isinstance(error, OverflowError) and "infinity" in reason:
-        return DataError(f"channel 'train': {name} computes with values that become infinite; {_likely_cause(train)}")
+        return DataError(
+            f"channel 'train': {name} computes with values that become infinite; {_likely_cause(train)}"
+        )
     if isinstance(error, AssertionError) and not reason:
         reason = "an assertion without a message; the traceback says where"
     return ModelError(f"{name} failed in training: {type(error).__name__}: {reason[:700]}")
@@ -229,7 +253,11 @@ def _directly(method: Run, *arguments: Any, **named: Any) -> Predictor:
 def _say_that_nothing_is_kept(name: str, watch: Watch) -> None:
     """At the start, where it can still be thought about."""
     level = logging.INFO if watch.checkpoints is None else logging.WARNING
-    log.log(level, "%s writes no checkpoints: if the job is stopped in training, what it has learnt is lost", name)
+    log.log(
+        level,
+        "%s writes no checkpoints: if the job is stopped in training, what it has learnt is lost",
+        name,
+    )
 
 
 def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[Any], Run]:
@@ -244,7 +272,8 @@ def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[A
         path = keeper.resume(estimator.trainer_kwargs.get("max_epochs", -1))
         more = {} if path is None else {"ckpt_path": path}
         predictor: Predictor = epochs.run(estimator, keeper, method, *arguments, **named, **more)
-        if path is not None and not keeper.trained:  # Lightning calls no hook where nothing is left to do
+        # Lightning calls no hook where nothing is left to do
+        if path is not None and not keeper.trained:
             lines.on_train_end()
         return predictor
 
@@ -255,7 +284,10 @@ def _can_be_kept(estimator: Estimator) -> bool:
     """Whether it is GluonTS's own way of training with Lightning, in which it can be stopped and gone on with."""
     from gluonts_shell.forecasting.lightning import epochs
 
-    return epochs.can_be_kept(estimator) and "ckpt_path" in inspect.signature(estimator.train).parameters
+    return (
+        epochs.can_be_kept(estimator)
+        and "ckpt_path" in inspect.signature(estimator.train).parameters
+    )
 
 
 @contextmanager
@@ -265,7 +297,9 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
     trainer_kwargs = getattr(estimator, "trainer_kwargs", None)
     if not isinstance(trainer_kwargs, dict):
         if watch.early_stopping_patience is not None:
-            raise ConfigurationError(f"hyperparameter 'early_stopping_patience' is not known to {name}")
+            raise ConfigurationError(
+                f"hyperparameter 'early_stopping_patience' is not known to {name}"
+            )
         _say_that_nothing_is_kept(name, watch)
         yield witness, _directly
         return
@@ -278,7 +312,9 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
     if watch.early_stopping_patience is not None:
         log.info("Using early stopping with patience %d", watch.early_stopping_patience)
         patience = watch.early_stopping_patience
-        callbacks.append(EarlyStopping("train_loss", patience=patience, check_on_train_epoch_end=True))
+        callbacks.append(
+            EarlyStopping("train_loss", patience=patience, check_on_train_epoch_end=True)
+        )
     with tempfile.TemporaryDirectory(prefix="lightning-") as folder:
         defaults = {
             "default_root_dir": folder,
@@ -356,25 +392,50 @@ def epoch_log(base: type, host: str) -> Any:
             train, validation = losses.get("train_loss"), losses.get("val_loss")
             log.info(
                 "Epoch[%d] train loss %s, validation loss %s, %.1f seconds",
-                epoch, _plain(train), _plain(validation), seconds,
-            )  # fmt: skip
+                epoch,
+                _plain(train),
+                _plain(validation),
+                seconds,
+            )
             if train is not None:
-                log.info("#quality_metric: host=%s, epoch=%d, train loss <loss>=%s", host, epoch, _plain(train))
+                log.info(
+                    "#quality_metric: host=%s, epoch=%d, train loss <loss>=%s",
+                    host,
+                    epoch,
+                    _plain(train),
+                )
                 if train < self.best:
                     self.best, self.best_epoch = train, epoch
             if validation is not None:
                 loss = _plain(validation)
-                log.info("#quality_metric: host=%s, epoch=%d, validation loss <loss>=%s", host, epoch, loss)
+                log.info(
+                    "#quality_metric: host=%s, epoch=%d, validation loss <loss>=%s",
+                    host,
+                    epoch,
+                    loss,
+                )
             if (trainer.max_epochs or 0) > 0:
                 done = 100 * (epoch + 1) / trainer.max_epochs
-                log.info("#progress_metric: host=%s, completed %s %% of epochs", host, _plain(round(done, 2)))
+                log.info(
+                    "#progress_metric: host=%s, completed %s %% of epochs",
+                    host,
+                    _plain(round(done, 2)),
+                )
             rate = self.records / max(seconds, 1e-9)
-            log.info("#throughput_metric: host=%s, train throughput=%s records/second", host, _plain(round(rate, 2)))
+            log.info(
+                "#throughput_metric: host=%s, train throughput=%s records/second",
+                host,
+                _plain(round(rate, 2)),
+            )
 
         def on_train_end(self, *_: Any) -> None:
             if self.best < float("inf"):
-                log.info("Final loss: %s (occurred at epoch %d)", _plain(self.best), self.best_epoch)
-                log.info("#quality_metric: host=%s, train final_loss <loss>=%s", host, _plain(self.best))
+                log.info(
+                    "Final loss: %s (occurred at epoch %d)", _plain(self.best), self.best_epoch
+                )
+                log.info(
+                    "#quality_metric: host=%s, train final_loss <loss>=%s", host, _plain(self.best)
+                )
 
     return EpochLog()
 

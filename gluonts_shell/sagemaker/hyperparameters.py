@@ -15,7 +15,9 @@ from gluonts_shell.errors import ConfigurationError
 
 # `sagemaker_*` comes from the SDK, `_tuning_objective_metric` from tuning jobs, the others from DeepAR's image,
 # which took them and told nobody; none of them describes a forecaster.
-BOOKKEEPING = re.compile(r"sagemaker_.*|_tuning_objective_metric|_kvstore|_num_gpus|_num_kv_servers")
+BOOKKEEPING = re.compile(
+    r"sagemaker_.*|_tuning_objective_metric|_kvstore|_num_gpus|_num_kv_servers"
+)
 QUOTED = re.compile(r'".*"', re.DOTALL)
 PART = re.compile(r"_(\d+)_(.+)")
 # the second is for SDK v3, whose driver exports each name to a shell, which takes no dollar
@@ -34,7 +36,9 @@ def decode(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not BOOKKEEPING.fullmatch(name):
             place, key = _place(name.strip(), values, env)
             if key in place:
-                raise ConfigurationError(f"hyperparameter {name!r} is given twice, as {key!r} too; give it once")
+                raise ConfigurationError(
+                    f"hyperparameter {name!r} is given twice, as {key!r} too; give it once"
+                )
             place[key] = unquoted(value)
     forecaster = values.get("forecaster_name")
     if isinstance(forecaster, str):
@@ -69,7 +73,9 @@ def joined(raw: Mapping[str, Any]) -> dict[str, Any]:
             whole[name] = value
     for name, pieces in parts.items():
         if name in whole:
-            raise ConfigurationError(f"hyperparameter {name!r} is given whole and in parts; give it once")
+            raise ConfigurationError(
+                f"hyperparameter {name!r} is given whole and in parts; give it once"
+            )
         whole[name] = _whole(name, pieces)
     return whole
 
@@ -79,7 +85,9 @@ def _whole(name: str, pieces: Mapping[int, str]) -> str:
     for number in range(max(pieces) + 1):
         if number not in pieces:
             missing = f"_{number}_{name}"
-            raise ConfigurationError(f"hyperparameter {name!r} is split into parts, and {missing!r} is missing")
+            raise ConfigurationError(
+                f"hyperparameter {name!r} is split into parts, and {missing!r} is missing"
+            )
         text += pieces[number]
     return text
 

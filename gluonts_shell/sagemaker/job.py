@@ -91,7 +91,11 @@ def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
         if name in DATA_CHANNELS:
             channels[name] = _channel(name, declaration, paths)
         elif name not in CODE_CHANNELS:
-            log.info("channel %r is left alone: this program reads %s and code", name, ", ".join(DATA_CHANNELS))
+            log.info(
+                "channel %r is left alone: this program reads %s and code",
+                name,
+                ", ".join(DATA_CHANNELS),
+            )
             strangers.append(name)
     return channels, tuple(strangers)
 
@@ -116,7 +120,9 @@ def _channel(name: str, declaration: Any, paths: Paths) -> Channel:
         )
     folder = paths.data / name
     if not folder.exists():
-        raise ConfigurationError(f"channel {name!r} is in inputdataconfig.json, but there is no folder {str(folder)!r}")
+        raise ConfigurationError(
+            f"channel {name!r} is in inputdataconfig.json, but there is no folder {str(folder)!r}"
+        )
     content_type = details.get("ContentType")
     if not isinstance(content_type, str):
         content_type = None
@@ -132,5 +138,7 @@ def _object(path: Path) -> dict[str, Any] | None:
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"{path.name} cannot be read as JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{path.name} holds a JSON {type(value).__name__}, expected an object")
+        raise ConfigurationError(
+            f"{path.name} holds a JSON {type(value).__name__}, expected an object"
+        )
     return value

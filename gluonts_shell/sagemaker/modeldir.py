@@ -17,7 +17,10 @@ DEEPEST = 3  # folders that somebody packed one into the other
 SHOWN = 4  # names
 # the first that fits: a file's name -> what it is a sign of (the built-in DeepAR names its files by the host)
 FRAMEWORKS = (
-    ("model_algo-*", "the built-in DeepAR's own files, which cannot be loaded here: train once more with this image"),
+    (
+        "model_algo-*",
+        "the built-in DeepAR's own files, which cannot be loaded here: train once more with this image",
+    ),
     ("saved_model.pb", "a model of TensorFlow"),
     ("*.keras", "a model of Keras"),
     ("xgboost-model*", "a model of XGBoost"),

@@ -16,4 +16,6 @@ def sentence(error: BaseException) -> ShellError:
         return error
     identity = uuid.uuid4().hex[:12]
     log.error("the model failed, error id %s", identity, exc_info=error)
-    return ModelError(f"the model failed on this series: {type(error).__name__} (the log has it under id {identity})")
+    return ModelError(
+        f"the model failed on this series: {type(error).__name__} (the log has it under id {identity})"
+    )

@@ -26,17 +26,40 @@ from table import ROWS, Table
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--ours", type=interpreter, required=True, metavar="PYTHON", help="an interpreter that has gluonts_shell"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--peer", type=interpreter, metavar="PYTHON", help='one that has "gluonts[shell]", click and packaging'
+        "--ours",
+        type=interpreter,
+        required=True,
+        metavar="PYTHON",
+        help="an interpreter that has gluonts_shell",
     )
-    parser.add_argument("--only", nargs="+", metavar="ROW", choices=list(ROWS), help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--pairs", type=int, default=3, help="samples of each side; their median counts (default: 3)")
-    parser.add_argument("--seconds", type=int, default=5, help="of load for one sample (default: 5)")
-    parser.add_argument("--patience", type=float, default=30, help="seconds to wait for a quiet machine (default: 30)")
+    parser.add_argument(
+        "--peer",
+        type=interpreter,
+        metavar="PYTHON",
+        help='one that has "gluonts[shell]", click and packaging',
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="ROW", choices=list(ROWS), help=f"of {', '.join(ROWS)}"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=3,
+        help="samples of each side; their median counts (default: 3)",
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=5, help="of load for one sample (default: 5)"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30,
+        help="seconds to wait for a quiet machine (default: 30)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     options = parser.parse_args()
     wanted = set(options.only or ROWS)
@@ -62,7 +85,9 @@ def interpreter(text: str) -> str:
     """Its absolute path, since commands run in folders of their own; a link into an environment stays one."""
     found = shutil.which(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no program that can be run, expected an interpreter of Python")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no program that can be run, expected an interpreter of Python"
+        )
     return str(Path(found).absolute())
 
 

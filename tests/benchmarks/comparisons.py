@@ -35,7 +35,9 @@ class Effort:
 Samples = list[tuple[str, float, tuple[str, ...]]]
 
 
-def measure(sides: list[Side], wanted: set[str], table: Table, folder: Path, effort: Effort) -> None:
+def measure(
+    sides: list[Side], wanted: set[str], table: Table, folder: Path, effort: Effort
+) -> None:
     for model, rows in SERVED.items():
         own = {"cold_start", "ping_loaded"} if model == "naive" else set()
         if wanted & {*rows, *own}:
@@ -46,10 +48,17 @@ def measure(sides: list[Side], wanted: set[str], table: Table, folder: Path, eff
         each(sides, effort, table, lambda side: [("help", side.run("--help").wall, ())])
     if "train_eval" in wanted:
         trees = {
-            side: inputs.job(folder / f"test-{side.name}", inputs.NAIVE, train=(2000, 480), test=(2000, 504))
+            side: inputs.job(
+                folder / f"test-{side.name}", inputs.NAIVE, train=(2000, 480), test=(2000, 504)
+            )
             for side in sides
         }
-        each(sides, effort, table, lambda side: [("train_eval", side.run("train", tree=trees[side]).wall, ())])
+        each(
+            sides,
+            effort,
+            table,
+            lambda side: [("train_eval", side.run("train", tree=trees[side]).wall, ())],
+        )
 
 
 def trained(side: Side, model: str, tree: Path) -> Path:
@@ -81,7 +90,9 @@ def undisturbed(take: Callable[[], Samples], patience: float) -> tuple[Samples, 
     return best
 
 
-def served(side: Side, trees: dict[Side, Path], model: str, wanted: set[str], seconds: int) -> Samples:
+def served(
+    side: Side, trees: dict[Side, Path], model: str, wanted: set[str], seconds: int
+) -> Samples:
     samples: Samples = []
     with Server(side, trees[side]) as server:
         if model == "naive":

@@ -58,7 +58,10 @@ def run(port: int, path: str, connections: int, seconds: float, body: bytes) -> 
     fields = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     request = f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode("ascii") + body
     selector = selectors.DefaultSelector()
-    clients = [Client(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(connections)]
+    clients = [
+        Client(socket.create_connection(("127.0.0.1", port), timeout=60))
+        for _ in range(connections)
+    ]
     began = time.perf_counter()
     for client in clients:
         selector.register(client.connection, selectors.EVENT_READ, client)
@@ -86,4 +89,10 @@ def run(port: int, path: str, connections: int, seconds: float, body: bytes) -> 
 
 if __name__ == "__main__":
     with open(sys.argv[5], "rb") as file:
-        print(json.dumps(run(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), file.read())))
+        print(
+            json.dumps(
+                run(
+                    int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), file.read()
+                )
+            )
+        )

@@ -25,10 +25,17 @@ def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Ef
         each([ours], effort, table, lambda side: transform(side, tree))
     if wanted & {"linear_time", "linear_memory"}:
         jobs = {
-            count: inputs.job(folder / f"linear-{count}", inputs.NAIVE, train=(count, 480), test=(count, 504))
+            count: inputs.job(
+                folder / f"linear-{count}", inputs.NAIVE, train=(count, 480), test=(count, 504)
+            )
             for count in (1, FEW, MANY)
         }
-        each([ours], effort, table, lambda side: [one for one in linear(side, jobs) if one[0] in wanted])
+        each(
+            [ours],
+            effort,
+            table,
+            lambda side: [one for one in linear(side, jobs) if one[0] in wanted],
+        )
 
 
 def transform(ours: Side, tree: Path) -> Samples:
@@ -36,7 +43,13 @@ def transform(ours: Side, tree: Path) -> Samples:
     start = transformed(ours, tree, "line", 1, workers=1)
     one, two = (transformed(ours, tree, "lines", TRANSFORMED, workers) for workers in (1, 2))
     rest = (one - start) / (two - start)
-    return [("transform", one / two, (f"{one:.2f} s and {two:.2f} s; without {start:.2f} s to start {rest:.2f}x",))]
+    return [
+        (
+            "transform",
+            one / two,
+            (f"{one:.2f} s and {two:.2f} s; without {start:.2f} s to start {rest:.2f}x",),
+        )
+    ]
 
 
 def transformed(ours: Side, tree: Path, folder: str, count: int, workers: int) -> float:
@@ -57,7 +70,9 @@ def linear(ours: Side, jobs: dict[int, Path]) -> Samples:
     The smaller jobs take little more than their start, so what they take beyond it is the median of several.
     """
     many = ours.run("train", tree=jobs[MANY])
-    smaller = [(ours.run("train", tree=jobs[1]), ours.run("train", tree=jobs[FEW])) for _ in range(SMALLER)]
+    smaller = [
+        (ours.run("train", tree=jobs[1]), ours.run("train", tree=jobs[FEW])) for _ in range(SMALLER)
+    ]
     grown = MANY / FEW
     time = median(few.cpu - one.cpu for one, few in smaller)
     most = many.cpu - median(one.cpu for one, _ in smaller)
@@ -65,5 +80,9 @@ def linear(ours: Side, jobs: dict[int, Path]) -> Samples:
     largest = many.memory - median(one.memory for one, _ in smaller)
     return [
         ("linear_time", most / (grown * time), (f"{time:.2f} s and {most:.2f} s",)),
-        ("linear_memory", largest / (grown * size), (f"{size / 2**20:.0f} and {largest / 2**20:.0f} MiB",)),
+        (
+            "linear_memory",
+            largest / (grown * size),
+            (f"{size / 2**20:.0f} and {largest / 2**20:.0f} MiB",),
+        ),
     ]

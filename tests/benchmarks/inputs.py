@@ -38,7 +38,9 @@ def request(instances: int) -> bytes:
         "output_types": ["mean", "quantiles"],
         "quantiles": ["0.1", "0.5", "0.9"],
     }
-    return json.dumps({"instances": list(series(instances, 240)), "configuration": wanted}).encode("ascii")
+    return json.dumps({"instances": list(series(instances, 240)), "configuration": wanted}).encode(
+        "ascii"
+    )
 
 
 def job(folder: Path, hyperparameters: dict[str, str], **channels: tuple[int, int]) -> Path:
@@ -47,7 +49,9 @@ def job(folder: Path, hyperparameters: dict[str, str], **channels: tuple[int, in
     for path in (config, folder / "model", folder / "output"):
         path.mkdir(parents=True)
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (config / "inputdataconfig.json").write_text(json.dumps({name: {"TrainingInputMode": "File"} for name in channels}))
+    (config / "inputdataconfig.json").write_text(
+        json.dumps({name: {"TrainingInputMode": "File"} for name in channels})
+    )
     for name, (count, hours) in channels.items():
         lines(folder / "input" / "data" / name / "series.json", count, hours)
     return folder

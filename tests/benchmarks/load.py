@@ -40,15 +40,32 @@ class Load:
         )
 
 
-def load(path: str, connections: int, seconds: float, body: bytes | None = None, port: int = PORT) -> Load:
+def load(
+    path: str, connections: int, seconds: float, body: bytes | None = None, port: int = PORT
+) -> Load:
     """Send the same request on so many connections, each the next one as soon as it has its answer."""
     began, before = time.monotonic(), machine.spent()
-    rate, p99, failed, answered = (wrk if shutil.which("wrk") else generator)(port, path, connections, seconds, body)
-    return Load(rate, p99, failed, answered, (machine.spent() - before) / (time.monotonic() - began))
+    rate, p99, failed, answered = (wrk if shutil.which("wrk") else generator)(
+        port, path, connections, seconds, body
+    )
+    return Load(
+        rate, p99, failed, answered, (machine.spent() - before) / (time.monotonic() - began)
+    )
 
 
-def wrk(port: int, path: str, connections: int, seconds: float, body: bytes | None) -> tuple[float, float, int, int]:
-    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s", "--latency"]
+def wrk(
+    port: int, path: str, connections: int, seconds: float, body: bytes | None
+) -> tuple[float, float, int, int]:
+    command = [
+        "wrk",
+        "--threads",
+        "1",
+        "--connections",
+        str(connections),
+        "--duration",
+        f"{seconds:.0f}s",
+        "--latency",
+    ]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         if body is not None:
             script.write('wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n')
@@ -58,9 +75,14 @@ def wrk(port: int, path: str, connections: int, seconds: float, body: bytes | No
         text = output([*command, "--timeout", "60s", f"http://127.0.0.1:{port}{path}"])
     p99 = re.search(r"99%\s+([0-9.]+)(us|ms|s|m)\b", text)
     refused = re.search(r"Non-2xx or 3xx responses: ([0-9]+)", text)
-    broken = re.search(r"Socket errors: connect ([0-9]+), read ([0-9]+), write ([0-9]+), timeout ([0-9]+)", text)
+    broken = re.search(
+        r"Socket errors: connect ([0-9]+), read ([0-9]+), write ([0-9]+), timeout ([0-9]+)", text
+    )
     failed = sum(int(number) for match in (refused, broken) if match for number in match.groups())
-    rate, answered = re.search(r"Requests/sec:\s+([0-9.]+)", text), re.search(r"([0-9]+) requests in", text)
+    rate, answered = (
+        re.search(r"Requests/sec:\s+([0-9.]+)", text),
+        re.search(r"([0-9]+) requests in", text),
+    )
     if not (p99 and rate and answered):
         raise SystemExit(f"wrk said what cannot be read:\n{text}")
     return float(rate[1]), float(p99[1]) * SCALE[p99[2]], failed, int(answered[1])
@@ -80,7 +102,9 @@ def generator(
         file.write(body or b"")
         file.flush()
         script = str(Path(__file__).with_name("generator.py"))
-        text = output([sys.executable, script, str(port), path, str(connections), str(seconds), file.name])
+        text = output(
+            [sys.executable, script, str(port), path, str(connections), str(seconds), file.name]
+        )
     found = json.loads(text)
     return found["rate"], found["p99"], found["failed"], found["answered"]
 

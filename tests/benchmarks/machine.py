@@ -59,7 +59,8 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         seconds, total, own = (
-            now - then for now, then in zip((time.monotonic(), busy(), spent()), self._began, strict=True)
+            now - then
+            for now, then in zip((time.monotonic(), busy(), spent()), self._began, strict=True)
         )
         self.share = max(0.0, (total - own) / (seconds * cpus())) if total == total else 0.0
 

@@ -17,7 +17,9 @@ given = json.loads((tree / "input/config/hyperparameters.json").read_text())
 module, _, name = given.pop("forecaster_name").rpartition(".")
 np.random.seed(int(given["seed"]))
 torch.manual_seed(int(given.pop("seed")))
-arguments = {key: json.loads(value) if value[0] in "[{0123456789" else value for key, value in given.items()}
+arguments = {
+    key: json.loads(value) if value[0] in "[{0123456789" else value for key, value in given.items()
+}
 freq = arguments["freq"]
 kind = getattr(importlib.import_module(module), name)
 if "freq" not in inspect.signature(kind).parameters:

@@ -17,7 +17,10 @@ from load import load
 from sides import PORT, Server, Side
 from table import Table
 
-LIMITS = {"limit_naive_50": ("naive", "naive_50", 1), "limit_deepar_c32": ("deepar", "deepar_c32", 32)}
+LIMITS = {
+    "limit_naive_50": ("naive", "naive_50", 1),
+    "limit_deepar_c32": ("deepar", "deepar_c32", 32),
+}
 STEADY_REQUESTS, STEADY_TURNS = 200_000, 15
 
 
@@ -33,20 +36,48 @@ def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Ef
         if row in wanted:
             connections, instances = SERVED[model][served]
             one = (row, connections, instances, joined, effort.seconds)
-            each([ours], effort, table, lambda side, model=model, one=one: limit(side, tree(model), *one))
+            each(
+                [ours],
+                effort,
+                table,
+                lambda side, model=model, one=one: limit(side, tree(model), *one),
+            )
     if "worker_memory" in wanted:
-        each([ours], replace(effort, pairs=1), table, lambda side: worker_memory(side, tree("deepar")))
+        each(
+            [ours],
+            replace(effort, pairs=1),
+            table,
+            lambda side: worker_memory(side, tree("deepar")),
+        )
     if "steady" in wanted:
-        each([ours], replace(effort, pairs=1), table, lambda side: steady(side, tree("naive"), effort.seconds))
+        each(
+            [ours],
+            replace(effort, pairs=1),
+            table,
+            lambda side: steady(side, tree("naive"), effort.seconds),
+        )
 
 
-def limit(ours: Side, tree: Path, row: str, connections: int, instances: int, joined: int, seconds: int) -> Samples:
+def limit(
+    ours: Side, tree: Path, row: str, connections: int, instances: int, joined: int, seconds: int
+) -> Samples:
     script = str(Path(__file__).with_name("inprocess.py"))
-    command = [ours.python, "-W", "ignore", script, str(tree), str(instances), str(joined), str(seconds)]
+    command = [
+        ours.python,
+        "-W",
+        "ignore",
+        script,
+        str(tree),
+        str(instances),
+        str(joined),
+        str(seconds),
+    ]
     alone = float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     with Server(ours, tree):
         found = load("/invocations", connections, seconds, inputs.request(instances))
-    return [(row, found.rate / (alone * machine.cpus()), (f"in-process {alone:.0f}/s", *found.notes))]
+    return [
+        (row, found.rate / (alone * machine.cpus()), (f"in-process {alone:.0f}/s", *found.notes))
+    ]
 
 
 def worker_memory(ours: Side, tree: Path) -> Samples:
@@ -57,7 +88,13 @@ def worker_memory(ours: Side, tree: Path) -> Samples:
             load("/invocations", 32, 5, inputs.request(1))
             bytes_of[workers] = machine.pss(server.process.pid)
     extra = (bytes_of[3] - bytes_of[1]) / 2
-    return [("worker_memory", extra / bytes_of[1], (f"{extra / 2**20:.0f} of {bytes_of[1] / 2**20:.0f} MiB",))]
+    return [
+        (
+            "worker_memory",
+            extra / bytes_of[1],
+            (f"{extra / 2**20:.0f} of {bytes_of[1] / 2**20:.0f} MiB",),
+        )
+    ]
 
 
 def steady(ours: Side, tree: Path, seconds: int) -> Samples:
@@ -73,7 +110,10 @@ def steady(ours: Side, tree: Path, seconds: int) -> Samples:
         load("/invocations", 16, 1, inputs.request(1), fresh.port)
         costs = [(cost(aged), cost(fresh)) for _ in range(STEADY_TURNS)]
     middle = [median(side) * 1e6 for side in zip(*costs, strict=True)]
-    notes = (f"{middle[1]:.0f} and {middle[0]:.0f} us of a processor", f"{failed} FAILED" if failed else "")
+    notes = (
+        f"{middle[1]:.0f} and {middle[0]:.0f} us of a processor",
+        f"{failed} FAILED" if failed else "",
+    )
     return [("steady", median(old / new for old, new in costs), notes)]
 
 

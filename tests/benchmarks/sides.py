@@ -33,14 +33,23 @@ class Side:
         environ = {**os.environ, **({"SAGEMAKER_DATA_PATH": str(tree)} if tree else {})}
         began, before = time.perf_counter(), os.times()
         with open(os.devnull if tree is None else tree / "output.log", "wb") as log:
-            process = subprocess.Popen(self.command(*arguments), env=environ, cwd=tree, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                self.command(*arguments), env=environ, cwd=tree, stdout=log, stderr=log
+            )
             _, status, usage = os.wait4(process.pid, 0)
         wall, after = time.perf_counter() - began, os.times()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             text = (tree / "output.log").read_text(errors="replace")[-3000:] if tree else ""
-            raise SystemExit(f"{self.name}: {' '.join(process.args)} ended with {process.returncode}\n{text}")
-        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+            raise SystemExit(
+                f"{self.name}: {' '.join(process.args)} ended with {process.returncode}\n{text}"
+            )
+        cpu = (
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
         return Usage(wall, cpu, usage.ru_maxrss * 1024)
 
 
@@ -112,4 +121,6 @@ class Server:
 def check(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise SystemExit(f"port {port} is in use; stop what uses it (the peer can listen on no other than {PORT})")
+            raise SystemExit(
+                f"port {port} is in use; stop what uses it (the peer can listen on no other than {PORT})"
+            )

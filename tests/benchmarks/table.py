@@ -31,7 +31,9 @@ ROWS = {
     "deepar_c1": Row("torch DeepAR, 100 samples, 1 connection", "/s", ratio=1.8),
     "deepar_c32": Row("the same, 32 connections", "/s", ratio=10),
     "train_eval": Row("train of seasonal naive with 2,000 test series", "s", less=True, ratio=4),
-    "train_deepar_a": Row("CPU of DeepAR on 370 x 3,000 hours with features", "s", less=True, ratio=1.8),
+    "train_deepar_a": Row(
+        "CPU of DeepAR on 370 x 3,000 hours with features", "s", less=True, ratio=1.8
+    ),
     "train_deepar_b": Row("CPU of DeepAR on 20,000 x 400 days", "s", less=True, ratio=1.1),
     "train_tide_b": Row("CPU of TiDE on the same", "s", less=True, ratio=1.3),
     "train_patchtst_a": Row("CPU of PatchTST on the hours", "s", less=True, ratio=1.0),
@@ -39,11 +41,21 @@ ROWS = {
     "train_deepar_c": Row("CPU of DeepAR on the same", "s", less=True, ratio=8),
     "limit_naive_50": Row("naive_50 / (one core in-process x cores)", "", limit=0.8),
     "limit_deepar_c32": Row("deepar_c32 / (one core in-process x cores)", "", limit=0.9),
-    "worker_memory": Row("memory of an extra worker / of the first, torch DeepAR", "", less=True, limit=0.25),
-    "steady": Row("time per request after 200,000 requests / a fresh server's", "", less=True, limit=1.10),
-    "transform": Row("transform of 10,000 series of half a year of hours, one worker / two", "", limit=1.7),
-    "linear_time": Row("train and test, 20,000 series / 10 x 2,000 series", "", less=True, limit=1.15),
-    "linear_memory": Row("the same, peak memory beyond a job of one series", "", less=True, limit=1.15),
+    "worker_memory": Row(
+        "memory of an extra worker / of the first, torch DeepAR", "", less=True, limit=0.25
+    ),
+    "steady": Row(
+        "time per request after 200,000 requests / a fresh server's", "", less=True, limit=1.10
+    ),
+    "transform": Row(
+        "transform of 10,000 series of half a year of hours, one worker / two", "", limit=1.7
+    ),
+    "linear_time": Row(
+        "train and test, 20,000 series / 10 x 2,000 series", "", less=True, limit=1.15
+    ),
+    "linear_memory": Row(
+        "the same, peak memory beyond a job of one series", "", less=True, limit=1.15
+    ),
 }
 
 

@@ -55,7 +55,9 @@ def measure(ours: Side, wanted: set[str], table: Table, folder: Path, effort: Ef
 
 def taking(row: str, tree: Path) -> Callable[[Side], Samples]:
     def take(side: Side) -> Samples:
-        arguments = ("train",) if side.module else (str(Path(__file__).with_name("plain.py")), str(tree))
+        arguments = (
+            ("train",) if side.module else (str(Path(__file__).with_name("plain.py")), str(tree))
+        )
         return [(row, side.run(*arguments, tree=tree).cpu, ())]
 
     return take
@@ -86,8 +88,14 @@ def job(tree: Path, forecaster: str, series: Series, arguments: dict[str, str]) 
 def lines(series: Series) -> Iterator[dict[str, Any]]:
     dice = random.Random(series.count)
     for number in range(series.count):
-        target = [round(40 + (step + number) % 24 + 6 * dice.random(), 2) for step in range(series.length)]
-        entry: dict[str, Any] = {"item_id": str(number), "start": "2021-03-01 00:00:00", "target": target}
+        target = [
+            round(40 + (step + number) % 24 + 6 * dice.random(), 2) for step in range(series.length)
+        ]
+        entry: dict[str, Any] = {
+            "item_id": str(number),
+            "start": "2021-03-01 00:00:00",
+            "target": target,
+        }
         if series.featured:
             known = [step % 7 / 7 for step in range(series.length)]
             entry |= {"cat": [number % 10], "dynamic_feat": [known]}

@@ -16,12 +16,26 @@ from gluonts_shell.commands import check
 from gluonts_shell.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-NAIVE = {"forecaster_name": "SeasonalNaivePredictor", "freq": "M", "prediction_length": "12", "season_length": "12"}
-MEAN = {"forecaster_name": "MeanEstimator", "freq": "D", "prediction_length": "2", "num_samples": "10"}
+NAIVE = {
+    "forecaster_name": "SeasonalNaivePredictor",
+    "freq": "M",
+    "prediction_length": "12",
+    "season_length": "12",
+}
+MEAN = {
+    "forecaster_name": "MeanEstimator",
+    "freq": "D",
+    "prediction_length": "2",
+    "num_samples": "10",
+}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def examined(tree: Any) -> check.Found:
@@ -33,7 +47,15 @@ def examined(tree: Any) -> check.Found:
 
 
 def checked(tree: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gluonts_shell", "check", "--data-path", str(tree.paths.base), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "gluonts_shell",
+        "check",
+        "--data-path",
+        str(tree.paths.base),
+        *arguments,
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
 
@@ -42,7 +64,9 @@ def series(**changes: Any) -> dict[str, Any]:
     return {"item_id": "A", "start": "2024-01-01", "target": [1, 2, 3, 4], **changes}
 
 
-def test_a_job_without_problems_is_summed_up_and_nothing_is_written(opt_ml: Callable[..., Any]) -> None:
+def test_a_job_without_problems_is_summed_up_and_nothing_is_written(
+    opt_ml: Callable[..., Any],
+) -> None:
     tree = opt_ml(NAIVE)
     before = contents(tree.paths.base)
     done = checked(tree)
@@ -54,7 +78,9 @@ def test_a_job_without_problems_is_summed_up_and_nothing_is_written(opt_ml: Call
     assert contents(tree.paths.base) == before
 
 
-def test_every_series_that_is_wrong_is_named_with_file_line_and_item(opt_ml: Callable[..., Any]) -> None:
+def test_every_series_that_is_wrong_is_named_with_file_line_and_item(
+    opt_ml: Callable[..., Any],
+) -> None:
     rows = [series(target=["x"]), series(), "{", series()]
     tree = opt_ml(MEAN, train=rows, test=[series(start="soon"), series(item_id="B", target=None)])
     found = examined(tree)
@@ -68,7 +94,9 @@ def test_every_series_that_is_wrong_is_named_with_file_line_and_item(opt_ml: Cal
     assert found.problems[0].endswith("target[0] is 'x', expected a number, null or \"NaN\"")
 
 
-def test_the_first_problem_is_word_for_word_that_of_train(opt_ml: Callable[..., Any], job: Callable[..., Any]) -> None:
+def test_the_first_problem_is_word_for_word_that_of_train(
+    opt_ml: Callable[..., Any], job: Callable[..., Any]
+) -> None:
     tree = opt_ml(MEAN, train=[series(), series(target=["x"])])
     assert job(tree).returncode == 1
     assert examined(tree).problems == [tree.reason]
@@ -78,15 +106,21 @@ def test_twenty_problems_are_enough(opt_ml: Callable[..., Any]) -> None:
     tree = opt_ml(MEAN, train=[series(target=["x"])] * 21)
     found = examined(tree)
     assert (len(found.problems), found.more) == (check.MOST_PROBLEMS, True)
-    assert f"these are the first {check.MOST_PROBLEMS} problems; there are more" in list(check.lines(found))
+    assert f"these are the first {check.MOST_PROBLEMS} problems; there are more" in list(
+        check.lines(found)
+    )
     data = tree.paths.data / "train" / "data.json"
     data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
     found = examined(tree)
     assert (len(found.problems), found.more) == (check.MOST_PROBLEMS, False)
 
 
-def test_the_data_are_looked_at_even_where_the_hyperparameters_are_wrong(opt_ml: Callable[..., Any]) -> None:
-    found = examined(opt_ml({**MEAN, "forecaster_name": "MeanEstimat0r"}, train=[series(), series(target=["x"])]))
+def test_the_data_are_looked_at_even_where_the_hyperparameters_are_wrong(
+    opt_ml: Callable[..., Any],
+) -> None:
+    found = examined(
+        opt_ml({**MEAN, "forecaster_name": "MeanEstimat0r"}, train=[series(), series(target=["x"])])
+    )
     assert [problem.partition(":")[0].partition(";")[0] for problem in found.problems] == [
         "there is no forecaster 'MeanEstimat0r'",
         "train/data.json line 2 (item_id 'A')",
@@ -120,11 +154,15 @@ def test_for_machines_it_is_json_and_the_status_tells_too(opt_ml: Callable[..., 
 def test_what_is_odd_is_a_warning(opt_ml: Callable[..., Any]) -> None:
     found = examined(opt_ml(MEAN, train=[series(), series(item_id="B", target=[1])]))
     assert found.problems == []
-    assert found.warnings == ["channel 'train': 1 of 2 series have fewer than 2 values and are left out"]
+    assert found.warnings == [
+        "channel 'train': 1 of 2 series have fewer than 2 values and are left out"
+    ]
     assert found.channels["train"].too_short == 1
 
 
-def test_a_forecaster_of_the_code_channel_is_checked_as_the_job_would(opt_ml: Callable[..., Any]) -> None:
+def test_a_forecaster_of_the_code_channel_is_checked_as_the_job_would(
+    opt_ml: Callable[..., Any],
+) -> None:
     tree = opt_ml({**MEAN, "forecaster_name": "mine.Mine"}, train=[series()])
     code = tree.paths.data / "code"
     code.mkdir()
@@ -138,7 +176,9 @@ def test_a_forecaster_of_the_code_channel_is_checked_as_the_job_would(opt_ml: Ca
     assert contents(tree.paths.base) == before
     (code / "mine.py").write_text("raise SystemExit(3)\n")
     done = checked(tree, "--json")
-    assert json.loads(done.stdout)["problems"] == ["the forecaster's code ended the process with sys.exit(3)"]
+    assert json.loads(done.stdout)["problems"] == [
+        "the forecaster's code ended the process with sys.exit(3)"
+    ]
 
 
 @pytest.mark.torch
@@ -149,7 +189,10 @@ def test_a_training_is_tried_and_its_epochs_are_estimated(opt_ml: Callable[..., 
     assert found.problems == []
     assert found.trial is not None
     assert (found.trial.batches, found.trial.epochs) == (10, 3)
-    assert any(line.startswith("  about ") and line.endswith(" for 3 epochs") for line in check.lines(found))
+    assert any(
+        line.startswith("  about ") and line.endswith(" for 3 epochs")
+        for line in check.lines(found)
+    )
 
 
 @pytest.mark.torch

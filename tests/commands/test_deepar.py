@@ -46,18 +46,28 @@ def row(number: int, length: int = 80, **fields: Any) -> dict[str, Any]:
     return {"start": "2020-01-01 00:00:00", "target": target, **fields}
 
 
-def plan(tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB, **others: Any) -> Plan:
+def plan(
+    tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB, **others: Any
+) -> Plan:
     channels = {"train": rows, **others}
-    lay_down(tree, hyperparameters, {name: {"data.json": lines(content)} for name, content in channels.items()})
+    lay_down(
+        tree,
+        hyperparameters,
+        {name: {"data.json": lines(content)} for name, content in channels.items()},
+    )
     job = TrainingJob.read(Paths(tree))
     return Plan.of(job.hyperparameters, job.channels)
 
 
-def trained(tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB) -> Forecasting:
+def trained(
+    tree: Path, rows: list[dict[str, Any]], hyperparameters: Mapping[str, str] = JOB
+) -> Forecasting:
     made = plan(tree, rows, hyperparameters)
     data = made.read()
     watch = training.Watch(host="algo-1", progress_bar=False)
-    predictor = training.fit(made.construct(data), data.train, None, options=made.options, watch=watch)
+    predictor = training.fit(
+        made.construct(data), data.train, None, options=made.options, watch=watch
+    )
     artifact.save(predictor, made.contract(predictor, data, None), tree / "model")
     return Forecasting(artifact.load(tree / "model"), Rule(None, None, None))
 
@@ -67,7 +77,9 @@ def ask(service: Forecasting, *instances: dict[str, Any], **configuration: Any) 
     return service.predict([service.prepare(instances, found)])[0]
 
 
-@pytest.mark.parametrize("likelihood", ["student-T", "Gaussian", "NEGATIVE-BINOMIAL", "beta", "deterministic-L1"])
+@pytest.mark.parametrize(
+    "likelihood", ["student-T", "Gaussian", "NEGATIVE-BINOMIAL", "beta", "deterministic-L1"]
+)
 def test_each_likelihood_trains_and_answers_within_its_range(tmp_path, likelihood):
     rows = [row(number) for number in range(4)]
     if likelihood == "beta":
@@ -88,13 +100,27 @@ def test_each_likelihood_trains_and_answers_within_its_range(tmp_path, likelihoo
 @pytest.mark.parametrize(
     ("likelihood", "targets", "sentence"),
     [
-        ("beta", [0.5, 1.0], "is BetaOutput, which needs numbers between 0 and 1, without 0 and 1 themselves"),
+        (
+            "beta",
+            [0.5, 1.0],
+            "is BetaOutput, which needs numbers between 0 and 1, without 0 and 1 themselves",
+        ),
         ("beta", [0.0, 0.5], "but target has numbers from 0 to 0.5"),
-        ("negative-binomial", [1, 2.5], "needs whole numbers from 0 on, but target has numbers from 1 to 2.5"),
-        ("negative-binomial", [1, -2], "needs whole numbers from 0 on, but target has whole numbers from -2 to 1"),
+        (
+            "negative-binomial",
+            [1, 2.5],
+            "needs whole numbers from 0 on, but target has numbers from 1 to 2.5",
+        ),
+        (
+            "negative-binomial",
+            [1, -2],
+            "needs whole numbers from 0 on, but target has whole numbers from -2 to 1",
+        ),
     ],
 )
-def test_data_outside_of_a_likelihoods_range_is_a_sentence_before_training(tmp_path, likelihood, targets, sentence):
+def test_data_outside_of_a_likelihoods_range_is_a_sentence_before_training(
+    tmp_path, likelihood, targets, sentence
+):
     rows = [{"start": "2020-01-01", "target": targets * 20}]
     with pytest.raises(DataError, match=sentence):
         plan(tmp_path, rows, {**JOB, "likelihood": likelihood}).read()
@@ -113,11 +139,16 @@ def test_one_short_series_with_fields_of_its_owner_is_enough(tmp_path):
     assert len(ask(trained(tmp_path, rows), rows[0], output_types=["mean"])[0].mean) == 3
 
 
-LABELLED = [row(number, cat=[subject, number % 2]) for number, subject in enumerate(["tea", "coffee", "water", "tea"])]
+LABELLED = [
+    row(number, cat=[subject, number % 2])
+    for number, subject in enumerate(["tea", "coffee", "water", "tea"])
+]
 
 
 def test_labels_are_categories_from_training_to_answers(tmp_path):
-    service = trained(tmp_path, LABELLED, {**JOB, "cardinality": "auto", "embedding_dimension": "2"})
+    service = trained(
+        tmp_path, LABELLED, {**JOB, "cardinality": "auto", "embedding_dimension": "2"}
+    )
     contract = json.loads((tmp_path / "model" / "gluonts_shell.json").read_text())
     assert contract["features"]["static_cat"] == [3, 2]
     assert contract["features"]["labels"] == [["coffee", "tea", "water"], None]
@@ -139,13 +170,15 @@ def test_labels_are_categories_from_training_to_answers(tmp_path):
 
 def test_a_label_of_the_test_channel_that_training_did_not_have_is_a_sentence(tmp_path):
     with pytest.raises(
-        DataError, match=r"test/data.json line 1: field 'cat': cat\[0\] is 'milk', which the model was not"
+        DataError,
+        match=r"test/data.json line 1: field 'cat': cat\[0\] is 'milk', which the model was not",
     ):
         plan(tmp_path, LABELLED, test=[row(0, cat=["milk", 0])]).read()
 
 
 FEATURED = [
-    row(number, cat=[number % 2], dynamic_feat=[[float(step % 7) for step in range(80)]]) for number in range(4)
+    row(number, cat=[number % 2], dynamic_feat=[[float(step % 7) for step in range(80)]])
+    for number in range(4)
 ]
 
 
@@ -164,7 +197,10 @@ def test_features_are_used_as_the_job_says(tmp_path, given, cardinality, dynamic
     data = made.read()
     assert (data.features.static_cat, data.features.dynamic_real) == (cardinality, dynamic)
     estimator = made.construct(data)
-    assert (estimator.num_feat_static_cat, estimator.num_feat_dynamic_real) == (len(cardinality), dynamic)
+    assert (estimator.num_feat_static_cat, estimator.num_feat_dynamic_real) == (
+        len(cardinality),
+        dynamic,
+    )
     assert ["feat_dynamic_real" in entry for entry in data.test] == [bool(dynamic)] * 4
 
 
@@ -176,8 +212,16 @@ def test_features_are_used_as_the_job_says(tmp_path, given, cardinality, dynamic
             {"cardinality": "[2, 3]"},
             "'cardinality' is [2, 3], but the series of channel 'train' have 1 categories",
         ),
-        (FEATURED, {"num_dynamic_feat": "2"}, "'num_dynamic_feat' is 2, but the series of channel 'train' have 1"),
-        (FEATURED[::2], {"cardinality": "[2]"}, "cat[0] must take every value from 0 to 1; missing: 1"),
+        (
+            FEATURED,
+            {"num_dynamic_feat": "2"},
+            "'num_dynamic_feat' is 2, but the series of channel 'train' have 1",
+        ),
+        (
+            FEATURED[::2],
+            {"cardinality": "[2]"},
+            "cat[0] must take every value from 0 to 1; missing: 1",
+        ),
         (
             [row(0, cat=[0]), row(1, cat=[3])],
             {},
@@ -198,7 +242,11 @@ def test_features_are_used_as_the_job_says(tmp_path, given, cardinality, dynamic
             {},
             "train/data.json line 1 (item_id 'tea'): field 'dynamic_feat': dynamic_feat[0][79] is null, expected a number",
         ),
-        ([row(0, length=2)], {}, "channel 'train': no series is long enough: the longest has 2 values"),
+        (
+            [row(0, length=2)],
+            {},
+            "channel 'train': no series is long enough: the longest has 2 values",
+        ),
     ],
 )
 def test_data_that_does_not_fit_is_a_sentence_before_training(tmp_path, rows, given, sentence):
@@ -208,7 +256,12 @@ def test_data_that_does_not_fit_is_a_sentence_before_training(tmp_path, rows, gi
 
 
 def test_deepars_words_are_taken_for_the_estimator_by_its_name(tmp_path):
-    named = {"forecaster_name": "DeepAREstimator", **JOB, "likelihood": "gaussian", "learning_rate": "5E-4"}
+    named = {
+        "forecaster_name": "DeepAREstimator",
+        **JOB,
+        "likelihood": "gaussian",
+        "learning_rate": "5E-4",
+    }
     made = plan(tmp_path, FEATURED, named)
     estimator = made.construct(made.read())
     assert (estimator.batch_size, estimator.lr, estimator.hidden_size) == (4, 5e-4, 4)
@@ -217,16 +270,28 @@ def test_deepars_words_are_taken_for_the_estimator_by_its_name(tmp_path):
 
 
 def test_the_general_words_of_deepar_are_taken_for_every_estimator(tmp_path):
-    words = {"time_freq": "D", "prediction_length": "3", "epochs": "7", "mini_batch_size": "5", "learning_rate": "5E-4"}
+    words = {
+        "time_freq": "D",
+        "prediction_length": "3",
+        "epochs": "7",
+        "mini_batch_size": "5",
+        "learning_rate": "5E-4",
+    }
     made = plan(tmp_path, FEATURED, {"forecaster_name": "SimpleFeedForwardEstimator", **words})
     estimator = made.construct(made.read())
     assert made.freq == "D"
-    assert (estimator.batch_size, estimator.lr, estimator.trainer_kwargs["max_epochs"]) == (5, 5e-4, 7)
+    assert (estimator.batch_size, estimator.lr, estimator.trainer_kwargs["max_epochs"]) == (
+        5,
+        5e-4,
+        7,
+    )
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
-    return trained(tmp_path_factory.mktemp("batch"), FEATURED, {**JOB, "num_dynamic_feat": "ignore"})
+    return trained(
+        tmp_path_factory.mktemp("batch"), FEATURED, {**JOB, "num_dynamic_feat": "ignore"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,7 +299,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
     [
         (None, ["mean", "quantiles"], [f"0.{i}" for i in range(1, 10)]),
         ('{ "num_samples": 100, "output_types": ["mean"] }', ["mean"], None),
-        ('{"num_samples":20,"output_types":["quantiles"],"quantiles":["0.5"]}', ["quantiles"], ["0.5"]),
+        (
+            '{"num_samples":20,"output_types":["quantiles"],"quantiles":["0.5"]}',
+            ["quantiles"],
+            ["0.5"],
+        ),
         (
             '{"num_samples":100,"output_types":["quantiles","mean"],"quantiles":["0.1","0.5","0.9"]}',
             ["mean", "quantiles"],
@@ -242,8 +311,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
         ),
     ],
 )
-def test_batch_jobs_without_and_with_parts_of_a_configuration(service, configuration, keys, quantiles):
-    job = Settings.from_environ({"SAGEMAKER_BATCH": "true", "DEEPAR_INFERENCE_CONFIG": configuration or ""})
+def test_batch_jobs_without_and_with_parts_of_a_configuration(
+    service, configuration, keys, quantiles
+):
+    job = Settings.from_environ(
+        {"SAGEMAKER_BATCH": "true", "DEEPAR_INFERENCE_CONFIG": configuration or ""}
+    )
     answer = serve.batch_job(service, job, threads=1)().answer(lines(FEATURED[:3]).encode())
     found = [json.loads(line) for line in answer.split(b"\n")]
     assert [list(each) for each in found] == [keys] * 3
@@ -257,14 +330,20 @@ CATEGORIES = st.one_of(
     st.sampled_from(["x", "y"]),
 )
 ROWS = st.lists(
-    st.tuples(st.lists(CATEGORIES, max_size=2) | CATEGORIES, st.sampled_from([2, 12, 12, 12])), min_size=1, max_size=6
+    st.tuples(st.lists(CATEGORIES, max_size=2) | CATEGORIES, st.sampled_from([2, 12, 12, 12])),
+    min_size=1,
+    max_size=6,
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(ROWS)
 @pytest.mark.parametrize("listify", ["yes", "no"])
-def test_any_mixture_of_categories_trains_and_is_served_or_one_sentence_names_it(tmp_path, listify, mixture):
+def test_any_mixture_of_categories_trains_and_is_served_or_one_sentence_names_it(
+    tmp_path, listify, mixture
+):
     """Up to the training itself, which sees what the estimator was constructed with: indices below cardinalities."""
     rows = [row(number, length, cat=category) for number, (category, length) in enumerate(mixture)]
     tree = Path(tempfile.mkdtemp(dir=tmp_path))
@@ -290,7 +369,9 @@ def test_any_mixture_of_categories_trains_and_is_served_or_one_sentence_names_it
 def test_numbers_among_texts_are_labels_too(tmp_path, categories):
     rows = [row(number, cat=category) for number, category in enumerate(categories)]
     service = trained(tmp_path, rows, {**JOB, "listify_dataset": "no"})
-    assert service.contract.features.labels[0] == tuple(sorted({str(category) for (category,) in categories}))
+    assert service.contract.features.labels[0] == tuple(
+        sorted({str(category) for (category,) in categories})
+    )
     for each in rows:
         assert len(ask(service, each)[0].mean) == 3
 
@@ -308,11 +389,16 @@ def test_a_number_of_a_short_series_alone_is_said_to_be_there(tmp_path):
     rows = [row(0, cat=[0]), row(1, cat=[2]), row(2, length=2, cat=[1])]
     with pytest.raises(DataError) as caught:
         plan(tmp_path, rows).read()
-    assert str(caught.value).endswith("missing: 1; series that are too short have 1, but do not count")
+    assert str(caught.value).endswith(
+        "missing: 1; series that are too short have 1, but do not count"
+    )
 
 
 def test_series_with_other_numbers_of_texts_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"line 2: it has 1 feat_static_cat \(or cat\), the series before it have 2$"):
+    with pytest.raises(
+        DataError,
+        match=r"line 2: it has 1 feat_static_cat \(or cat\), the series before it have 2$",
+    ):
         plan(tmp_path, [row(0, cat=["a", "x"]), row(1, cat=["b"])]).read()
 
 
@@ -332,16 +418,23 @@ def test_an_embedding_dimension_may_be_given_as_nothing(tmp_path, nothing):
 
 
 OTHERS = {
-    "freq": "D", "prediction_length": "3", "context_length": "4", "epochs": "1", "num_batches_per_epoch": "1",
+    "freq": "D",
+    "prediction_length": "3",
+    "context_length": "4",
+    "epochs": "1",
+    "num_batches_per_epoch": "1",
     "batch_size": "2",
-}  # fmt: skip
+}
 
 
 def test_a_field_that_a_model_does_not_use_is_not_checked(tmp_path, caplog):
     rows = [row(0, cat=["tea"], dynamic_feat=[[1]]), row(1, cat=[0, 1], dynamic_feat="none")]
     given = {**OTHERS, "forecaster_name": "SimpleFeedForwardEstimator", "hidden_dimensions": "[2]"}
     service = trained(tmp_path, rows, given)
-    assert "SimpleFeedForwardEstimator cannot use cat, dynamic_feat of the data and ignores it" in caplog.text
+    assert (
+        "SimpleFeedForwardEstimator cannot use cat, dynamic_feat of the data and ignores it"
+        in caplog.text
+    )
     for each in rows:
         assert len(ask(service, each)[0].mean) == 3
 
@@ -365,7 +458,9 @@ CARRIED = [
 def test_an_estimator_uses_every_feature_that_it_has_a_parameter_for(tmp_path):
     service = trained(tmp_path, CARRIED, TFT)
     arguments = service.contract.arguments
-    assert {name: arguments[name] for name in arguments if "dims" in name or "cardinalities" in name} == {
+    assert {
+        name: arguments[name] for name in arguments if "dims" in name or "cardinalities" in name
+    } == {
         "static_cardinalities": [2],
         "static_dims": [1, 1],
         "dynamic_dims": [1],
@@ -375,7 +470,9 @@ def test_an_estimator_uses_every_feature_that_it_has_a_parameter_for(tmp_path):
     }
     longer = {"dynamic_feat": [[1.0] * 83], "feat_dynamic_cat": [[2] * 83]}
     assert len(ask(service, {**CARRIED[0], **longer})[0].mean) == 3
-    with pytest.raises(RequestError, match=r"feat_dynamic_cat\[0\]\[0\] is 3, expected a whole number from 0 to 2"):
+    with pytest.raises(
+        RequestError, match=r"feat_dynamic_cat\[0\]\[0\] is 3, expected a whole number from 0 to 2"
+    ):
         ask(service, {**CARRIED[0], **longer, "feat_dynamic_cat": [[3] * 83]})
 
 
@@ -390,7 +487,13 @@ def test_an_estimator_uses_every_feature_that_it_has_a_parameter_for(tmp_path):
             "num_residual_channels": "2",
             "dilation_depth": "2",
         },
-        {"forecaster_name": "PatchTSTEstimator", "patch_len": "2", "stride": "2", "d_model": "2", "nhead": "1"},
+        {
+            "forecaster_name": "PatchTSTEstimator",
+            "patch_len": "2",
+            "stride": "2",
+            "d_model": "2",
+            "nhead": "1",
+        },
         {
             "forecaster_name": "MQF2MultiHorizonEstimator",
             "hidden_size": "2",
@@ -409,18 +512,31 @@ def test_every_estimator_trains_on_data_that_carries_everything(tmp_path, given)
 
 
 def test_ignore_turns_a_feature_off_for_every_estimator(tmp_path):
-    given = {**TFT, "dynamic_dims": "ignore", "static_cardinalities": "ignore", "dynamic_cardinalities": "ignore"}
+    given = {
+        **TFT,
+        "dynamic_dims": "ignore",
+        "static_cardinalities": "ignore",
+        "dynamic_cardinalities": "ignore",
+    }
     made = plan(tmp_path, CARRIED, given)
     data = made.read()
     assert made.construct(data).dynamic_dims == []
-    assert (data.features.dynamic_real, data.features.static_cat, data.features.past_dynamic_real) == (0, (), 1)
+    assert (
+        data.features.dynamic_real,
+        data.features.static_cat,
+        data.features.past_dynamic_real,
+    ) == (0, (), 1)
 
 
 def test_targets_of_several_dimensions_from_files_to_answers(tmp_path):
     rows = [{"start": "2020-01-01", "target": [row(0)["target"], row(1)["target"]]}]
     given = {**OTHERS, "forecaster_name": "gluonts.torch.model.i_transformer.ITransformerEstimator"}
-    service = trained(tmp_path, rows, {**given, "d_model": "2", "nhead": "1", "dim_feedforward": "2"})
+    service = trained(
+        tmp_path, rows, {**given, "d_model": "2", "nhead": "1", "dim_feedforward": "2"}
+    )
     assert service.contract.features.dimensions == 2
     assert np.array(ask(service, rows[0], output_types=["mean"])[0].mean).shape == (2, 3)
-    with pytest.raises(RequestError, match="target is a list of 3 lists, expected a list of 2 lists of numbers"):
+    with pytest.raises(
+        RequestError, match="target is a list of 3 lists, expected a list of 2 lists of numbers"
+    ):
         ask(service, {**rows[0], "target": [[1], [2], [3]]})

@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def users_tree(folder: Path) -> Path:
@@ -37,7 +41,9 @@ def test_a_tree_of_the_users_own_is_a_sentence_and_stays_as_it_is(tmp_path: Path
     before = contents(users_tree(tmp_path / "ml"))
     command = [sys.executable, "-m", "gluonts_shell", "demo"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
@@ -47,7 +53,9 @@ def test_a_tree_of_the_users_own_is_a_sentence_and_stays_as_it_is(tmp_path: Path
 
 
 @pytest.mark.parametrize("record", ["", "{}", '{"written_by": "gluonts_shell", "files": {}}'])
-def test_a_record_that_is_not_the_demos_does_not_make_the_folder_its_own(tmp_path: Path, record: str) -> None:
+def test_a_record_that_is_not_the_demos_does_not_make_the_folder_its_own(
+    tmp_path: Path, record: str
+) -> None:
     (users_tree(tmp_path) / RECORD).write_text(record)
     before = contents(tmp_path)
     with pytest.raises(ConfigurationError, match="the demo did not make it"):
@@ -69,7 +77,9 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, kind: str) -> None:
         (tmp_path / "ml").write_text("mine")
     else:
         (tmp_path / "ml").symlink_to("nowhere")
-    with pytest.raises(ConfigurationError, match=r"'.*/ml' is not a folder; give another one with --data-path"):
+    with pytest.raises(
+        ConfigurationError, match=r"'.*/ml' is not a folder; give another one with --data-path"
+    ):
         demo.run(tmp_path / "ml")
 
 
@@ -77,12 +87,15 @@ FILES = {demo.JOB_FILE: b"{}", "input/data/train/data.json": b"1"}
 
 
 @pytest.mark.parametrize("changed", [*FILES, "train.log"])
-def test_what_the_user_changed_or_added_in_the_demos_folder_is_not_overwritten(tmp_path: Path, changed: str) -> None:
+def test_what_the_user_changed_or_added_in_the_demos_folder_is_not_overwritten(
+    tmp_path: Path, changed: str
+) -> None:
     demo.write(tmp_path, FILES)
     (tmp_path / changed).write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(
-        ConfigurationError, match=rf"{changed}' was not written by the demo, or was changed since; give"
+        ConfigurationError,
+        match=rf"{changed}' was not written by the demo, or was changed since; give",
     ):
         demo.write(tmp_path, dict.fromkeys(FILES, b"2"))
     assert contents(tmp_path) == before
@@ -124,7 +137,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
     folder = tmp_path_factory.mktemp("demo") / "ml"
     found, said = demo.importlib.util.find_spec, list[str]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo.importlib.util, "find_spec", lambda name: None if name == "lightning" else found(name))
+        patch.setattr(
+            demo.importlib.util,
+            "find_spec",
+            lambda name: None if name == "lightning" else found(name),
+        )
         patch.setattr(demo, "say", said.append)
         for _ in range(2):
             said.clear()
@@ -137,13 +154,30 @@ def test_it_beats_seasonal_naive_on_every_score_that_it_shows(shown: tuple[Path,
     assert verdicts == [(score, "better") for score in demo.SCORES]
 
 
-def test_its_quantiles_differ_in_every_month_and_the_actual_values_stand_beside_them(shown: tuple[Path, str]) -> None:
-    rows = re.findall(r"^(1960-\d\d) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", shown[1], re.MULTILINE)
+def test_its_quantiles_differ_in_every_month_and_the_actual_values_stand_beside_them(
+    shown: tuple[Path, str],
+) -> None:
+    rows = re.findall(
+        r"^(1960-\d\d) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", shown[1], re.MULTILINE
+    )
     assert [row[0] for row in rows] == [f"1960-{month:02}" for month in range(1, 13)]
     for row in rows:
         low, middle, high = map(float, row[1:4])
         assert low < middle * 0.99 < middle < high * 0.99
-    assert [float(row[4]) for row in rows] == [417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432]
+    assert [float(row[4]) for row in rows] == [
+        417,
+        391,
+        419,
+        461,
+        472,
+        535,
+        622,
+        606,
+        508,
+        461,
+        390,
+        432,
+    ]
 
 
 def test_a_second_demo_in_its_folder_leaves_one_of_everything(shown: tuple[Path, str]) -> None:
@@ -161,6 +195,11 @@ def test_a_score_that_is_worse_is_called_worse() -> None:
 def test_epochs_are_shown_as_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = list[str]()
     monkeypatch.setattr(demo, "say", said.append)
-    demo.train(tmp_path, {**demo.DEEPAR, "epochs": "2", "num_batches_per_epoch": "2", "hidden_size": "4"})
-    assert [re.sub(r"[\d.]+$", "N", line) for line in said] == ["epoch   1: train loss N", "epoch   2: train loss N"]
+    demo.train(
+        tmp_path, {**demo.DEEPAR, "epochs": "2", "num_batches_per_epoch": "2", "hidden_size": "4"}
+    )
+    assert [re.sub(r"[\d.]+$", "N", line) for line in said] == [
+        "epoch   1: train loss N",
+        "epoch   2: train loss N",
+    ]
     assert "#quality_metric" in (tmp_path / "train.log").read_text()

@@ -26,7 +26,13 @@ VERSIONS = {"gluonts_shell": "0.0.1", "python": "3.10.1", "gluonts": "0.17.0", "
 
 def saved(folder: Path, features: Features = FEATURES, forecaster: str = "mine.Naive") -> Path:
     contract = Contract(
-        "h", 3, forecaster, arguments={"season_length": 2}, features=features, versions=VERSIONS, created="2026-01-02"
+        "h",
+        3,
+        forecaster,
+        arguments={"season_length": 2},
+        features=features,
+        versions=VERSIONS,
+        created="2026-01-02",
     )
     artifact.save(SeasonalNaivePredictor(prediction_length=3, season_length=2), contract, folder)
     return folder
@@ -71,12 +77,18 @@ def test_versions_that_differ_from_this_environments_are_marked(tmp_path, capsys
     assert found["differing"] == ["gluonts_shell", "python", "torch"]
     assert found["versions"]["gluonts"] == ["0.17.0", here["gluonts"]]
     assert found["versions"]["numpy"] == [None, here["numpy"]]
-    marked = [line.split()[0] for line in told(tmp_path / "model", capsys).splitlines() if "DIFFERS" in line]
+    marked = [
+        line.split()[0]
+        for line in told(tmp_path / "model", capsys).splitlines()
+        if "DIFFERS" in line
+    ]
     assert marked == found["differing"]
 
 
 def test_another_build_of_the_same_version_is_no_difference(tmp_path):
-    contract = Contract("h", 3, "mine.Naive", versions={"numpy": artifact.versions()["numpy"] + "+own"})
+    contract = Contract(
+        "h", 3, "mine.Naive", versions={"numpy": artifact.versions()["numpy"] + "+own"}
+    )
     artifact.save(SeasonalNaivePredictor(prediction_length=3, season_length=2), contract, tmp_path)
     assert inspect.inspect(tmp_path, "model").differing == []
 
@@ -94,7 +106,12 @@ def test_the_printed_request_is_answered_by_a_real_server(tmp_path, capsys):
 @pytest.mark.torch
 def test_the_printed_request_is_answered_by_a_trained_deepar(tmp_path, capsys):
     rows = [
-        {"start": "2020-01-01", "target": list(range(40)), "cat": [kind], "dynamic_feat": [[0.5] * 40]}
+        {
+            "start": "2020-01-01",
+            "target": list(range(40)),
+            "cat": [kind],
+            "dynamic_feat": [[0.5] * 40],
+        }
         for kind in ("a", "b")
     ]
     hyperparameters = {"forecaster_name": "DeepAREstimator", "freq": "D", "prediction_length": "4", "epochs": "1",
@@ -130,10 +147,13 @@ def test_code_is_listed_and_never_run(tmp_path, capsys):
     (model / "code-installed.json").write_text(json.dumps(record))
     environ = {**os.environ, "PYTHONPATH": str(Path(inspect.__file__).parents[2])}
     command = [sys.executable, "-m", "gluonts_shell", "inspect", str(model)]
-    done = subprocess.run(command, cwd=model, env=environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=model, env=environ, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert (
-        "  mine/__init__.py\n  setup.py\n  sitecustomize.py\n  installed when it was trained: mine 1.2\n" in done.stdout
+        "  mine/__init__.py\n  setup.py\n  sitecustomize.py\n  installed when it was trained: mine 1.2\n"
+        in done.stdout
     )
     assert not (tmp_path / "ran").exists()
 
@@ -159,7 +179,11 @@ def test_texts_of_a_model_do_not_steer_the_terminal(tmp_path, capsys):
     ("name", "content", "reason"),
     [
         (CONTRACT, b"\xff{", "gluonts_shell.json in the model folder cannot be read"),
-        ("agg_metrics.json", b"[1]", "agg_metrics.json of the model holds a JSON list, expected an object"),
+        (
+            "agg_metrics.json",
+            b"[1]",
+            "agg_metrics.json of the model holds a JSON list, expected an object",
+        ),
         ("code-installed.json", b"{", "code-installed.json of the model cannot be read"),
     ],
 )
@@ -172,7 +196,8 @@ def test_a_damaged_file_is_a_sentence(tmp_path, name, content, reason):
 
 def test_what_is_no_model_is_a_sentence(tmp_path):
     with pytest.raises(
-        ModelError, match=r"there is no model in .*: neither gluonts-config\.json nor type.txt is there"
+        ModelError,
+        match=r"there is no model in .*: neither gluonts-config\.json nor type.txt is there",
     ):
         inspect.run(tmp_path, Settings())
     with pytest.raises(DataError, match=r"does not exist, expected model\.tar\.gz or its folder"):

@@ -37,7 +37,9 @@ def test_a_server_that_is_well(first) -> None:
 
 
 def test_no_server(first) -> None:
-    with pytest.raises(ping.Unwell, match=r"/ping on port 1 of 127\.0\.0\.1 did not answer: .*refused"):
+    with pytest.raises(
+        ping.Unwell, match=r"/ping on port 1 of 127\.0\.0\.1 did not answer: .*refused"
+    ):
         ping.run(settings(1), first("python", "-m", "gluonts_shell", "serve"))
 
 
@@ -70,11 +72,17 @@ def test_where_there_is_no_proc_it_does_not_train(tmp_path: Path) -> None:
 
 def test_the_command_asks_no_proxy_and_the_port_of_the_settings() -> None:
     root = str(Path(gluonts_shell.__file__).parents[1])
-    proxies = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "no_proxy": ""}
+    proxies = {
+        "http_proxy": "http://127.0.0.1:1",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "no_proxy": "",
+    }
     command = [sys.executable, "-m", "gluonts_shell", "ping"]
     with serving(Toy()) as port:
         environ = {**os.environ, "PYTHONPATH": root, **proxies, "SAGEMAKER_SERVER_PORT": str(port)}
         assert subprocess.run(command, env=environ, timeout=60).returncode == 0
     done = subprocess.run(command, env=environ, timeout=60, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"gluonts-shell: /ping on port {port} of 127.0.0.1 did not answer")
+    assert done.stderr.startswith(
+        f"gluonts-shell: /ping on port {port} of 127.0.0.1 did not answer"
+    )

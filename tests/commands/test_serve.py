@@ -42,7 +42,9 @@ class Server:
     def __init__(self, tree: Path, *arguments: str, **environ: str):
         self.log = tree / "serve.log"
         clean = {
-            name: value for name, value in os.environ.items() if not re.match("SAGEMAKER|GLUONTS|MODEL_|OMP_", name)
+            name: value
+            for name, value in os.environ.items()
+            if not re.match("SAGEMAKER|GLUONTS|MODEL_|OMP_", name)
         }
         environ = {
             **clean,
@@ -55,7 +57,9 @@ class Server:
         }
         with self.log.open("wb") as log:
             command = [sys.executable, "-W", "ignore", "-m", "gluonts_shell", "serve", *arguments]
-            self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT, cwd=tree)
+            self.process = subprocess.Popen(
+                command, env=environ, stdout=log, stderr=subprocess.STDOUT, cwd=tree
+            )
 
     def __enter__(self):
         end = time.monotonic() + 90
@@ -81,20 +85,28 @@ class Server:
         """Status and answer, which must be strict JSON; a str or bytes is sent as it is."""
         body = request if isinstance(request, (bytes, str)) else json.dumps(request)
         status, _, answer = self.ask("POST", "/invocations", body, headers)
-        return status, json.loads(answer, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        return status, json.loads(
+            answer, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")
+        )
 
 
-def naive(tree: Path, freq: str | None = "h", length: int = 3, features: Features | None = None) -> Path:
+def naive(
+    tree: Path, freq: str | None = "h", length: int = 3, features: Features | None = None
+) -> Path:
     predictor = SeasonalNaivePredictor(prediction_length=length, season_length=length)
     save(
-        predictor, Contract(freq, length, "seasonal.Naive", features=features or Features((), 0, 0, 0)), tree / "model"
+        predictor,
+        Contract(freq, length, "seasonal.Naive", features=features or Features((), 0, 0, 0)),
+        tree / "model",
     )
     return tree
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(naive(tmp_path_factory.mktemp("naive")), GLUONTS_SHELL_LOCAL_ENDPOINTS="true") as server:
+    with Server(
+        naive(tmp_path_factory.mktemp("naive")), GLUONTS_SHELL_LOCAL_ENDPOINTS="true"
+    ) as server:
         yield server
     assert server.status == 0
 
@@ -103,14 +115,21 @@ def test_routes_of_the_contract(server):
     assert server.ask("GET", "/ping")[::2] == (200, b"")
     status, headers, body = server.ask("GET", "/execution-parameters")
     assert (status, headers["Content-Type"]) == (200, "application/json")
-    assert json.loads(body) == {"MaxConcurrentTransforms": 2, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
+    assert json.loads(body) == {
+        "MaxConcurrentTransforms": 2,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": 6,
+    }
     assert server.ask("HEAD", "/execution-parameters")[::2] == (200, b"")
     assert server.ask("GET", "/nope")[0] == 404
     status, headers, _ = server.ask("POST", "/ping")
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
     body = b'{"instances":[{"start":"2020-01-01","target":[7]}]}'
     status, headers, _ = server.ask(
-        "POST", "/endpoints/here/invocations", body, {**JSON, "X-Amzn-SageMaker-Custom-Attributes": "trace=1"}
+        "POST",
+        "/endpoints/here/invocations",
+        body,
+        {**JSON, "X-Amzn-SageMaker-Custom-Attributes": "trace=1"},
     )
     assert (status, headers["X-Amzn-SageMaker-Custom-Attributes"]) == (200, "trace=1")
 
@@ -145,11 +164,18 @@ def test_a_body_that_is_too_large_is_told_what_sets_the_limit(server):
 
 
 def test_refusals_have_a_line_with_id_and_sentence_and_none_of_the_data(server):
-    trace = {"X-Amzn-SageMaker-Inference-Id": "inf-7", "X-Amzn-SageMaker-Custom-Attributes": "trace=7"}
-    bad = json.dumps({"instances": [{"start": START, "target": ["Mrs Smith"], "item_id": "Mr Smith"}]})
+    trace = {
+        "X-Amzn-SageMaker-Inference-Id": "inf-7",
+        "X-Amzn-SageMaker-Custom-Attributes": "trace=7",
+    }
+    bad = json.dumps(
+        {"instances": [{"start": START, "target": ["Mrs Smith"], "item_id": "Mr Smith"}]}
+    )
     status, headers, answer = server.ask("POST", "/invocations", bad, {**JSON, **trace})
     assert status == 400 and b"target[0] is 'Mrs Smith'" in answer
-    status, headers, _ = server.ask("POST", "/invocations", "1,2", {"Content-Type": "text/csv", **trace})
+    status, headers, _ = server.ask(
+        "POST", "/invocations", "1,2", {"Content-Type": "text/csv", **trace}
+    )
     assert (status, headers["X-Amzn-SageMaker-Custom-Attributes"]) == (415, "trace=7")
     time.sleep(0.5)  # a worker's lines may be held back for a moment
     log = server.log.read_text()
@@ -158,7 +184,8 @@ def test_refusals_have_a_line_with_id_and_sentence_and_none_of_the_data(server):
         log,
     )
     assert (
-        "invocation: status 415, 0 instances, 0.0 ms, id inf-7: Content-Type 'text/csv' is not supported: send" in log
+        "invocation: status 415, 0 instances, 0.0 ms, id inf-7: Content-Type 'text/csv' is not supported: send"
+        in log
     )
     assert "Smith" not in log
 
@@ -172,17 +199,23 @@ def test_slips_and_contradictions_are_refused(server):
     ):
         status, answer = server.invoke({"instances": [instance], **request})
         assert status == 400 and sentence in answer["error"]
-    status, _ = server.invoke({"instances": [instance], "configuration": {"prediction_length": 3, "epochs": 9}})
+    status, _ = server.invoke(
+        {"instances": [instance], "configuration": {"prediction_length": 3, "epochs": 9}}
+    )
     assert status == 200
 
 
 def test_gzip_is_taken_and_other_codings_are_not(server):
     body = gzip.compress(json.dumps({"instances": [{"start": START, "target": [1.0]}]}).encode())
     assert server.invoke(body, {**JSON, "Content-Encoding": "gzip"})[0] == 200
-    status, headers, _ = server.ask("POST", "/invocations", body, {**JSON, "Content-Encoding": "br"})
+    status, headers, _ = server.ask(
+        "POST", "/invocations", body, {**JSON, "Content-Encoding": "br"}
+    )
     assert (status, headers["Accept-Encoding"]) == (415, "gzip, identity")
     status, answer = server.invoke(body)
-    assert status == 400 and answer["error"].startswith("the body is gzip, expected JSON: send it with 'Content-Enc")
+    assert status == 400 and answer["error"].startswith(
+        "the body is gzip, expected JSON: send it with 'Content-Enc"
+    )
 
 
 def test_an_error_of_a_local_endpoint_is_a_model_error(server):
@@ -195,7 +228,9 @@ def test_the_log_can_be_objects_and_answers_can_have_fields(tmp_path):
     settings = {"GLUONTS_SHELL_LOG_FORMAT": "json", "GLUONTS_FORWARD_FIELDS": "item_id,start"}
     with Server(naive(tmp_path), **settings) as server:
         instance = {"start": START, "target": [1.0], "item_id": "Mr Smith"}
-        status, answer = server.invoke({"instances": [instance]}, {**JSON, "X-Amzn-SageMaker-Inference-Id": "inf-7"})
+        status, answer = server.invoke(
+            {"instances": [instance]}, {**JSON, "X-Amzn-SageMaker-Inference-Id": "inf-7"}
+        )
         assert (status, answer["predictions"][0]["item_id"]) == (200, "Mr Smith")
         assert answer["predictions"][0]["start"] == START
         assert server.invoke(b"{")[0] == 400
@@ -204,7 +239,9 @@ def test_the_log_can_be_objects_and_answers_can_have_fields(tmp_path):
     good, bad = (line for line in lines if "status" in line)
     assert (good["status"], good["instances"], good["joined"], good["id"]) == (200, 1, 1, "inf-7")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", good["time"]) and good["ms"] >= 0
-    assert (bad["status"], bad["level"]) == (400, "WARNING") and bad["error"].startswith("the body is not JSON")
+    assert (bad["status"], bad["level"]) == (400, "WARNING") and bad["error"].startswith(
+        "the body is not JSON"
+    )
 
 
 def test_the_contract_makes_freq_and_configuration_needless(server):
@@ -214,14 +251,29 @@ def test_the_contract_makes_freq_and_configuration_needless(server):
     (prediction,) = answer["predictions"]
     assert status == 200
     assert prediction["mean"] == [1.0, 1.0, 1.0]
-    assert list(prediction["quantiles"]) == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
+    assert list(prediction["quantiles"]) == [
+        "0.1",
+        "0.2",
+        "0.3",
+        "0.4",
+        "0.5",
+        "0.6",
+        "0.7",
+        "0.8",
+        "0.9",
+    ]
     status, answer = server.invoke({"instances": [], "configuration": {"freq": "D"}})
-    assert (status, answer) == (400, {"error": "configuration.freq is 'D', but the model was trained with 'h'"})
+    assert (status, answer) == (
+        400,
+        {"error": "configuration.freq is 'D', but the model was trained with 'h'"},
+    )
 
 
 def test_json_lines_are_answered_in_kind(server):
     lines = b'{"start":"2020-01-01","target":[1,2,3]}\r\n\n{"start":"2020-01-01","target":[4]}\n'
-    status, headers, answer = server.ask("POST", "/invocations", lines, {"Content-Type": "application/jsonlines"})
+    status, headers, answer = server.ask(
+        "POST", "/invocations", lines, {"Content-Type": "application/jsonlines"}
+    )
     assert (status, headers["Content-Type"]) == (200, "application/jsonlines")
     assert [json.loads(line)["mean"] for line in answer.split(b"\n")] == [[1, 2, 3], [4, 4, 4]]
     status, answer = server.invoke(b"{}\n[", {"Content-Type": "application/jsonlines"})
@@ -250,7 +302,9 @@ def test_the_documents_predictor_beside_a_model(server):
         400,
         "configuration.valeu is not a parameter of ConstantValuePredictor; did you mean 'value'?",
     )
-    status, answer = server.invoke({"instances": [], "configuration": {"forecaster_name": "os.system", "freq": "D"}})
+    status, answer = server.invoke(
+        {"instances": [], "configuration": {"forecaster_name": "os.system", "freq": "D"}}
+    )
     assert (status, answer["error"]) == (
         400,
         "configuration.forecaster_name is 'os.system', which is not allowed: only GluonTS's trivial, seasonal, NPTS and "
@@ -259,7 +313,9 @@ def test_the_documents_predictor_beside_a_model(server):
 
 
 def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
-    server.invoke({"instances": [{"start": START, "target": [123456789.0] * 5, "item_id": "Mr Smith"}]})
+    server.invoke(
+        {"instances": [{"start": START, "target": [123456789.0] * 5, "item_id": "Mr Smith"}]}
+    )
     server.ask("GET", "/ping")
     time.sleep(0.5)  # a worker's lines may be held back for a moment
     log = server.log.read_text()
@@ -267,7 +323,9 @@ def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
         r"serving seasonal\.Naive \(freq h, prediction_length 3\), with gluonts_shell .*, gluonts .* on port \d+: workers 2, threads \d+ each",
         log,
     )
-    assert re.search(r"invocation: status 200, 1 instances of 5 to 5 values, \d+\.\d ms, 1 joined", log)
+    assert re.search(
+        r"invocation: status 200, 1 instances of 5 to 5 values, \d+\.\d ms, 1 joined", log
+    )
     assert "Smith" not in log
     assert "123456789" not in log
     # only what was refused there has a line
@@ -312,13 +370,18 @@ def test_client_c(server):
     configuration = {"output_types": ["quantiles"], "quantiles": ["0.1", "0.5", "0.9"]}
     status, answer = server.invoke({"instances": series, "configuration": configuration})
     assert status == 200
-    assert [prediction["quantiles"]["0.5"][0] for prediction in answer["predictions"]] == [n + 2 for n in range(20)]
+    assert [prediction["quantiles"]["0.5"][0] for prediction in answer["predictions"]] == [
+        n + 2 for n in range(20)
+    ]
 
 
 def test_without_orjson_the_answers_are_the_same(server, tmp_path):
     (tmp_path / "orjson.py").write_text("raise ImportError('not here')\n")
     request = {
-        "instances": [{"start": START, "target": [0.1, 1e-9, 123456.789]}, {"start": START, "target": [1, 2, 1e30]}],
+        "instances": [
+            {"start": START, "target": [0.1, 1e-9, 123456.789]},
+            {"start": START, "target": [1, 2, 1e30]},
+        ],
         "configuration": {"output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.50"]},
     }
     with Server(naive(tmp_path), PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as other:
@@ -327,17 +390,24 @@ def test_without_orjson_the_answers_are_the_same(server, tmp_path):
     for one, two in zip(with_orjson["predictions"], without["predictions"], strict=True):
         assert list(one) == list(two) == ["mean", "quantiles", "samples"]
         np.testing.assert_array_equal(np.float32(one["mean"]), np.float32(two["mean"]))
-        np.testing.assert_array_equal(np.float32(one["quantiles"]["0.50"]), np.float32(two["quantiles"]["0.50"]))
+        np.testing.assert_array_equal(
+            np.float32(one["quantiles"]["0.50"]), np.float32(two["quantiles"]["0.50"])
+        )
         np.testing.assert_array_equal(np.float32(one["samples"]), np.float32(two["samples"]))
 
 
 def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_path):
     (naive(tmp_path) / "model" / "gluonts_shell.json").unlink()
     with Server(tmp_path, "--force-static") as server:
-        request = {"instances": [{"start": START, "target": [1, 2, 3]}], "configuration": {"output_types": ["mean"]}}
+        request = {
+            "instances": [{"start": START, "target": [1, 2, 3]}],
+            "configuration": {"output_types": ["mean"]},
+        }
         assert server.invoke(request) == (
             400,
-            {"error": "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"},
+            {
+                "error": "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+            },
         )
         request["configuration"]["freq"] = "D"
         assert server.invoke(request) == (200, {"predictions": [{"mean": [1, 2, 3]}]})
@@ -393,7 +463,10 @@ def test_a_predictor_of_the_operator_without_a_model(tmp_path):
             {"GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanEstimator"},
             "forecaster 'gluonts.model.trivial.mean.MeanEstimator' is an Estimator, which needs training",
         ),
-        ({"GLUONTS_FORECASTER": "no.such.Forecaster"}, "there is no forecaster 'no.such.Forecaster'"),
+        (
+            {"GLUONTS_FORECASTER": "no.such.Forecaster"},
+            "there is no forecaster 'no.such.Forecaster'",
+        ),
         ({"broken": "x"}, "the model in {model} cannot be loaded: "),
         (
             {"MODEL_SERVER_WORKERS": "two"},
@@ -405,7 +478,9 @@ def test_what_it_does_not_start_with(tmp_path, environ, sentence):
     model = tmp_path / "model"
     model.mkdir()
     if environ.pop("broken", None):
-        (model / "gluonts-config.json").write_text('{"type": "gluonts.model.seasonal_naive.SeasonalNaivePredictor"}')
+        (model / "gluonts-config.json").write_text(
+            '{"type": "gluonts.model.seasonal_naive.SeasonalNaivePredictor"}'
+        )
     server = Server(tmp_path, **environ)
     assert server.process.wait(60) == 1
     log = server.log.read_text()
@@ -423,7 +498,11 @@ def misbehaving(tmp_path_factory):
         env={**os.environ, "PYTHONPATH": path},
         check=True,
     )
-    settings = {"SAGEMAKER_SERVER_TIMEOUT": "3", "GLUONTS_SHELL_MAX_PREDICT_SECONDS": "4", "MODEL_SERVER_WORKERS": "1"}
+    settings = {
+        "SAGEMAKER_SERVER_TIMEOUT": "3",
+        "GLUONTS_SHELL_MAX_PREDICT_SECONDS": "4",
+        "MODEL_SERVER_WORKERS": "1",
+    }
     with Server(tree, PYTHONPATH=path, **settings) as server:
         yield server
     assert server.status == 0
@@ -432,7 +511,10 @@ def misbehaving(tmp_path_factory):
 def toys(*items):
     """A request of series of 7 values, each of which does what its item_id says."""
     series = [{"start": START, "target": [41.5] * 7, "item_id": item} for item in items]
-    return {"instances": series, "configuration": {"output_types": ["quantiles"], "quantiles": ["0.1"]}}
+    return {
+        "instances": series,
+        "configuration": {"output_types": ["quantiles"], "quantiles": ["0.1"]},
+    }
 
 
 @pytest.mark.parametrize("what", ["interrupt", "cancel", "close", "raise"])
@@ -454,14 +536,17 @@ def test_ping_is_answered_while_the_only_worker_holds_the_interpreter(misbehavin
             slowest = max(slowest, time.monotonic() - began)
         assert not held.done()
         assert slowest < 2.0
-        waiting = pool.submit(misbehaving.invoke, toys(""))  # a connection that the parent accepts, and hands over
+        # a connection that the parent accepts, and hands over
+        waiting = pool.submit(misbehaving.invoke, toys(""))
         assert waiting.result()[0] == 200
 
 
 def test_predicting_ends_once_the_client_has_gone(misbehaving):
     client = socket.create_connection(("127.0.0.1", misbehaving.port))
     body = json.dumps(toys(*["slow"] * 200)).encode()  # 20 seconds
-    client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    client.sendall(
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
     time.sleep(0.5)
     client.close()
     assert misbehaving.invoke(toys(""))[0] == 200
@@ -485,9 +570,15 @@ def test_a_predict_that_never_returns_costs_its_own_request_and_a_worker(misbeha
         time.sleep(2.0)
         behind = pool.submit(misbehaving.invoke, toys(""))
         status, answer = culprit.result()
-        assert (status, answer["error"]) == (500, "the model took longer than any prediction may, and was ended")
+        assert (status, answer["error"]) == (
+            500,
+            "the model took longer than any prediction may, and was ended",
+        )
         status, answer = behind.result()
-        assert (status, answer["error"]) == (503, "the model hangs, and this worker ends; try again later")
+        assert (status, answer["error"]) == (
+            503,
+            "the model hangs, and this worker ends; try again later",
+        )
         assert misbehaving.ask("GET", "/ping")[0] == 200
         assert misbehaving.invoke(toys(""))[0] == 200
     log = misbehaving.log.read_text()
@@ -524,11 +615,29 @@ def deepar(tmp_path_factory):
         for n in range(6)
     ]
     estimator = DeepAREstimator(
-        freq="h", prediction_length=14, context_length=14, num_layers=1, hidden_size=8, lags_seq=[1, 2],
-        num_feat_static_cat=2, cardinality=[3, 2], num_feat_dynamic_real=3, num_batches_per_epoch=2, batch_size=4,
-        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False, "default_root_dir": str(tree)},
-    )  # fmt: skip
-    save(estimator.train(series), Contract("h", 14, "Deep.AR", features=Features((3, 2), 0, 3, 0)), tree / "model")
+        freq="h",
+        prediction_length=14,
+        context_length=14,
+        num_layers=1,
+        hidden_size=8,
+        lags_seq=[1, 2],
+        num_feat_static_cat=2,
+        cardinality=[3, 2],
+        num_feat_dynamic_real=3,
+        num_batches_per_epoch=2,
+        batch_size=4,
+        trainer_kwargs={
+            "max_epochs": 1,
+            "enable_progress_bar": False,
+            "logger": False,
+            "default_root_dir": str(tree),
+        },
+    )
+    save(
+        estimator.train(series),
+        Contract("h", 14, "Deep.AR", features=Features((3, 2), 0, 3, 0)),
+        tree / "model",
+    )
     with Server(tree) as server:
         yield server
     assert server.status == 0
@@ -538,8 +647,15 @@ def deepar(tmp_path_factory):
 @pytest.mark.torch
 def test_client_d(deepar):
     target = [33.1595, 30.1788, 28.5022, 27.5708, 27.7571]
-    instance = {"target": target, "start": "2014-05-30 01:00:00", "dynamic_feat": [[0.5] * 19] * 3, "cat": [0, 1]}
-    status, answer = deepar.invoke({"instances": [instance]}, {**JSON, "Accept": "application/json"})
+    instance = {
+        "target": target,
+        "start": "2014-05-30 01:00:00",
+        "dynamic_feat": [[0.5] * 19] * 3,
+        "cat": [0, 1],
+    }
+    status, answer = deepar.invoke(
+        {"instances": [instance]}, {**JSON, "Accept": "application/json"}
+    )
     assert status == 200
     assert [len(prediction["mean"]) for prediction in answer["predictions"]] == [14]
     assert np.isfinite(answer["predictions"][0]["mean"]).all()
@@ -556,7 +672,12 @@ def test_client_e(deepar):
                 "cat": [0, 1],
                 "dynamic_feat": [[1.0, 1.1, 2.1, 0.5, 3.1, 4.1, 1.2, 5.0] + [0.1] * 11] * 3,
             },
-            {"start": "2012-01-30", "target": [1.0], "cat": [2, 1], "dynamic_feat": [[2.0] * 15] * 3},
+            {
+                "start": "2012-01-30",
+                "target": [1.0],
+                "cat": [2, 1],
+                "dynamic_feat": [[2.0] * 15] * 3,
+            },
         ],
         "configuration": {
             "num_samples": 50,
@@ -585,7 +706,10 @@ def test_a_trained_model_wants_its_features(deepar):
         "item_id": "SKU-7",
     }
     for change, sentence in (
-        ({"cat": None}, "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it"),
+        (
+            {"cat": None},
+            "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it",
+        ),
         ({"cat": [0, 2]}, "cat[1] is 2, expected a whole number from 0 to 1"),
         ({"cat": 0}, "cat has 1 category, expected 2"),
         (
@@ -604,7 +728,10 @@ def test_a_trained_model_wants_its_features(deepar):
 @pytest.mark.torch
 def test_workers_draw_different_samples_and_joined_requests_too(deepar):
     instance = {"start": START, "target": [5.0], "cat": [0, 1], "dynamic_feat": [[1.0] * 15] * 3}
-    request = {"instances": [instance], "configuration": {"output_types": ["samples"], "num_samples": 3}}
+    request = {
+        "instances": [instance],
+        "configuration": {"output_types": ["samples"], "num_samples": 3},
+    }
     assert len({json.dumps(deepar.invoke(request)[1]) for _ in range(12)}) == 12
     _, _, body = deepar.ask("GET", "/execution-parameters")
     assert json.loads(body)["MaxConcurrentTransforms"] == 16
@@ -619,10 +746,10 @@ def test_transform_speaks_of_its_own_options(tmp_path):
     (tmp_path / "model" / "type.txt").touch()
     with pytest.raises(ConfigurationError) as raised:
         serve.served(Settings(), tmp_path, None, transform.ADVICE)
-    expected = (
-        "its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .; give model.tar.gz or "
+    expected = "its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .; give model.tar.gz or "
+    assert expected + "its folder with --model, or name a Predictor with GLUONTS_FORECASTER" in str(
+        raised.value
     )
-    assert expected + "its folder with --model, or name a Predictor with GLUONTS_FORECASTER" in str(raised.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -631,7 +758,12 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     (tmp_path / "slow_model.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
     (tmp_path / "model" / "gluonts-config.json").write_text('{"type": "slow_model.Forecaster"}')
     path = os.pathsep.join([str(ROOT), str(tmp_path)])
-    environ = {**os.environ, "PYTHONPATH": path, "SAGEMAKER_DATA_PATH": str(tmp_path), "SAGEMAKER_BIND_TO_PORT": "0"}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "SAGEMAKER_DATA_PATH": str(tmp_path),
+        "SAGEMAKER_BIND_TO_PORT": "0",
+    }
     command = [sys.executable, "-m", "gluonts_shell", "serve"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
@@ -639,12 +771,21 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
 
 def test_model_and_port_can_be_options_and_must_be_right(tmp_path):
     model = naive(tmp_path / "elsewhere") / "model"
-    with Server(tmp_path, "--model", str(model), "--port", "0", SAGEMAKER_BIND_TO_PORT="1") as server:
+    with Server(
+        tmp_path, "--model", str(model), "--port", "0", SAGEMAKER_BIND_TO_PORT="1"
+    ) as server:
         assert server.port > 1
         assert server.invoke({"instances": [{"start": START, "target": [1]}]})[0] == 200
-    with pytest.raises(ConfigurationError, match=r"is not there, expected the folder that a model\.tar\.gz unpacks to"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"is not there, expected the folder that a model\.tar\.gz unpacks to",
+    ):
         given_folder(tmp_path / "none")
     command = [sys.executable, "-m", "gluonts_shell", "serve", "--port", "http"]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    expected = "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    expected = (
+        "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"
+    )
     assert (done.returncode, done.stderr) == (1, expected)

@@ -31,7 +31,12 @@ from gluonts_shell.forecasting.service import canary
 from gluonts_shell.settings import Settings
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
-NAIVE = {"forecaster_name": "SeasonalNaivePredictor", "freq": "M", "prediction_length": "12", "season_length": "12"}
+NAIVE = {
+    "forecaster_name": "SeasonalNaivePredictor",
+    "freq": "M",
+    "prediction_length": "12",
+    "season_length": "12",
+}
 MEAN = {"forecaster_name": "MeanPredictor", "freq": "D", "prediction_length": "2"}
 SERIES = {"start": "2020-01-01", "target": [1, 2, 3, 4, 5]}
 
@@ -141,7 +146,11 @@ USERS = """
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Runs the job in a tree; returns its exit status and its log. What a process has once is put back afterwards."""
-    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    root, handlers, level = (
+        logging.getLogger(),
+        logging.getLogger().handlers[:],
+        logging.getLogger().level,
+    )
     signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for variable in ("TRAINING_JOB_NAME", "GLUONTS_FORECASTER"):
         monkeypatch.delenv(variable, raising=False)
@@ -176,7 +185,9 @@ def users(tmp_path, monkeypatch):
 
 def strict(path):
     """JSON as JavaScript has it: a bare NaN is an error."""
-    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} has a bare {name}"))
+    return json.loads(
+        path.read_text(), parse_constant=lambda name: pytest.fail(f"{path.name} has a bare {name}")
+    )
 
 
 class TestASuccess:
@@ -186,12 +197,18 @@ class TestASuccess:
         assert (status, tree.reason) == (0, None)
         predictor, contract = artifact.load(tree.paths.model)
         assert predictor == SeasonalNaivePredictor(prediction_length=12, season_length=12)
-        assert (contract.freq, contract.prediction_length, contract.training_job_name) == ("M", 12, "job-7")
+        assert (contract.freq, contract.prediction_length, contract.training_job_name) == (
+            "M",
+            12,
+            "job-7",
+        )
         assert contract.forecaster == "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
         assert contract.arguments == {"prediction_length": 12, "season_length": 12}
         assert contract.versions["gluonts_shell"] == gluonts_shell.__version__
         for name in ("agg_metrics.json", "item_metrics.csv"):
-            assert (tree.paths.output_data / name).read_bytes() == (tree.paths.model / name).read_bytes()
+            assert (tree.paths.output_data / name).read_bytes() == (
+                tree.paths.model / name
+            ).read_bytes()
         assert "\nAirPassengers," in (tree.paths.output_data / "item_metrics.csv").read_text()
         assert (
             "Final configuration: gluonts.model.seasonal_naive.SeasonalNaivePredictor(prediction_length=12, season_length=12)"
@@ -209,14 +226,19 @@ class TestASuccess:
         expected, _ = Evaluator(quantiles=quantiles, num_workers=0)(series, forecasts)
         written = strict(tree.paths.output_data / "agg_metrics.json")
         logged = dict(
-            line.split("#test_score (local, ")[1].split("): ") for line in log.splitlines() if "#test_score" in line
+            line.split("#test_score (local, ")[1].split("): ")
+            for line in log.splitlines()
+            if "#test_score" in line
         )
         assert list(written) == list(logged) == [*expected, "calibration_error"]
         for name, value in expected.items():
             found = [float("nan") if written[name] is None else written[name], float(logged[name])]
             assert found == pytest.approx([value, value], rel=1e-6, nan_ok=True), name
         assert f"#quality_metric: host=local, test RMSE <loss>={logged['RMSE']}" in log
-        assert f"#quality_metric: host=local, test mean_wQuantileLoss <loss>={logged['mean_wQuantileLoss']}" in log
+        assert (
+            f"#quality_metric: host=local, test mean_wQuantileLoss <loss>={logged['mean_wQuantileLoss']}"
+            in log
+        )
 
     def test_removes_the_failure_of_an_earlier_run(self, opt_ml, run):
         tree = opt_ml(NAIVE)
@@ -241,7 +263,10 @@ class TestASuccess:
         assert artifact.load(tree.paths.model)[1].freq == "D"
 
     def test_of_an_estimator_that_learns_a_mean_needs_no_torch(self, opt_ml, run):
-        tree = opt_ml({**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "10"}, train=[SERIES, SERIES])
+        tree = opt_ml(
+            {**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "10"},
+            train=[SERIES, SERIES],
+        )
         assert (run(tree)[0], tree.reason) == (0, None)
         predictor, contract = artifact.load(tree.paths.model)
         assert contract.forecaster == "gluonts.model.trivial.mean.MeanEstimator"
@@ -287,7 +312,9 @@ class TestASuccess:
         }[variant]
         tree = opt_ml(given)
         assert run(tree)[0] == 0
-        assert artifact.load(tree.paths.model)[0] == SeasonalNaivePredictor(prediction_length=12, season_length=12)
+        assert artifact.load(tree.paths.model)[0] == SeasonalNaivePredictor(
+            prediction_length=12, season_length=12
+        )
 
     @pytest.mark.parametrize(
         ("given", "freq"),
@@ -301,12 +328,19 @@ class TestASuccess:
         ],
     )
     def test_knows_a_frequency_by_all_its_names(self, opt_ml, run, given, freq):
-        tree = opt_ml({name: value for name, value in MEAN.items() if name != "freq"} | given, test=[SERIES])
+        tree = opt_ml(
+            {name: value for name, value in MEAN.items() if name != "freq"} | given, test=[SERIES]
+        )
         assert run(tree)[0] == 0
         assert artifact.load(tree.paths.model)[1].freq.replace("min", "T") == freq
 
     @pytest.mark.parametrize(
-        "metadata", [{"freq": "MS"}, {"freq": "M", "target": None, "prediction_length": 12}, {"time_granularity": "M"}]
+        "metadata",
+        [
+            {"freq": "MS"},
+            {"freq": "M", "target": None, "prediction_length": 12},
+            {"time_granularity": "M"},
+        ],
     )
     def test_takes_the_frequency_from_the_metadata_channel(self, opt_ml, run, metadata):
         tree = opt_ml({name: value for name, value in NAIVE.items() if name != "freq"})
@@ -317,7 +351,10 @@ class TestASuccess:
 
     def test_is_told_for_the_host_that_trains(self, opt_ml, run):
         tree = opt_ml(NAIVE)
-        tree.configure("resourceconfig", {"current_host": "algo-1-x7f", "hosts": ["algo-1-x7f"], "topology": None})
+        tree.configure(
+            "resourceconfig",
+            {"current_host": "algo-1-x7f", "hosts": ["algo-1-x7f"], "topology": None},
+        )
         assert "#test_score (algo-1-x7f, MASE): " in run(tree)[1]
 
     def test_on_any_other_host_than_the_first_is_nothing_to_do(self, opt_ml, run):
@@ -364,7 +401,9 @@ class TestASuccess:
             path = tree.paths.data / "test" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             empty = name.startswith(("_", "empty"))
-            path.write_bytes(b"" if empty else b"\0" if name.startswith(".") else (content or bytes)(line))
+            path.write_bytes(
+                b"" if empty else b"\0" if name.startswith(".") else (content or bytes)(line)
+            )
         status, log = run(tree)
         assert (status, tree.reason) == (0, None)
         expected = sum(not name.startswith(("_", ".", "empty", "notes")) for name in names)
@@ -388,7 +427,8 @@ class TestASuccess:
         (tree.paths.data / "pretrained").mkdir()
         (tree.paths.data / "pretrained" / "w.bin").write_bytes(b"\0")
         tree.configure(
-            "inputdataconfig", {name: {"TrainingInputMode": "FastFile"} for name in ("train", "test", "pretrained")}
+            "inputdataconfig",
+            {name: {"TrainingInputMode": "FastFile"} for name in ("train", "test", "pretrained")},
         )
         status, log = run(tree)
         assert status == 0
@@ -407,7 +447,9 @@ class TestASuccess:
         scored = (tree.paths.output_data / "item_metrics.csv").read_text().splitlines()
         assert [line.partition(",")[0] for line in scored[1:]] == ["007", "b"]
 
-    def test_reads_what_gluonts_writes_for_quarters_and_scores_a_periodic_series_without_error(self, opt_ml, run):
+    def test_reads_what_gluonts_writes_for_quarters_and_scores_a_periodic_series_without_error(
+        self, opt_ml, run
+    ):
         from gluonts.dataset.jsonl import JsonLinesWriter
 
         entry = {"item_id": "q", "start": pd.Period("2001Q1", "Q"), "target": np.arange(40) % 4}
@@ -447,21 +489,38 @@ class TestUsersForecasters:
         assert artifact.load(tree.paths.model)[1].forecaster == "users.Learner"
 
     def test_get_fields_of_their_own_and_targets_of_several_dimensions(self, opt_ml, run, users):
-        row = {"start": "2020-01-01", "target": [[1, 2, 3, 4], [5, 6, 7, 8]], "capacity": 9, "info": {"note": "x"}}
+        row = {
+            "start": "2020-01-01",
+            "target": [[1, 2, 3, 4], [5, 6, 7, 8]],
+            "capacity": 9,
+            "info": {"note": "x"},
+        }
         tree = opt_ml({**MEAN, "forecaster_name": "users.Learner"}, train=[row])
         assert (run(tree)[0], tree.reason) == (0, None)
         ((_, training, _),) = users.TRAINED
         (entry,) = training
-        assert (entry["capacity"], entry["info"], entry["target"].shape) == (9, {"note": "x"}, (2, 4))
+        assert (entry["capacity"], entry["info"], entry["target"].shape) == (
+            9,
+            {"note": "x"},
+            (2, 4),
+        )
         features = artifact.load(tree.paths.model)[1].features
         assert (features.own, features.dimensions) == (True, 2)
 
     def test_that_take_anything_get_the_rest(self, opt_ml, run, users):
-        tree = opt_ml({**MEAN, "forecaster_name": "users.Free", "season_length": "12", "alias": "Auto"}, test=[SERIES])
+        tree = opt_ml(
+            {**MEAN, "forecaster_name": "users.Free", "season_length": "12", "alias": "Auto"},
+            test=[SERIES],
+        )
         assert run(tree)[0] == 0
-        assert artifact.load(tree.paths.model)[0].model_params == {"season_length": 12, "alias": "Auto"}
+        assert artifact.load(tree.paths.model)[0].model_params == {
+            "season_length": 12,
+            "alias": "Auto",
+        }
 
-    def test_that_derive_fields_read_the_train_channel_though_they_only_predict(self, opt_ml, run, users):
+    def test_that_derive_fields_read_the_train_channel_though_they_only_predict(
+        self, opt_ml, run, users
+    ):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Deriving"}, train=[SERIES] * 3)
         assert run(tree)[0] == 0
         assert artifact.load(tree.paths.model)[0].num_samples == 3
@@ -473,7 +532,10 @@ class TestUsersForecasters:
             ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
             ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
             ("users.Unsaved", "forecaster 'users.Unsaved' cannot be saved: its class needs"),
-            ("users.TRAINED", "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor"),
+            (
+                "users.TRAINED",
+                "'users.TRAINED' is a list, expected a subclass of gluonts' Estimator or Predictor",
+            ),
         ],
     )
     def test_that_fail_fail_the_job_with_a_reason(self, opt_ml, run, users, name, reason):
@@ -483,16 +545,22 @@ class TestUsersForecasters:
         assert tree.reason.startswith(reason)
         assert not (tree.paths.model / contract.CONTRACT).exists()
 
-    def test_that_cannot_predict_keep_their_model_and_the_log_has_the_traceback(self, opt_ml, run, users):
+    def test_that_cannot_predict_keep_their_model_and_the_log_has_the_traceback(
+        self, opt_ml, run, users
+    ):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless"}, test=[SERIES])
         status, log = run(tree)
         assert (status, tree.reason) == (0, None)
-        assert "the model is saved, but its evaluation failed: Hopeless failed on the test data" in log
+        assert (
+            "the model is saved, but its evaluation failed: Hopeless failed on the test data" in log
+        )
         assert "Traceback" in log
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
 
     def test_that_cannot_predict_fail_the_job_where_scores_are_required(self, opt_ml, run, users):
-        tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless", "evaluation": "required"}, test=[SERIES])
+        tree = opt_ml(
+            {**MEAN, "forecaster_name": "users.Hopeless", "evaluation": "required"}, test=[SERIES]
+        )
         assert run(tree)[0] == 1
         assert tree.reason.startswith("Hopeless failed on the test data")
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
@@ -518,7 +586,9 @@ class TestTheSavedModel:
         assert {json.loads(line)["tolerance"] for line in lines} == {0}
 
     def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, users):
-        tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}])
+        tree = opt_ml(
+            {**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}]
+        )
         status, _ = run(tree)
         assert status == 1
         assert tree.reason == (
@@ -540,7 +610,9 @@ class TestTheSavedModel:
     def test_must_say_how_many_steps_it_forecasts(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Endless"}, train=[SERIES])
         assert run(tree)[0] == 1
-        assert tree.reason.startswith("Mine has prediction_length None, expected a positive whole number; its constr")
+        assert tree.reason.startswith(
+            "Mine has prediction_length None, expected a positive whole number; its constr"
+        )
 
     def test_is_not_tried_where_the_setting_says_so(self, opt_ml, run, users):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Forgetful"}, train=[SERIES])
@@ -586,13 +658,19 @@ class TestWhoseForecaster:
             "hyperparameter 'forecaster_name' is 'SeasonalNaivePredictor', but --forecaster or GLUONTS_FORECASTER is 'MeanPredictor', which wins"
             in log
         )
-        assert artifact.load(tree.paths.model)[1].forecaster == "gluonts.model.trivial.mean.MeanPredictor"
+        assert (
+            artifact.load(tree.paths.model)[1].forecaster
+            == "gluonts.model.trivial.mean.MeanPredictor"
+        )
 
     def test_the_same_name_twice_is_no_difference(self, opt_ml, run):
         assert "which wins" not in run(opt_ml(MEAN, test=[SERIES]), forecaster="MeanPredictor")[1]
 
     def test_the_image_alone_is_enough(self, opt_ml, run):
-        tree = opt_ml({name: value for name, value in MEAN.items() if name != "forecaster_name"}, test=[SERIES])
+        tree = opt_ml(
+            {name: value for name, value in MEAN.items() if name != "forecaster_name"},
+            test=[SERIES],
+        )
         assert run(tree, forecaster="MeanPredictor")[0] == 0
 
 
@@ -607,12 +685,17 @@ class TestTheTestChannel:
         tree = opt_ml(MEAN, test=[{"start": "2020-01-01", "target": [1, 2]}])
         status, log = run(tree)
         assert (status, tree.reason) == (0, None)
-        assert "the model is saved, but its evaluation failed: none of the 1 test series can be scored" in log
+        assert (
+            "the model is saved, but its evaluation failed: none of the 1 test series can be scored"
+            in log
+        )
         assert "Traceback" not in log
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
 
     def test_with_no_series_that_is_long_enough_fails_where_scores_are_required(self, opt_ml, run):
-        tree = opt_ml({**MEAN, "evaluation": "required"}, test=[{"start": "2020-01-01", "target": [1, 2]}])
+        tree = opt_ml(
+            {**MEAN, "evaluation": "required"}, test=[{"start": "2020-01-01", "target": [1, 2]}]
+        )
         assert run(tree)[0] == 1
         assert tree.reason.startswith("none of the 1 test series can be scored")
         assert artifact.load(tree.paths.model)[0].prediction_length == 2
@@ -635,7 +718,9 @@ class TestTheTestChannel:
 
     def test_that_is_wrong_fails_before_any_training(self, opt_ml, run, users):
         tree = opt_ml(
-            {**MEAN, "forecaster_name": "users.Learner"}, train=[SERIES], test=[SERIES, {"start": "2020-01-01"}]
+            {**MEAN, "forecaster_name": "users.Learner"},
+            train=[SERIES],
+            test=[SERIES, {"start": "2020-01-01"}],
         )
         assert run(tree)[0] == 1
         assert tree.reason == (
@@ -658,22 +743,46 @@ WRONG = [
         {"forecaster_name": "collections.OrderedDict"},
         "'collections.OrderedDict' is the class OrderedDict, expected a subclass of",
     ),
-    ({"freq": None}, "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'"),
+    (
+        {"freq": None},
+        "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'",
+    ),
     ({"freq": ""}, "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing"),
-    ({"freq": "xyz"}, "freq is 'xyz', which is no pandas period; expected a pandas frequency such as"),
+    (
+        {"freq": "xyz"},
+        "freq is 'xyz', which is no pandas period; expected a pandas frequency such as",
+    ),
     ({"prediction_length": None}, "MeanPredictor needs hyperparameter 'prediction_length'"),
-    ({"prediction_length": "seven"}, "hyperparameter 'prediction_length' is 'seven', expected a whole number"),
-    ({"prediction_length": "5.7"}, "hyperparameter 'prediction_length' is '5.7', expected a whole number"),
-    ({"prediction_length": "-1"}, "hyperparameter 'prediction_length' is -1, expected a positive whole number"),
-    ({"prediction_length": "0"}, "hyperparameter 'prediction_length' is 0, expected a positive whole number"),
+    (
+        {"prediction_length": "seven"},
+        "hyperparameter 'prediction_length' is 'seven', expected a whole number",
+    ),
+    (
+        {"prediction_length": "5.7"},
+        "hyperparameter 'prediction_length' is '5.7', expected a whole number",
+    ),
+    (
+        {"prediction_length": "-1"},
+        "hyperparameter 'prediction_length' is -1, expected a positive whole number",
+    ),
+    (
+        {"prediction_length": "0"},
+        "hyperparameter 'prediction_length' is 0, expected a positive whole number",
+    ),
     (
         {"predicton_length": "1"},
         "hyperparameter 'predicton_length' is not known to MeanPredictor; did you mean 'prediction_length'?",
     ),
     ({"test_quantiles": '["mean"]'}, "hyperparameter 'test_quantiles': quantile 'mean' is none"),
-    ({"listify_dataset": "maybe"}, "hyperparameter 'listify_dataset' is 'maybe', expected true or false"),
+    (
+        {"listify_dataset": "maybe"},
+        "hyperparameter 'listify_dataset' is 'maybe', expected true or false",
+    ),
     ({"$env.nope": "1"}, "hyperparameter '$env.nope' sets nothing: gluonts.env has no 'nope'"),
-    ({"_0_seed": "1", "_2_seed": "2"}, "hyperparameter 'seed' is split into parts, and '_1_seed' is missing"),
+    (
+        {"_0_seed": "1", "_2_seed": "2"},
+        "hyperparameter 'seed' is split into parts, and '_1_seed' is missing",
+    ),
     ({"forecaster_name": "MeanEstimator"}, "MeanEstimator needs hyperparameter 'num_samples'"),
     (
         {"forecaster_name": "MeanEstimator", "num_samples": "3"},
@@ -696,25 +805,32 @@ def test_a_wrong_hyperparameter_is_a_sentence_before_anything_is_read(opt_ml, ru
 
 def test_a_channel_by_another_name_is_named(opt_ml, run):
     """`training` is the default of the SDK."""
-    tree = opt_ml({**MEAN, "forecaster_name": " MeanEstimator ", "num_samples": "3"}, training=[SERIES])
-    assert run(tree)[0] == 1
-    expected = (
-        "channel 'train' is missing: MeanEstimator is an estimator and learns from it; the job has channel 'training'"
+    tree = opt_ml(
+        {**MEAN, "forecaster_name": " MeanEstimator ", "num_samples": "3"}, training=[SERIES]
     )
-    assert tree.reason == f"{expected}; name it 'train'"
-    tree = opt_ml({**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "3"}, Train=[SERIES], more=[SERIES])
     assert run(tree)[0] == 1
-    assert tree.reason.endswith("; the job has channels 'Train', 'more', 'training'; name one of them 'train'")
+    expected = "channel 'train' is missing: MeanEstimator is an estimator and learns from it; the job has channel 'training'"
+    assert tree.reason == f"{expected}; name it 'train'"
+    tree = opt_ml(
+        {**MEAN, "forecaster_name": "MeanEstimator", "num_samples": "3"},
+        Train=[SERIES],
+        more=[SERIES],
+    )
+    assert run(tree)[0] == 1
+    assert tree.reason.endswith(
+        "; the job has channels 'Train', 'more', 'training'; name one of them 'train'"
+    )
 
 
 def test_a_source_dir_that_is_not_there_is_told_where_the_forecaster_is_not_found(opt_ml, run):
     source = "s3://bucket/sourcedir.tar.gz"
-    tree = opt_ml({**MEAN, "forecaster_name": "mine.Mine", "sagemaker_submit_directory": f'"{source}"'}, train=[SERIES])
+    tree = opt_ml(
+        {**MEAN, "forecaster_name": "mine.Mine", "sagemaker_submit_directory": f'"{source}"'},
+        train=[SERIES],
+    )
     assert run(tree)[0] == 1
     assert tree.reason.startswith("there is no forecaster 'mine.Mine'")
-    expected = (
-        f"source_dir (sagemaker_submit_directory, {source!r}) is not installed here: give that folder as a channel"
-    )
+    expected = f"source_dir (sagemaker_submit_directory, {source!r}) is not installed here: give that folder as a channel"
     assert tree.reason.endswith(f"; {expected} named 'code'")
 
 
@@ -725,14 +841,23 @@ def test_a_source_dir_that_is_not_there_is_told_where_the_forecaster_is_not_foun
             {"train": [SERIES, "", {"item_id": "SKU-7", "start": "2020-01-01", "target": "x"}]},
             "train/data.json line 3 (item_id 'SKU-7'): field 'target': target is 'x', expected a list of numbers",
         ),
-        ({"train": [SERIES, '{"start": ']}, "train/data.json line 2: this is not JSON: Expecting value at column 10"),
-        ({"train": [{"target": [1, 2, 3]}]}, "train/data.json line 1: field 'start': start is missing"),
+        (
+            {"train": [SERIES, '{"start": ']},
+            "train/data.json line 2: this is not JSON: Expecting value at column 10",
+        ),
+        (
+            {"train": [{"target": [1, 2, 3]}]},
+            "train/data.json line 1: field 'start': start is missing",
+        ),
         ({"train": []}, "channel 'train': its files hold no series"),
         (
             {"train": [{"start": "2020-01-01", "target": [1]}]},
             "channel 'train': no series is long enough: the longest has 1 values, and at least 2 are needed",
         ),
-        ({"train": [SERIES], "validation": ["{"]}, "validation/data.json line 1: this is not JSON: "),
+        (
+            {"train": [SERIES], "validation": ["{"]},
+            "validation/data.json line 1: this is not JSON: ",
+        ),
         ({"train": [SERIES], "metadata": ["{"]}, None),
         (
             {"train": [SERIES], "model": [SERIES]},
@@ -754,7 +879,10 @@ def test_data_that_is_wrong_is_a_sentence(opt_ml, run, users, channels, reason):
     ("content", "reason"),
     [
         ("{", "channel 'metadata': metadata.json cannot be read: "),
-        ("{}", "channel 'metadata': metadata.json has no 'freq', expected for example {\"freq\": \"D\"}"),
+        (
+            "{}",
+            "channel 'metadata': metadata.json has no 'freq', expected for example {\"freq\": \"D\"}",
+        ),
         ("[]", "channel 'metadata': metadata.json has no 'freq'"),
         (None, "channel 'metadata': metadata.json cannot be read: "),
     ],
@@ -822,7 +950,9 @@ def test_a_model_archive_is_unpacked_aside_and_not_in_the_channel(opt_ml, run, u
     assert (run(tree)[0], tree.reason) == (0, None)
     ((_, previous, _),) = users.TRAINED
     assert (
-        previous == artifact.load(tree.paths.model)[0] == SeasonalNaivePredictor(prediction_length=2, season_length=1)
+        previous
+        == artifact.load(tree.paths.model)[0]
+        == SeasonalNaivePredictor(prediction_length=2, season_length=1)
     )
     assert os.listdir(tree.paths.data / "model") == ["model.tar.gz"]
 
@@ -835,7 +965,8 @@ def test_a_reason_is_one_sentence_within_what_sagemaker_shows(opt_ml, run, users
     assert len(text.partition("\n\n")[0]) < 1024
     assert "\n" not in text.partition("\n\n")[0]
     assert "Traceback (most recent call last):" in text
-    assert "Traceback (most recent call last):" in log  # not the user's own mistake, so the log has it too
+    # not the user's own mistake, so the log has it too
+    assert "Traceback (most recent call last):" in log
 
 
 def test_no_other_libraries_warnings_reach_the_log(opt_ml, run):
@@ -862,7 +993,10 @@ class TestDeepAR:
     }
 
     def test_every_metric_definition_finds_its_value_in_the_log(self, opt_ml, run):
-        data = {name: MONTHLY / ("train" if name == "validation" else name) for name in ("train", "validation", "test")}
+        data = {
+            name: MONTHLY / ("train" if name == "validation" else name)
+            for name in ("train", "validation", "test")
+        }
         status, log = run(opt_ml({**self.GIVEN, "epochs": "2"}, **data), training_job_name="job-7")
         assert status == 0
         values = {name: re.findall(regex, log) for name, regex in metrics.DEFINITIONS}
@@ -875,7 +1009,11 @@ class TestDeepAR:
     def test_shows_no_progress_bar_in_a_log_and_no_other_libraries_warnings(self, opt_ml, run):
         status, log = run(opt_ml(self.GIVEN), training_job_name="job-7")
         assert status == 0
-        assert [word for word in ("it/s", "\r", "Warning", "WARNING", "lightning_logs", "tqdm") if word in log] == []
+        assert [
+            word
+            for word in ("it/s", "\r", "Warning", "WARNING", "lightning_logs", "tqdm")
+            if word in log
+        ] == []
 
     def test_repeats_itself_with_a_seed(self, opt_ml, run):
         tree, scores = opt_ml({**self.GIVEN, "seed": "5"}), []
@@ -903,7 +1041,10 @@ class TestDeepAR:
         assert os.listdir(channel) == ["model.tar.gz"]
 
         for given, reason in (
-            ({"hidden_size": "5"}, "channel 'model': that model has another architecture than DeepAREstimator"),
+            (
+                {"hidden_size": "5"},
+                "channel 'model': that model has another architecture than DeepAREstimator",
+            ),
             (
                 {
                     "forecaster_name": "SimpleFeedForwardEstimator",
@@ -914,11 +1055,19 @@ class TestDeepAR:
                 "channel 'model': ",
             ),
             (
-                {"forecaster_name": "DeepNPTSEstimator", "lags_seq": None, "hidden_size": None, "num_layers": None},
+                {
+                    "forecaster_name": "DeepNPTSEstimator",
+                    "lags_seq": None,
+                    "hidden_size": None,
+                    "num_layers": None,
+                },
                 "channel 'model' asks for incremental training, which DeepNPTSEstimator cannot do",
             ),
         ):
-            tree.configure("hyperparameters", {n: v for n, v in {**self.GIVEN, **given}.items() if v is not None})
+            tree.configure(
+                "hyperparameters",
+                {n: v for n, v in {**self.GIVEN, **given}.items() if v is not None},
+            )
             status, log = run(tree)
             assert status == 1
             assert tree.reason.startswith(reason)
@@ -926,8 +1075,19 @@ class TestDeepAR:
 
     def test_is_what_an_image_for_deepar_runs(self, opt_ml, run):
         tree = opt_ml(
-            {"time_freq": "M", "prediction_length": "12", "context_length": "12", "epochs": "1", "num_cells": "4"}
-            | {"num_layers": "1", "mini_batch_size": "4", "num_batches_per_epoch": "1", "num_eval_samples": "10"}
+            {
+                "time_freq": "M",
+                "prediction_length": "12",
+                "context_length": "12",
+                "epochs": "1",
+                "num_cells": "4",
+            }
+            | {
+                "num_layers": "1",
+                "mini_batch_size": "4",
+                "num_batches_per_epoch": "1",
+                "num_eval_samples": "10",
+            }
         )
         assert (run(tree, forecaster="deepar")[0], tree.reason) == (0, None)
         contract = artifact.load(tree.paths.model)[1]
@@ -936,7 +1096,10 @@ class TestDeepAR:
 
     def test_takes_its_own_field_names_and_says_what_it_found(self, opt_ml, run):
         target = [float(step % 12) for step in range(60)]
-        rows = [{"start": "2020-01-01", "target": target, "cat": [i], "dynamic_feat": [[0.5] * 60]} for i in range(3)]
+        rows = [
+            {"start": "2020-01-01", "target": target, "cat": [i], "dynamic_feat": [[0.5] * 60]}
+            for i in range(3)
+        ]
         future = [{**row, "dynamic_feat": [[0.5] * 60]} for row in rows]
         tree = opt_ml(self.GIVEN, train=rows, test=future)
         status, log = run(tree)

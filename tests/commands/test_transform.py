@@ -25,7 +25,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGEMAKER", "GLUONTS"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SAGEMAKER", "GLUONTS"))
+    }
     config = {"INFERENCE_CONFIG": '{"output_types": ["mean"]}'}
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **config, **variables}
 
@@ -47,7 +51,11 @@ def transform(
     ml: Path, source: Path, target: Path, *more: str, status: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command(ml, source, target, *more), env=environment(**variables), text=True, capture_output=True, timeout=120
+        command(ml, source, target, *more),
+        env=environment(**variables),
+        text=True,
+        capture_output=True,
+        timeout=120,
     )
     assert done.returncode == status, done.stdout + done.stderr
     assert status != 0 or not done.stderr
@@ -82,7 +90,9 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 def children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     return []
 
 
@@ -110,7 +120,10 @@ def test_a_folder_becomes_a_folder_of_the_same_shape(ml: Path, tmp_path: Path) -
 
 def test_failed_files_are_named_and_the_others_complete(ml: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
-    write(source / "bad.jsonl", [line(n) for n in range(500)] + ["garbage"] + [line(n) for n in range(500)])
+    write(
+        source / "bad.jsonl",
+        [line(n) for n in range(500)] + ["garbage"] + [line(n) for n in range(500)],
+    )
     cut = write(source / "cut.jsonl.gz", [line(n) for n in range(500)])
     cut.write_bytes(gzip.compress(cut.read_bytes())[:-100])
     write(source / "dies.jsonl", [line(1, "die")])
@@ -141,19 +154,25 @@ def test_nothing_to_do_needs_no_model(tmp_path: Path) -> None:
 
 
 def test_errors_can_be_lines_and_lines_can_carry_fields(ml: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "a.jsonl", [line(1, "x"), '{"item_id": 1.50}', line(3, "raise"), line(4)])
+    source = write(
+        tmp_path / "a.jsonl", [line(1, "x"), '{"item_id": 1.50}', line(3, "raise"), line(4)]
+    )
     variables = {"GLUONTS_BATCH_SUPPRESS_ERRORS": "true", "GLUONTS_FORWARD_FIELDS": "item_id"}
     transform(ml, source, tmp_path, **variables)
     found = (tmp_path / "a.jsonl.out").read_text().splitlines()
     assert len(found) == 4
     assert found[0].endswith(',"item_id":"x"}') and found[1].endswith(',"item_id":1.50}')
-    assert json.loads(found[2])["error"].startswith("the model failed on this series: ZeroDivisionError")
+    assert json.loads(found[2])["error"].startswith(
+        "the model failed on this series: ZeroDivisionError"
+    )
     assert json.loads(found[3])["mean"][0] == 4.0
 
 
 def test_the_time_limit_is_for_each_line_as_with_single_records(ml: Path, tmp_path: Path) -> None:
     lines = [line(1), line(2, "hang"), line(3), line(4, "hang"), line(5)]
-    transform(ml, write(tmp_path / "a", lines), tmp_path, "--workers", "2", GLUONTS_BATCH_TIMEOUT="0.7")
+    transform(
+        ml, write(tmp_path / "a", lines), tmp_path, "--workers", "2", GLUONTS_BATCH_TIMEOUT="0.7"
+    )
     found = [json.loads(text) for text in (tmp_path / "a.out").read_text().splitlines()]
     label = "gluonts.model.trivial.mean.MeanPredictor"
     assert [one.get("fallback") for one in found] == [None, label, None, label, None]
@@ -173,10 +192,15 @@ def test_shards_share_the_files(ml: Path, tmp_path: Path) -> None:
     [
         (["--shard", "3/2"], "--shard is '3/2', expected I/N"),
         (["--workers", "0"], "--workers is 0, expected 1 or more"),
-        (["--model", "/nowhere/model.tar.gz"], "does not exist, expected model.tar.gz or its folder"),
+        (
+            ["--model", "/nowhere/model.tar.gz"],
+            "does not exist, expected model.tar.gz or its folder",
+        ),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(ml: Path, tmp_path: Path, more: list[str], sentence: str) -> None:
+def test_what_cannot_be_done_is_a_sentence(
+    ml: Path, tmp_path: Path, more: list[str], sentence: str
+) -> None:
     done = transform(ml, write(tmp_path / "a", [line(1)]), tmp_path, *more, status=1)
     assert sentence in done.stderr
 
@@ -216,7 +240,9 @@ def test_a_model_that_brings_its_code(ml: Path, tmp_path: Path, packed: bool) ->
 def test_a_signal_stops_everything_and_leaves_no_partial_output(
     ml: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    source = write(tmp_path / "in", [line(n) for n in range(64)] + [line(1, "slow") for _ in range(2000)])
+    source = write(
+        tmp_path / "in", [line(n) for n in range(64)] + [line(1, "slow") for _ in range(2000)]
+    )
     target = tmp_path / "out"
     process = subprocess.Popen(
         command(ml, source, target, "--workers", "2"),

@@ -40,25 +40,42 @@ def test_its_folder_is_a_code_channel_that_installs_offline(index: Path, tmp_pat
     write(tmp_path, {"reqs.in": "-r more/base.txt\n", "more/base.txt": "mypkg\n"})
     command = [sys.executable, "-m", "gluonts_shell", "wheelhouse", "reqs.in", "--output", "out"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert "out can be handed over as the code channel" in done.stdout
     wheels = ["mypkg-1.0-py3-none-any.whl", "needed-1.5-py3-none-any.whl"]
     assert names(tmp_path / "out") == [RECORD, "more/base.txt", *wheels, "requirements-reqs.txt"]
     environ["PIP_FIND_LINKS"] = ""
-    code = channel.install(tmp_path / "out", tmp_path / "ml" / "code", Settings(offline=True), environ)
+    code = channel.install(
+        tmp_path / "out", tmp_path / "ml" / "code", Settings(offline=True), environ
+    )
     assert channel.modules(code) == {"mypkg", "needed"}
 
 
-def test_the_wheels_are_those_of_the_container_not_of_this_machine(index: Path, tmp_path: Path) -> None:
-    for tag in ("cp313-cp313-manylinux_2_17_aarch64", "cp311-cp311-manylinux2014_aarch64", "cp311-cp311-win_amd64"):
+def test_the_wheels_are_those_of_the_container_not_of_this_machine(
+    index: Path, tmp_path: Path
+) -> None:
+    for tag in (
+        "cp313-cp313-manylinux_2_17_aarch64",
+        "cp311-cp311-manylinux2014_aarch64",
+        "cp311-cp311-win_amd64",
+    ):
         wheel(index, "mypkg", tag=tag)
     file = write(tmp_path, {"requirements.txt": "mypkg\n"}) / "requirements.txt"
     assert wheelhouse.run(file, tmp_path / "a", "3.11", ["manylinux_2_36_aarch64"]) == 0
-    assert names(tmp_path / "a") == [RECORD, "mypkg-1.0-cp311-cp311-manylinux2014_aarch64.whl", "requirements.txt"]
+    assert names(tmp_path / "a") == [
+        RECORD,
+        "mypkg-1.0-cp311-cp311-manylinux2014_aarch64.whl",
+        "requirements.txt",
+    ]
     assert wheelhouse.run(file, tmp_path / "a", "3.13", ["manylinux_2_17_aarch64"]) == 0
     assert "mypkg-1.0-cp313-cp313-manylinux_2_17_aarch64.whl" in names(tmp_path / "a")
-    with pytest.raises(CodeChannelError, match=r"pip cannot download what '.*' needs: No matching distribution found"):
+    with pytest.raises(
+        CodeChannelError,
+        match=r"pip cannot download what '.*' needs: No matching distribution found",
+    ):
         wheelhouse.run(file, tmp_path / "b", "3.12", ["manylinux_2_36_aarch64"])
 
 
@@ -76,16 +93,30 @@ def test_it_may_fill_the_folder_that_its_requirements_lie_in(index: Path, tmp_pa
 
 
 @pytest.mark.parametrize("mine", ["requirements.txt", "more/base.txt"])
-def test_a_file_of_the_users_is_not_replaced_and_nothing_is_downloaded(index: Path, tmp_path: Path, mine: str) -> None:
+def test_a_file_of_the_users_is_not_replaced_and_nothing_is_downloaded(
+    index: Path, tmp_path: Path, mine: str
+) -> None:
     wheel(index, "mypkg")
-    write(tmp_path, {"requirements.txt": "-r more/base.txt\n", "more/base.txt": "mypkg\n", f"out/{mine}": "# mine\n"})
-    with pytest.raises(ConfigurationError, match=r"'.*/out/\S+.txt' is another file than the requirements that belong"):
+    write(
+        tmp_path,
+        {
+            "requirements.txt": "-r more/base.txt\n",
+            "more/base.txt": "mypkg\n",
+            f"out/{mine}": "# mine\n",
+        },
+    )
+    with pytest.raises(
+        ConfigurationError,
+        match=r"'.*/out/\S+.txt' is another file than the requirements that belong",
+    ):
         wheelhouse.run(tmp_path / "requirements.txt", tmp_path / "out", None, [])
     assert names(tmp_path / "out") == [mine]
     assert (tmp_path / "out" / mine).read_text() == "# mine\n"
 
 
-def test_its_own_copy_of_the_requirements_is_replaced_unless_it_was_changed(index: Path, tmp_path: Path) -> None:
+def test_its_own_copy_of_the_requirements_is_replaced_unless_it_was_changed(
+    index: Path, tmp_path: Path
+) -> None:
     wheel(index, "mypkg")
     file, copy = tmp_path / "requirements.txt", tmp_path / "out" / "requirements.txt"
     for text in ("mypkg\n", "mypkg>=1\n"):
@@ -93,7 +124,9 @@ def test_its_own_copy_of_the_requirements_is_replaced_unless_it_was_changed(inde
         assert wheelhouse.run(file, tmp_path / "out", None, []) == 0
         assert copy.read_text() == text
     copy.write_text("mypkg # changed\n")
-    with pytest.raises(ConfigurationError, match=r"did not write it; give another folder with --output, or move it"):
+    with pytest.raises(
+        ConfigurationError, match=r"did not write it; give another folder with --output, or move it"
+    ):
         wheelhouse.run(file, tmp_path / "out", None, [])
     assert copy.read_text() == "mypkg # changed\n"
 

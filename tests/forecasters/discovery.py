@@ -21,7 +21,11 @@ def forecasters() -> set[str]:
     while True:
         more = {path.rpartition(".")[2] for path, parents in bases.items() if parents & found}
         if more <= found:
-            return {path for path, parents in bases.items() if parents & found or path.rpartition(".")[2] in ROOTS}
+            return {
+                path
+                for path, parents in bases.items()
+                if parents & found or path.rpartition(".")[2] in ROOTS
+            }
         found |= more
 
 
@@ -33,4 +37,7 @@ def _classes() -> Iterator[tuple[str, set[str]]]:
         module = ".".join(("gluonts", *place)).removesuffix(".__init__")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
-                yield f"{module}.{node.name}", {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+                yield (
+                    f"{module}.{node.name}",
+                    {ast.unparse(base).rpartition(".")[2] for base in node.bases},
+                )

@@ -15,7 +15,11 @@ import numpy as np
 
 DECILES = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
 SAMPLES = 20
-EVERYTHING = {"num_samples": SAMPLES, "output_types": ["mean", "quantiles", "samples"], "quantiles": DECILES}
+EVERYTHING = {
+    "num_samples": SAMPLES,
+    "output_types": ["mean", "quantiles", "samples"],
+    "quantiles": DECILES,
+}
 SEED = 5
 
 
@@ -35,7 +39,9 @@ def answer(ml: str, freq: str, target: str) -> None:
     settings = dataclasses.replace(Settings.from_environ(os.environ), data_path=ml)
     machine = Machine(workers=1, threads=1, forks=True)
     model = Path(ml) / "model"
-    instances = [json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()]
+    instances = [
+        json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()
+    ]
     endpoint = serve.load(settings, model, None, machine).start()
     lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start()
     found = {
@@ -59,7 +65,9 @@ def _post(app: Any, *documents: object) -> tuple[int, str]:
     return response.status, bytes(response.body).decode()
 
 
-def _plain(model: Path, instances: list[dict[str, Any]], freq: str, samples: int) -> list[dict[str, Any]]:
+def _plain(
+    model: Path, instances: list[dict[str, Any]], freq: str, samples: int
+) -> list[dict[str, Any]]:
     """The same series through the model by GluonTS alone; {"error": ...} where GluonTS itself cannot."""
     import inspect
 
@@ -88,8 +96,12 @@ def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str
         return {}
     dataset = ListDataset(instances, freq)
     try:
-        forecasts, series = make_evaluation_predictions(dataset, Predictor.deserialize(model), num_samples=10)
-        found, _ = Evaluator(quantiles=[float(level) for level in DECILES], num_workers=0)(series, forecasts)
+        forecasts, series = make_evaluation_predictions(
+            dataset, Predictor.deserialize(model), num_samples=10
+        )
+        found, _ = Evaluator(quantiles=[float(level) for level in DECILES], num_workers=0)(
+            series, forecasts
+        )
     except Exception:
         return {}
     return {name: float(found[name]) for name in ("MASE", "RMSE", "mean_wQuantileLoss")}
@@ -97,7 +109,11 @@ def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str
 
 def _values(forecast: Any) -> dict[str, Any]:
     """Quantiles that the forecast has not are left out; several dimensions come dimension first, as targets do."""
-    found: dict[str, Any] = {"kind": type(forecast).__name__, "start": str(forecast.start_date), "quantiles": {}}
+    found: dict[str, Any] = {
+        "kind": type(forecast).__name__,
+        "start": str(forecast.start_date),
+        "quantiles": {},
+    }
     for level in DECILES:
         try:
             value = np.asarray(forecast.quantile(float(level)), dtype=float)

@@ -49,13 +49,27 @@ class Row:
 def rows(package: str, needs: str | None, install: str, *found: Row) -> tuple[Row, ...]:
     """With what they have in common filled in; their paths begin with the package."""
     return tuple(
-        Row(f"{package}.{row.path}", row.given, row.forecasts, row.draws, needs, install, row.data, row.cannot)
+        Row(
+            f"{package}.{row.path}",
+            row.given,
+            row.forecasts,
+            row.draws,
+            needs,
+            install,
+            row.data,
+            row.cannot,
+        )
         for row in found
     )
 
 
 def network(
-    path: str, forecasts: str, *, draws: Literal["", "same", "own"] = "", data: str = "monthly", **given: str
+    path: str,
+    forecasts: str,
+    *,
+    draws: Literal["", "same", "own"] = "",
+    data: str = "monthly",
+    **given: str,
 ) -> Row:
     """A torch estimator, as small as it can be. Quantiles of a distribution without an inverse are drawn."""
     small = {"epochs": "1", "num_batches_per_epoch": "2", "batch_size": "4"}
@@ -71,7 +85,10 @@ PLAIN = rows(
     None,
     "",
     Row("npts.NPTSPredictor", draws="same"),
-    Row("seasonal_agg.SeasonalAggregatePredictor", {**YEAR, "num_seasons": "2", "agg_fun": "numpy.nanmedian"}),
+    Row(
+        "seasonal_agg.SeasonalAggregatePredictor",
+        {**YEAR, "num_seasons": "2", "agg_fun": "numpy.nanmedian"},
+    ),
     Row("seasonal_naive.SeasonalNaivePredictor", YEAR),
     Row("trivial.constant.ConstantPredictor", {"samples": "[[1, 2, 3], [4, 5, 6]]"}),
     Row("trivial.constant.ConstantValuePredictor", {"value": "100.0"}),
@@ -85,25 +102,79 @@ TORCH = rows(
     "torch",
     "gluonts-shell[torch]",
     network("d_linear.DLinearEstimator", "distribution", context_length="24", hidden_dimension="4"),
-    network("deep_npts.DeepNPTSEstimator", "samples", draws="own", context_length="12", num_hidden_nodes="[4]",
-            network_type="DeepNPTSNetworkSmooth", input_scaling="standard_normal_scaling"),
-    network("deepar.DeepAREstimator", "samples", draws="same", context_length="12", hidden_size="4", num_layers="1",
-            lags_seq="[1, 12]"),
-    network("i_transformer.ITransformerEstimator", "distribution", draws="own", data="macro", context_length="12",
-            **ENCODER),
+    network(
+        "deep_npts.DeepNPTSEstimator",
+        "samples",
+        draws="own",
+        context_length="12",
+        num_hidden_nodes="[4]",
+        network_type="DeepNPTSNetworkSmooth",
+        input_scaling="standard_normal_scaling",
+    ),
+    network(
+        "deepar.DeepAREstimator",
+        "samples",
+        draws="same",
+        context_length="12",
+        hidden_size="4",
+        num_layers="1",
+        lags_seq="[1, 12]",
+    ),
+    network(
+        "i_transformer.ITransformerEstimator",
+        "distribution",
+        draws="own",
+        data="macro",
+        context_length="12",
+        **ENCODER,
+    ),
     network("lag_tst.LagTSTEstimator", "distribution", lags_seq="[1, 12]", **ENCODER),
-    network("mqf2.MQF2MultiHorizonEstimator", "distribution", draws="own", context_length="12", hidden_size="4",
-            num_layers="1", lags_seq="[1, 12]", icnn_hidden_size="4", es_num_samples="5"),
-    network("patch_tst.PatchTSTEstimator", "distribution", patch_len="4", context_length="24", **ENCODER),
-    network("simple_feedforward.SimpleFeedForwardEstimator", "distribution", context_length="24",
-            hidden_dimensions="[4]"),
-    network("tft.TemporalFusionTransformerEstimator", "quantiles", context_length="12", hidden_dim="4",
-            variable_dim="4", num_heads="1"),
-    network("tide.TiDEEstimator", "distribution", encoder_hidden_dim="4", decoder_hidden_dim="4",
-            temporal_hidden_dim="4", num_layers_encoder="1", num_layers_decoder="1"),
-    network("wavenet.WaveNetEstimator", "samples", draws="same", num_residual_channels="2", num_skip_channels="2",
-            num_parallel_samples="10"),
-)  # fmt: skip
+    network(
+        "mqf2.MQF2MultiHorizonEstimator",
+        "distribution",
+        draws="own",
+        context_length="12",
+        hidden_size="4",
+        num_layers="1",
+        lags_seq="[1, 12]",
+        icnn_hidden_size="4",
+        es_num_samples="5",
+    ),
+    network(
+        "patch_tst.PatchTSTEstimator", "distribution", patch_len="4", context_length="24", **ENCODER
+    ),
+    network(
+        "simple_feedforward.SimpleFeedForwardEstimator",
+        "distribution",
+        context_length="24",
+        hidden_dimensions="[4]",
+    ),
+    network(
+        "tft.TemporalFusionTransformerEstimator",
+        "quantiles",
+        context_length="12",
+        hidden_dim="4",
+        variable_dim="4",
+        num_heads="1",
+    ),
+    network(
+        "tide.TiDEEstimator",
+        "distribution",
+        encoder_hidden_dim="4",
+        decoder_hidden_dim="4",
+        temporal_hidden_dim="4",
+        num_layers_encoder="1",
+        num_layers_decoder="1",
+    ),
+    network(
+        "wavenet.WaveNetEstimator",
+        "samples",
+        draws="same",
+        num_residual_channels="2",
+        num_skip_channels="2",
+        num_parallel_samples="10",
+    ),
+)
 STATSFORECAST = rows(
     "gluonts.ext.statsforecast",
     "statsforecast",
@@ -155,10 +226,14 @@ OTHERS = (
         "gluonts.ext.hierarchicalforecast",
         "hierarchicalforecast",
         "gluonts[hierarchicalforecast]",
-        Row("HierarchicalForecastPredictor", {**HIERARCHY, **LEVELS}, "quantiles", data="hierarchy"),
+        Row(
+            "HierarchicalForecastPredictor", {**HIERARCHY, **LEVELS}, "quantiles", data="hierarchy"
+        ),
     ),
     *rows("gluonts.ext.naive_2", "statsmodels", "statsmodels", Row("Naive2Predictor", YEAR)),
-    *rows("gluonts.ext.prophet", "prophet", "gluonts[prophet]", Row("ProphetPredictor", draws="same")),
+    *rows(
+        "gluonts.ext.prophet", "prophet", "gluonts[prophet]", Row("ProphetPredictor", draws="same")
+    ),
     *rows(
         "gluonts.ext.r_forecast",
         "rpy2",
@@ -172,7 +247,10 @@ OTHERS = (
         "gluonts[rotbaum]",
         Row("TreeEstimator", {"model_params": '{"n_estimators": 5}'}, "quantiles", cannot=UNSAVED),
         Row(
-            "TreePredictor", {}, "quantiles", cannot="cannot be named: it forecasts only after TreeEstimator trained it"
+            "TreePredictor",
+            {},
+            "quantiles",
+            cannot="cannot be named: it forecasts only after TreeEstimator trained it",
         ),
     ),
 )

@@ -33,13 +33,21 @@ def monthly():
     """Three series of six years."""
     lines = (MONTHLY / "test" / "data.json").read_text().splitlines()[:3]
     for number, series in enumerate(map(json.loads, lines)):
-        yield {"item_id": f"item {number}", "start": series["start"], "target": series["target"][:72]}
+        yield {
+            "item_id": f"item {number}",
+            "start": series["start"],
+            "target": series["target"][:72],
+        }
 
 
 def macro():
     """Consumption and investment of the United States, two dimensions of one series of fifteen years."""
     (series,) = map(json.loads, MACRO.read_text().splitlines())
-    yield {"item_id": "us", "start": series["start"], "target": [row[:60] for row in series["target"]]}
+    yield {
+        "item_id": "us",
+        "start": series["start"],
+        "target": [row[:60] for row in series["target"]],
+    }
 
 
 def hierarchy():
@@ -64,7 +72,12 @@ class Preloaded:
     def __init__(self, environment):
         command = [sys.executable, str(Path(__file__).with_name("preloaded.py"))]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
         )
         for line in self.process.stdout:  # some packages print when they are imported
             if line == "ready\n":
@@ -87,8 +100,14 @@ class Preloaded:
 
 @pytest.fixture(scope="module")
 def preloaded():
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GLUONTS_", "SAGEMAKER_"))}
-    process = Preloaded({**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"})
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GLUONTS_", "SAGEMAKER_"))
+    }
+    process = Preloaded(
+        {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    )
     yield process
     process.stop()
 
@@ -152,12 +171,18 @@ RUN = [
 def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
     tree, _, run = journey(row)
     base = tree.paths.base
-    status, output = run(command=["train", "--data-path", str(base)], environment={"TRAINING_JOB_NAME": "job-1"})
+    status, output = run(
+        command=["train", "--data-path", str(base)], environment={"TRAINING_JOB_NAME": "job-1"}
+    )
     assert (status, tree.reason) == (0, None), output
     if row.needs in (None, "torch"):  # other packages may warn
         assert [word for word in ("\r", "it/s", "Warning") if word in output] == []
     if row.needs == "torch":  # DeepNPTS trains in a loop of its own, which prints
-        pattern = r"^Loss for epoch (\d+):" if row.name == "DeepNPTSEstimator" else r"INFO\] Epoch\[(\d+)\] train loss"
+        pattern = (
+            r"^Loss for epoch (\d+):"
+            if row.name == "DeepNPTSEstimator"
+            else r"INFO\] Epoch\[(\d+)\] train loss"
+        )
         assert re.findall(pattern, output, re.MULTILINE) == ["0"]
     contract = strict((tree.paths.model / "gluonts_shell.json").read_text())
     described = {"freq": FREQ[row.data], "prediction_length": LENGTH, "forecaster": row.path}
@@ -170,8 +195,15 @@ def test_a_forecaster_trains_scores_answers_and_transforms(row, journey):
     status, output = run(answer=arguments, environment={"SAGEMAKER_BATCH": ""})
     assert status == 0, output
     found = json.loads(target.read_text())
-    if found["scores"] and not row.draws and row.forecasts != "mean" and row.name not in DATED_AT_THE_START:
-        assert {name: scores[name] for name in found["scores"]} == pytest.approx(found["scores"], rel=1e-5)
+    if (
+        found["scores"]
+        and not row.draws
+        and row.forecasts != "mean"
+        and row.name not in DATED_AT_THE_START
+    ):
+        assert {name: scores[name] for name in found["scores"]} == pytest.approx(
+            found["scores"], rel=1e-5
+        )
     check(row, found["default"], found["gluonts"], samples=None)
     check(row, found["everything"], found["gluonts everything"], samples=SAMPLES)
     check_lines(row, found["lines"], found["gluonts"])
@@ -182,7 +214,10 @@ def check(row, answer, expected, samples):
     status, body = answer
     if samples is not None and row.forecasts == "mean":  # only what was really asked for is refused
         assert status == 400
-        assert "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean" in body
+        assert (
+            "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean"
+            in body
+        )
         return
     assert status == 200, body
     predictions = strict(body)["predictions"]
@@ -199,12 +234,22 @@ def check(row, answer, expected, samples):
 def check_lines(row, answer, expected):
     status, body = answer
     assert status == 200, body
-    check_predictions(row, [strict(line) for line in body.splitlines()], expected, exact=row.draws != "own")
+    check_predictions(
+        row, [strict(line) for line in body.splitlines()], expected, exact=row.draws != "own"
+    )
 
 
 def check_transformed(row, run, tree, expected):
     base = tree.paths.base
-    command = ["transform", "--input", str(base / "instances.json"), "--output", str(base / "out"), "--workers", "1"]
+    command = [
+        "transform",
+        "--input",
+        str(base / "instances.json"),
+        "--output",
+        str(base / "out"),
+        "--workers",
+        "1",
+    ]
     status, output = run(command=[*command, "--model", str(tree.paths.model)])
     assert status == 0, output
     lines = (base / "out" / "instances.json.out").read_text().splitlines()

@@ -72,12 +72,23 @@ def test_a_contract_of_a_later_version_with_more_to_say_is_read():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"features": 3}', '{"features": {"odd": 1}, "freq": "D"}', '{"features": {}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"features": 3}',
+        '{"features": {"odd": 1}, "freq": "D"}',
+        '{"features": {}}',
+    ],
 )
 def test_a_contract_that_cannot_be_read_is_a_sentence(tmp_path, text):
     artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
     (tmp_path / CONTRACT).write_text(text)
-    with pytest.raises(ModelError, match=r"^gluonts_shell.json in the model folder cannot be read: "):
+    with pytest.raises(
+        ModelError, match=r"^gluonts_shell.json in the model folder cannot be read: "
+    ):
         artifact.load(tmp_path)
 
 
@@ -85,11 +96,15 @@ def test_a_model_of_gluonts_shell_without_a_contract_loads_too(tmp_path):
     naive().serialize(tmp_path)
     predictor, contract = artifact.load(tmp_path)
     assert predictor == naive()
-    assert contract == Contract(None, 12, "gluonts.model.seasonal_naive._predictor.SeasonalNaivePredictor")
+    assert contract == Contract(
+        None, 12, "gluonts.model.seasonal_naive._predictor.SeasonalNaivePredictor"
+    )
 
 
 def names(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def test_what_an_earlier_run_wrote_is_replaced(tmp_path):
@@ -113,7 +128,10 @@ def test_what_is_not_ours_stays_under_another_name_where_it_is_in_the_way(tmp_pa
     assert (tmp_path / "predictor.json.kept-1" / "mine.txt").exists()
     assert (tmp_path / f"{CONTRACT}.kept-1").read_text() == "mine"
     assert (tmp_path / "gluonts-config.json.kept-1").is_symlink()
-    assert "was not written by this program, or was changed since: it is kept as predictor.json.kept-1" in caplog.text
+    assert (
+        "was not written by this program, or was changed since: it is kept as predictor.json.kept-1"
+        in caplog.text
+    )
 
 
 def test_a_file_of_the_model_that_somebody_changed_is_kept(tmp_path):
@@ -148,7 +166,8 @@ def test_a_folder_without_a_model_says_so(tmp_path, content):
     for name, text in content.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(
-        ModelError, match=r"^there is no model in '.*': neither gluonts-config.json nor type.txt is there$"
+        ModelError,
+        match=r"^there is no model in '.*': neither gluonts-config.json nor type.txt is there$",
     ):
         artifact.load(tmp_path)
 
@@ -239,7 +258,9 @@ def test_a_disk_that_cannot_be_written_is_named_and_leaves_nothing_half(tmp_path
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(SeasonalNaivePredictor, "serialize", full)
-    with pytest.raises(ModelError, match=r"^the model cannot be written to '.*/model': No space left on device$"):
+    with pytest.raises(
+        ModelError, match=r"^the model cannot be written to '.*/model': No space left on device$"
+    ):
         artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
@@ -250,10 +271,16 @@ class TestAccelerators:
     def predictor(self):
         from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
 
-        estimator = SimpleFeedForwardEstimator(prediction_length=2, context_length=4, hidden_dimensions=[2])
-        return estimator.create_predictor(estimator.create_transformation(), estimator.create_lightning_module())
+        estimator = SimpleFeedForwardEstimator(
+            prediction_length=2, context_length=4, hidden_dimensions=[2]
+        )
+        return estimator.create_predictor(
+            estimator.create_transformation(), estimator.create_lightning_module()
+        )
 
-    def test_weights_that_ask_for_an_accelerator_load_on_a_host_without_one(self, predictor, tmp_path):
+    def test_weights_that_ask_for_an_accelerator_load_on_a_host_without_one(
+        self, predictor, tmp_path
+    ):
         """As a model trained on a GPU is written by gluonts.shell: every tensor of its state is tagged `cuda:0`."""
         import torch
 
@@ -264,7 +291,10 @@ class TestAccelerators:
             """Pickles storages as if they lay on the first GPU."""
 
             def __init__(self, module):
-                self.location_tag, module.location_tag = module.location_tag, lambda storage: "cuda:0"
+                self.location_tag, module.location_tag = (
+                    module.location_tag,
+                    lambda storage: "cuda:0",
+                )
                 self.module = module
 
             def undo(self):
@@ -279,7 +309,9 @@ class TestAccelerators:
             Predictor.deserialize(tmp_path)
         loaded, contract = artifact.load(tmp_path)
         assert contract.prediction_length == 2
-        assert {str(value.device) for value in loaded.prediction_net.state_dict().values()} == {"cpu"}
+        assert {str(value.device) for value in loaded.prediction_net.state_dict().values()} == {
+            "cpu"
+        }
         entry = {"start": pd.Period("2020-01-01", "D"), "target": np.arange(9, dtype=np.float32)}
         assert next(iter(loaded.predict([entry]))).mean.shape == (2,)
 
@@ -296,9 +328,13 @@ class TestAccelerators:
             artifact.load(tmp_path)
         assert not (tmp_path / "owned").exists()
 
-    def test_a_model_is_saved_from_the_cpu_and_goes_back_to_where_it_was(self, predictor, tmp_path, monkeypatch):
+    def test_a_model_is_saved_from_the_cpu_and_goes_back_to_where_it_was(
+        self, predictor, tmp_path, monkeypatch
+    ):
         seen = []
-        monkeypatch.setattr(type(predictor), "to", lambda self, device: seen.append(str(device)) or self)
+        monkeypatch.setattr(
+            type(predictor), "to", lambda self, device: seen.append(str(device)) or self
+        )
         artifact.save(predictor, CONTRACT_OF_A_MODEL, tmp_path)
         assert seen[0] == "cpu"
         assert seen[-1] == str(predictor.device)
@@ -310,7 +346,8 @@ def test_a_predictor_that_refers_to_itself_is_a_sentence(tmp_path):
             self.serialize(path)
 
     with pytest.raises(
-        ForecasterError, match=r"^the predictor cannot be saved and loaded again \(maximum recursion depth"
+        ForecasterError,
+        match=r"^the predictor cannot be saved and loaded again \(maximum recursion depth",
     ):
         artifact.save(Endless(prediction_length=1), CONTRACT_OF_A_MODEL, tmp_path)
 
@@ -329,5 +366,7 @@ def test_a_class_whose_module_ends_the_process_is_a_fault_of_the_model(tmp_path,
     (tmp_path / "exiting_module.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "gluonts-config.json").write_text('{"type": "exiting_module.Forecaster"}')
-    with pytest.raises(ModelError, match="cannot be loaded: problem in exiting_module - SystemExit: 3"):
+    with pytest.raises(
+        ModelError, match="cannot be loaded: problem in exiting_module - SystemExit: 3"
+    ):
         artifact.load(tmp_path)

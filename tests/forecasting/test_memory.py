@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt"
+)
 
 FAULTS = """
 import resource, threading
@@ -31,7 +33,9 @@ print(faults())
 
 def faults(**environ: str) -> int:
     environ["PYTHONPATH"] = ":".join(sys.path)
-    found = subprocess.run([sys.executable, "-c", FAULTS], env=environ, capture_output=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], env=environ, capture_output=True, check=True
+    )
     return int(found.stdout)
 
 

@@ -22,10 +22,18 @@ def test_a_forecast_keeps_its_values_and_still_refuses_other_types():
     samples = np.arange(6.0).reshape(2, 3)
     forecast = SampleForecast(samples, pd.Period("2024-01-01", "D"), item_id="a", info={"b": 1})
     assert forecast.samples is samples
-    assert (forecast.item_id, forecast.info, forecast.start_date) == ("a", {"b": 1}, pd.Period("2024-01-01", "D"))
+    assert (forecast.item_id, forecast.info, forecast.start_date) == (
+        "a",
+        {"b": 1},
+        pd.Period("2024-01-01", "D"),
+    )
     assert forecast.quantile(0.9).tolist() == [3, 4, 5]
     again = pickle.loads(pickle.dumps(forecast))
-    assert (again.item_id, again.info, again.samples.tolist()) == ("a", {"b": 1}, [[0, 1, 2], [3, 4, 5]])
+    assert (again.item_id, again.info, again.samples.tolist()) == (
+        "a",
+        {"b": 1},
+        [[0, 1, 2], [3, 4, 5]],
+    )
     with pytest.raises(AssertionError, match="samples should be a numpy array"):
         SampleForecast([[1.0]], pd.Period("2024-01-01", "D"))
     with pytest.raises(AssertionError, match="start_date should be a pandas Period"):

@@ -44,7 +44,14 @@ def dataset(length=60, count=4):
 
 
 def train(estimator, data=None, validation=None, watch=WATCH, start_from=None, **options):
-    return fit(estimator, data or dataset(), validation, options=Options(**options), watch=watch, start_from=start_from)
+    return fit(
+        estimator,
+        data or dataset(),
+        validation,
+        options=Options(**options),
+        watch=watch,
+        start_from=start_from,
+    )
 
 
 class Recording(Estimator):
@@ -77,8 +84,15 @@ class Failing(Estimator):
 def test_an_estimator_gets_what_its_train_takes_and_the_rest_is_told(caplog):
     estimator, data, validation = Recording(), dataset(), dataset(count=1)
     train(estimator, data, validation, num_workers=2, cache_data=True, shuffle_buffer_length=10)
-    assert estimator.given == {"train": data, "validation": validation, "num_workers": 2, "cache_data": True}
-    assert caplog.messages == ["hyperparameter 'shuffle_buffer_length' is not used: Recording has no use for it"]
+    assert estimator.given == {
+        "train": data,
+        "validation": validation,
+        "num_workers": 2,
+        "cache_data": True,
+    }
+    assert caplog.messages == [
+        "hyperparameter 'shuffle_buffer_length' is not used: Recording has no use for it"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +104,15 @@ def test_an_estimator_gets_what_its_train_takes_and_the_rest_is_told(caplog):
         ("their.own", 1, {}, False),
     ],
 )
-def test_small_data_is_transformed_once_by_gluonts_own_estimators(monkeypatch, module, values, given, kept):
+def test_small_data_is_transformed_once_by_gluonts_own_estimators(
+    monkeypatch, module, values, given, kept
+):
     monkeypatch.setattr(Recording, "__module__", module)
-    data = Data(Channel("train", Path("train"), "D"), Statistics(series=1, observations=values - 1, missing=1), [])
+    data = Data(
+        Channel("train", Path("train"), "D"),
+        Statistics(series=1, observations=values - 1, missing=1),
+        [],
+    )
     estimator = Recording()
     train(estimator, data, **given)
     assert estimator.given["cache_data"] is kept
@@ -110,13 +130,21 @@ def test_an_estimator_that_learns_nothing_is_trained_like_any_other():
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (ValueError("bad\n  value"), ModelError, "Failing failed in training: ValueError: bad value"),
+        (
+            ValueError("bad\n  value"),
+            ModelError,
+            "Failing failed in training: ValueError: bad value",
+        ),
         (
             AssertionError(),
             ModelError,
             "Failing failed in training: AssertionError: an assertion without a message; the traceback says where",
         ),
-        (RuntimeError("x" * 5000), ModelError, "Failing failed in training: RuntimeError: " + "x" * 700),
+        (
+            RuntimeError("x" * 5000),
+            ModelError,
+            "Failing failed in training: RuntimeError: " + "x" * 700,
+        ),
         (DataError("train/x.json line 1: wrong"), DataError, "train/x.json line 1: wrong"),
         (
             Exception("Reached maximum number of idle transformation calls. This means ..."),
@@ -134,7 +162,8 @@ def test_what_fails_in_training_becomes_a_sentence(error, kind, sentence):
 
 def test_early_stopping_needs_a_trainer():
     with pytest.raises(
-        ConfigurationError, match=r"^hyperparameter 'early_stopping_patience' is not known to Recording$"
+        ConfigurationError,
+        match=r"^hyperparameter 'early_stopping_patience' is not known to Recording$",
     ):
         train(Recording(), watch=Watch("local", False, early_stopping_patience=3))
 
@@ -216,9 +245,17 @@ class TestLightning:
             rf"#quality_metric: host=algo-1, train final_loss <loss>={number}",
             r"the model has the weights of epoch [01], whose val_loss was the lowest",
         ]
-        ours = [record.getMessage() for record in caplog.records if record.name.startswith("gluonts_shell")]
+        ours = [
+            record.getMessage()
+            for record in caplog.records
+            if record.name.startswith("gluonts_shell")
+        ]
         assert len(ours) == len(expected)
-        assert [line for line, pattern in zip(ours, expected, strict=True) if not re.fullmatch(pattern, line)] == []
+        assert [
+            line
+            for line, pattern in zip(ours, expected, strict=True)
+            if not re.fullmatch(pattern, line)
+        ] == []
 
     @pytest.mark.parametrize("epoch", [0, 1])
     def test_an_exception_in_any_epoch_fails_the_training(self, epoch):
@@ -279,7 +316,10 @@ class TestLightning:
             ConfigurationError,
             match=r"^channel 'model' holds a SeasonalNaivePredictor, expected a model that SimpleFeedForwardEstimator trained$",
         ):
-            train(self.estimator(), start_from=SeasonalNaivePredictor(prediction_length=2, season_length=1))
+            train(
+                self.estimator(),
+                start_from=SeasonalNaivePredictor(prediction_length=2, season_length=1),
+            )
 
     def test_series_without_a_window_are_a_sentence(self):
         with pytest.raises(
@@ -300,19 +340,33 @@ class TestLightning:
             num_batches_per_epoch=1,
             trainer_kwargs={"max_epochs": 1},
         )
-        data = [{**entry, "target": np.stack([entry["target"], entry["target"] * 2])} for entry in dataset()]
+        data = [
+            {**entry, "target": np.stack([entry["target"], entry["target"] * 2])}
+            for entry in dataset()
+        ]
         (forecast,) = train(estimator, data).predict(data[:1], num_samples=3)
         assert forecast.samples.shape == (3, 2, 2)
 
     def test_a_loss_that_is_never_a_number_fails_the_training(self, tmp_path):
         from gluonts.torch.model.tft import TemporalFusionTransformerEstimator
 
-        row = {"start": "2020-01-01", "target": [1e20 if step % 6 == 0 else 10 + step % 7 for step in range(120)]}
+        row = {
+            "start": "2020-01-01",
+            "target": [1e20 if step % 6 == 0 else 10 + step % 7 for step in range(120)],
+        }
         (tmp_path / "data.json").write_text("\n".join([json.dumps(row)] * 3))
         estimator = TemporalFusionTransformerEstimator(
-            freq="D", prediction_length=2, context_length=8, hidden_dim=2, variable_dim=2, num_heads=1,
-            num_batches_per_epoch=3, batch_size=2, lr=1e30, trainer_kwargs={"max_epochs": 3},
-        )  # fmt: skip
+            freq="D",
+            prediction_length=2,
+            context_length=8,
+            hidden_dim=2,
+            variable_dim=2,
+            num_heads=1,
+            num_batches_per_epoch=3,
+            batch_size=2,
+            lr=1e30,
+            trainer_kwargs={"max_epochs": 3},
+        )
         with pytest.raises(ModelError) as caught:
             train(estimator, Channel("train", tmp_path, "D").read())
         assert str(caught.value) == (
@@ -334,16 +388,23 @@ class TestLightning:
         made = train(self.estimator(max_epochs=1))
         next(made.prediction_net.parameters()).data.fill_(float("nan"))
         monkeypatch.setattr(SimpleFeedForwardEstimator, "train", lambda *_, **__: made)
-        with pytest.raises(ModelError, match=r"^the trained weights are no finite numbers; a lower learning rate"):
+        with pytest.raises(
+            ModelError, match=r"^the trained weights are no finite numbers; a lower learning rate"
+        ):
             train(self.estimator())
 
     def test_one_long_series_among_many_short_ones_is_enough(self):
         from gluonts.torch.model.deep_npts import DeepNPTSEstimator
 
         estimator = DeepNPTSEstimator(
-            freq="D", prediction_length=2, context_length=8, num_hidden_nodes=[2], epochs=1,
-            num_batches_per_epoch=1, batch_size=2,
-        )  # fmt: skip
+            freq="D",
+            prediction_length=2,
+            context_length=8,
+            num_hidden_nodes=[2],
+            epochs=1,
+            num_batches_per_epoch=1,
+            batch_size=2,
+        )
         train(estimator, [*dataset(length=3, count=150), *dataset(count=1)])
 
 
@@ -362,7 +423,9 @@ class TestLightning:
         ),
     ],
 )  # fmt: skip
-def test_what_fill_values_lead_to_names_the_largest_value_and_its_place(tmp_path, error, kind, sentence):
+def test_what_fill_values_lead_to_names_the_largest_value_and_its_place(
+    tmp_path, error, kind, sentence
+):
     (tmp_path / "data.json").write_text('{"start": "2020-01-01", "target": [1, 9.96921e36]}')
     data = Channel("train", tmp_path, "D").read()
     with pytest.raises(kind) as caught:

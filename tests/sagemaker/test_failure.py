@@ -61,7 +61,12 @@ def test_the_users_own_mistakes_show_no_traceback_in_the_log(tmp_path, caplog):
 
 def test_a_failure_file_that_cannot_be_written_does_not_hide_the_failure(tmp_path, caplog):
     (tmp_path / "output").write_text("a file where the folder should be")
-    assert failure.report(raised(ConfigurationError("freq is missing")), tmp_path / "output" / "failure") == 1
+    assert (
+        failure.report(
+            raised(ConfigurationError("freq is missing")), tmp_path / "output" / "failure"
+        )
+        == 1
+    )
     assert caplog.messages[0] == "freq is missing"
     assert "cannot be written" in caplog.messages[1]
 

@@ -50,12 +50,16 @@ def test_parts_that_are_quoted_as_a_whole_are_unquoted_after_joining():
 
 
 def test_a_missing_part_is_named():
-    with pytest.raises(ConfigurationError, match=r"^hyperparameter 'x' is split into parts, and '_1_x' is missing$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^hyperparameter 'x' is split into parts, and '_1_x' is missing$"
+    ):
         decode({"_0_x": "a", "_2_x": "b"})
 
 
 def test_a_value_that_is_whole_and_in_parts_is_refused():
-    with pytest.raises(ConfigurationError, match=r"^hyperparameter 'x' is given whole and in parts; give it once$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^hyperparameter 'x' is given whole and in parts; give it once$"
+    ):
         decode({"_0_x": "a", "x": "b"})
 
 
@@ -98,7 +102,8 @@ def test_spaces_around_names_and_around_the_forecaster_are_no_part_of_them():
 @pytest.mark.parametrize("raw", [{"x": "1", " x": "1"}, {"$env.x": "1", "env_x": "2"}])
 def test_what_is_given_twice_is_refused(raw):
     with pytest.raises(
-        ConfigurationError, match=r"^hyperparameter '( x|env_x)' is given twice, as 'x' too; give it once$"
+        ConfigurationError,
+        match=r"^hyperparameter '( x|env_x)' is given twice, as 'x' too; give it once$",
     ):
         decode(raw)
 

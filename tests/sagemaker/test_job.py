@@ -14,12 +14,20 @@ RESOURCES = {
     "current_group_name": "homogeneousCluster",
     "hosts": ["algo-1"],
     "instance_groups": [
-        {"instance_group_name": "homogeneousCluster", "instance_type": "ml.c5.xlarge", "hosts": ["algo-1"]}
+        {
+            "instance_group_name": "homogeneousCluster",
+            "instance_type": "ml.c5.xlarge",
+            "hosts": ["algo-1"],
+        }
     ],
     "network_interface_name": "eth0",
     "topology": None,
 }
-CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+CHANNEL = {
+    "TrainingInputMode": "File",
+    "S3DistributionType": "FullyReplicated",
+    "RecordWrapperType": "None",
+}
 
 
 @pytest.fixture
@@ -43,8 +51,15 @@ def tree(tmp_path):
 def test_a_job_of_sagemaker_is_read_with_all_the_keys_that_it_has_today(tree):
     job = tree(
         "train",
-        hyperparameters={"freq": '"D"', "epochs": "3", "$env.use_tqdm": "0", "sagemaker_program": "x"},
-        inputdataconfig={"train": {**CHANNEL, "ContentType": "application/jsonlines", "Unheard": {"of": 1}}},
+        hyperparameters={
+            "freq": '"D"',
+            "epochs": "3",
+            "$env.use_tqdm": "0",
+            "sagemaker_program": "x",
+        },
+        inputdataconfig={
+            "train": {**CHANNEL, "ContentType": "application/jsonlines", "Unheard": {"of": 1}}
+        },
         resourceconfig=RESOURCES,
     )
     assert job.hyperparameters == {"freq": "D", "epochs": "3"}
@@ -58,7 +73,10 @@ def test_without_any_file_the_job_is_empty_and_the_host_is_local(tree):
 
 
 def test_where_there_is_no_tree_there_is_no_job(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"there is no job in '.*absent', expected input/config or input/data"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"there is no job in '.*absent', expected input/config or input/data",
+    ):
         TrainingJob.read(Paths(tmp_path / "absent"))
     assert not (tmp_path / "absent").exists()
 
@@ -101,13 +119,21 @@ def test_pipe_mode_is_refused_by_name(tree):
 
 
 def test_fast_file_mode_is_file_mode(tree):
-    assert list(tree("train", inputdataconfig={"train": {**CHANNEL, "TrainingInputMode": "FastFile"}}).channels) == [
-        "train"
-    ]
+    assert list(
+        tree(
+            "train", inputdataconfig={"train": {**CHANNEL, "TrainingInputMode": "FastFile"}}
+        ).channels
+    ) == ["train"]
 
 
 def test_hosts_are_sorted_so_that_all_of_them_agree_on_the_first(tree):
-    job = tree(resourceconfig={**RESOURCES, "current_host": "algo-2", "hosts": ["algo-2", "algo-10", "algo-1"]})
+    job = tree(
+        resourceconfig={
+            **RESOURCES,
+            "current_host": "algo-2",
+            "hosts": ["algo-2", "algo-10", "algo-1"],
+        }
+    )
     assert (job.host, job.hosts) == ("algo-2", ("algo-1", "algo-10", "algo-2"))
 
 
@@ -115,7 +141,10 @@ def test_hosts_are_sorted_so_that_all_of_them_agree_on_the_first(tree):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("{", r"cannot be read as JSON: Expecting property name enclosed in double quotes: line 1 column 2 \(char 1\)"),
+        (
+            "{",
+            r"cannot be read as JSON: Expecting property name enclosed in double quotes: line 1 column 2 \(char 1\)",
+        ),
         ("", r"cannot be read as JSON: Expecting value: line 1 column 1 \(char 0\)"),
         ("[1]", "holds a JSON list, expected an object"),
     ],
@@ -139,9 +168,17 @@ def test_values_that_are_no_strings_are_accepted(tree):
 
 def test_channels_that_nobody_reads_are_known_by_name(tree):
     names = ("train", "Train", "code", "extra")
-    assert tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL)).strangers == ("Train", "extra")
+    assert tree(*names, inputdataconfig=dict.fromkeys(names, CHANNEL)).strangers == (
+        "Train",
+        "extra",
+    )
 
 
 def test_the_source_dir_is_known_and_no_hyperparameter(tree):
-    job = tree(hyperparameters={"sagemaker_submit_directory": '"/opt/ml/code"', "sagemaker_program": '"x.py"'})
+    job = tree(
+        hyperparameters={
+            "sagemaker_submit_directory": '"/opt/ml/code"',
+            "sagemaker_program": '"x.py"',
+        }
+    )
     assert (job.source_dir, job.hyperparameters) == ("/opt/ml/code", {})

@@ -15,7 +15,10 @@ FOUND = {
         ["opt/my model/type.txt", "opt/x.bin"],
         ": its folder 'opt/my model' does: pack the files themselves, tar -C 'opt/my model' -czf model.tar.gz .",
     ),
-    "packed": (["model.tar.gz"], ": 'model.tar.gz' is still packed: unpack it there, or give it as the model itself"),
+    "packed": (
+        ["model.tar.gz"],
+        ": 'model.tar.gz' is still packed: unpack it there, or give it as the model itself",
+    ),
     "deepar": (
         ["model_algo-1-0000.params", "model_algo-1-network.json", "model_algo-1-symbol.json"],
         ": 'model_algo-1-0000.params' is a sign of the built-in DeepAR's own files, which cannot be loaded here: "
@@ -50,4 +53,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     folder = write(tmp_path / "model", {"x/a": ""})
     (folder / "x" / "again").symlink_to(folder)
     (folder / "y").symlink_to(tmp_path / "elsewhere")
-    assert modeldir.instead(folder) == ": it holds 'x', 'y', but neither 'gluonts-config.json' nor 'type.txt'"
+    assert (
+        modeldir.instead(folder)
+        == ": it holds 'x', 'y', but neither 'gluonts-config.json' nor 'type.txt'"
+    )

@@ -37,7 +37,9 @@ EXPECTED = {
 }
 ANSWERS: dict[str, Any] = {
     "DescribeEndpoint": {"EndpointStatus": "InService"},
-    "DescribeTrainingJob": {"ModelArtifacts": {"S3ModelArtifacts": "s3://my-forecasts/output/demand-1/model.tar.gz"}},
+    "DescribeTrainingJob": {
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://my-forecasts/output/demand-1/model.tar.gz"}
+    },
     "InvokeEndpoint": {"Body": io.BytesIO(b'{"predictions": []}')},
 }
 
@@ -87,7 +89,9 @@ def main() -> None:
 
     botocore.client.BaseClient._make_api_call = call
     command = [container.PYTHON, "-m", "gluonts_shell", "metrics"]
-    definitions = subprocess.run(command, env=container.environment(), capture_output=True, check=True).stdout
+    definitions = subprocess.run(
+        command, env=container.environment(), capture_output=True, check=True
+    ).stdout
     text = DOCUMENT.read_text()
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         os.chdir(folder)

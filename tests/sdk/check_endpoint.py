@@ -32,13 +32,20 @@ REQUEST = {
 def with_boto3(port: int) -> None:
     client = boto3.client("sagemaker-runtime", endpoint_url=f"http://127.0.0.1:{port}")
     answer = client.invoke_endpoint(
-        EndpointName="any-name", ContentType="application/json", Body=json.dumps(REQUEST), CustomAttributes="trace=1"
+        EndpointName="any-name",
+        ContentType="application/json",
+        Body=json.dumps(REQUEST),
+        CustomAttributes="trace=1",
     )
-    assert answer["ContentType"] == "application/json" and answer["CustomAttributes"] == "trace=1", answer
+    assert (
+        answer["ContentType"] == "application/json" and answer["CustomAttributes"] == "trace=1"
+    ), answer
     (prediction,) = json.loads(answer["Body"].read())["predictions"]
     assert prediction == {"quantiles": dict.fromkeys(("0.1", "0.5", "0.9"), EXPECTED)}
     try:
-        client.invoke_endpoint(EndpointName="any-name", ContentType="application/json", Body=b'{"instances": [{}]}')
+        client.invoke_endpoint(
+            EndpointName="any-name", ContentType="application/json", Body=b'{"instances": [{}]}'
+        )
     except client.exceptions.ModelError as error:
         response = error.response
         assert response["ResponseMetadata"]["HTTPStatusCode"] == 424, response
@@ -49,7 +56,9 @@ def with_boto3(port: int) -> None:
 
 
 def with_the_sdk(port: int) -> None:
-    session = LocalSession(boto3.Session(region_name="eu-central-1"), sagemaker_config=container.CONFIG)
+    session = LocalSession(
+        boto3.Session(region_name="eu-central-1"), sagemaker_config=container.CONFIG
+    )
     session.config = {"local": {"serving_port": port}}
 
     def predict(body: Any, serializer: Any, deserializer: Any) -> Any:
@@ -57,7 +66,9 @@ def with_the_sdk(port: int) -> None:
 
     means = {"predictions": [{"mean": EXPECTED}]}
     found = predict(
-        {"instances": [INSTANCE], "configuration": {"output_types": ["mean"]}}, JSONSerializer(), JSONDeserializer()
+        {"instances": [INSTANCE], "configuration": {"output_types": ["mean"]}},
+        JSONSerializer(),
+        JSONDeserializer(),
     )
     assert found == means, found
     body = json.dumps(REQUEST).encode()
@@ -70,7 +81,9 @@ def with_the_sdk(port: int) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sdk-") as temporary:
         folder, port = Path(temporary), container.free_port()
-        container.run(str(container.ROOT / "tests" / "batch_toy.py"), str(folder / "model"), "hourly")
+        container.run(
+            str(container.ROOT / "tests" / "batch_toy.py"), str(folder / "model"), "hourly"
+        )
         server = container.Container(folder, port)
         server.serve(None, {"GLUONTS_SHELL_LOCAL_ENDPOINTS": "true"})
         try:

@@ -30,16 +30,26 @@ def write_input(path: Path) -> None:
     """Lengths from 0 to 399, gaps in each spelling, and a few lines that cannot be predicted."""
     with path.open("w") as file:
         for number in range(SERIES):
-            target = [round(50 + 50 * math.sin(number + step / 4), 3) for step in range(number * 7 % 400)]
+            target = [
+                round(50 + 50 * math.sin(number + step / 4), 3) for step in range(number * 7 % 400)
+            ]
             target[5:6] = [None] if number % 3 else ["NaN"]
-            series = {"start": "2024-01-01 00:00:00", "target": target, "item_id": f"series {number}"}
+            series = {
+                "start": "2024-01-01 00:00:00",
+                "target": target,
+                "item_id": f"series {number}",
+            }
             file.write("not JSON\n" if number % 250 == 77 else json.dumps(series) + "\n")
 
 
 def local_job(folder: Path, port: int, strategy: str) -> bytes:
-    session = LocalSession(boto3.Session(region_name="eu-central-1"), sagemaker_config=container.CONFIG)
+    session = LocalSession(
+        boto3.Session(region_name="eu-central-1"), sagemaker_config=container.CONFIG
+    )
     session.config = {"local": {"serving_port": port}}
-    session.sagemaker_client.create_model("model", {"Image": "none", "ModelDataUrl": None, "Environment": {}})
+    session.sagemaker_client.create_model(
+        "model", {"Image": "none", "ModelDataUrl": None, "Environment": {}}
+    )
     transformer = Transformer(
         model_name="model",
         instance_count=1,
@@ -53,7 +63,10 @@ def local_job(folder: Path, port: int, strategy: str) -> bytes:
         sagemaker_session=session,
     )
     transformer.transform(
-        f"file://{folder / 'in'}", content_type="application/jsonlines", split_type="Line", wait=False
+        f"file://{folder / 'in'}",
+        content_type="application/jsonlines",
+        split_type="Line",
+        wait=False,
     )
     (output,) = (folder / strategy).rglob("*.out")
     return output.read_bytes()
@@ -62,15 +75,26 @@ def local_job(folder: Path, port: int, strategy: str) -> bytes:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sdk-") as temporary:
         folder, port = Path(temporary), container.free_port()
-        container.run(str(container.ROOT / "tests" / "batch_toy.py"), str(folder / "ml" / "model"), "hourly")
+        container.run(
+            str(container.ROOT / "tests" / "batch_toy.py"), str(folder / "ml" / "model"), "hourly"
+        )
         (folder / "in").mkdir()
         write_input(folder / "in" / "series.jsonl")
-        files = ["--input", str(folder / "in"), "--output", str(folder / "out"), "--data-path", str(folder / "ml")]
+        files = [
+            "--input",
+            str(folder / "in"),
+            "--output",
+            str(folder / "out"),
+            "--data-path",
+            str(folder / "ml"),
+        ]
         container.run("-m", "gluonts_shell", "transform", *files, **VARIABLES)
         expected = (folder / "out" / "series.jsonl.out").read_bytes()
         assert expected.count(b"\n") == SERIES and expected.count(b'{"error":') == SERIES // 250
 
-        sagemaker.local.entities._SageMakerContainer = lambda *_: container.Container(folder / "ml", port)
+        sagemaker.local.entities._SageMakerContainer = lambda *_: container.Container(
+            folder / "ml", port
+        )
         for module in (sagemaker.local.entities, sagemaker.local.local_session):
             module.get_docker_host = lambda: "127.0.0.1"
         for strategy in ("SingleRecord", "MultiRecord"):

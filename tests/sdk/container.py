@@ -16,7 +16,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.argv[1]
-CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+CONFIG = {
+    "SchemaVersion": "1.0",
+    "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
 
 
 def stay_on_this_machine() -> None:
@@ -32,7 +35,11 @@ def stay_on_this_machine() -> None:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             print(f"the SDK wants to connect to {address}", file=sys.stderr)
             os._exit(1)
         connect(self, address)
@@ -41,7 +48,11 @@ def stay_on_this_machine() -> None:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("SAGEMAKER", "GLUONTS", "PYTHON"))}
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("SAGEMAKER", "GLUONTS", "PYTHON"))
+    }
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **variables}
 
 
@@ -68,7 +79,9 @@ class Container:
             "SAGEMAKER_SERVER_PORT": str(self.port),
         }
         command = [PYTHON, "-m", "gluonts_shell", "serve"]
-        self.process = subprocess.Popen(command, env=environment(**variables, **places), stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, env=environment(**variables, **places), stdout=subprocess.DEVNULL
+        )
         give_up = time.monotonic() + 60
         while time.monotonic() < give_up and self.process.poll() is None:
             try:

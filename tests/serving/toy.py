@@ -49,14 +49,19 @@ class Toy:
             raise NotFound(f"no such path: {path[:100]!r}")
         if method != wanted and not (method == "HEAD" and wanted == "GET"):
             raise MethodNotAllowed(f"{path} takes {wanted}", allow=wanted)
-        if wanted == "POST" and headers.get("content-type", "application/json").split(";")[0] != "application/json":
+        if (
+            wanted == "POST"
+            and headers.get("content-type", "application/json").split(";")[0] != "application/json"
+        ):
             raise UnsupportedMediaType("expected application/json")
 
     def __call__(self, request: Request) -> Response:
         if request.path == "/ping":
             return Response(200)
         if request.path == "/execution-parameters":
-            return Response(200, b'{"pid": %d, "threads": %d}' % (os.getpid(), threading.active_count()), JSON)
+            return Response(
+                200, b'{"pid": %d, "threads": %d}' % (os.getpid(), threading.active_count()), JSON
+            )
         try:
             document = json.loads(request.body)
         except (ValueError, RecursionError):
@@ -108,7 +113,12 @@ class Toy:
             return Response(200, b" " * document["bytes"])
         if "header" in document:
             return Response(200, b"", (("X-Echo", document["header"]),))
-        answer = {"pid": os.getpid(), "length": len(request.body), "headers": dict(request.headers), "gone": self.calls}
+        answer = {
+            "pid": os.getpid(),
+            "length": len(request.body),
+            "headers": dict(request.headers),
+            "gone": self.calls,
+        }
         return Response(200, json.dumps(answer).encode(), JSON)
 
     def overdue(self) -> str | None:
@@ -118,7 +128,9 @@ class Toy:
 
     def refuse(self, error: BaseException, path: str = "", headers: Any = None) -> Response:
         headers = JSON + ((("Allow", error.allow),) if isinstance(error, MethodNotAllowed) else ())
-        return Response(getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers)
+        return Response(
+            getattr(error, "status", 500), json.dumps({"error": str(error)}).encode(), headers
+        )
 
 
 class Loaded:
@@ -139,14 +151,18 @@ def exhausted(most: int) -> list[int]:
     return found
 
 
-def ask(port: int, path: str = "/ping", document: object = None, timeout: float = 20.0) -> tuple[int, Any]:
+def ask(
+    port: int, path: str = "/ping", document: object = None, timeout: float = 20.0
+) -> tuple[int, Any]:
     """One request on a connection of its own: the status, and the answer's JSON if there is any."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         if document is None:
             connection.request("GET", path)
         else:
-            connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
+            connection.request(
+                "POST", path, json.dumps(document), {"Content-Type": "application/json"}
+            )
         answer = connection.getresponse()
         body = answer.read()
         return answer.status, json.loads(body) if body.strip() else None
@@ -167,14 +183,30 @@ class Service:
     """This script in a process of its own. Ended by `with`, however the test ends."""
 
     def __init__(
-        self, workers: int = 2, *, wait: bool = True, port: int = 0, popen: Any = None, **options: float
+        self,
+        workers: int = 2,
+        *,
+        wait: bool = True,
+        port: int = 0,
+        popen: Any = None,
+        **options: float,
     ) -> None:
-        command = [sys.executable, __file__, str(port), str(workers), *(f"{name}={options[name]}" for name in options)]
+        command = [
+            sys.executable,
+            __file__,
+            str(port),
+            str(workers),
+            *(f"{name}={options[name]}" for name in options),
+        ]
         root = Path(__file__).parents[2]
         self.output: list[str] = []
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **(popen or {})}
         self.process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": str(root)}, text=True, start_new_session=True, **streams
+            command,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            text=True,
+            start_new_session=True,
+            **streams,
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -217,7 +249,9 @@ class Service:
 
 def children(pid: int) -> list[int]:
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except OSError:
         return []
 
@@ -240,7 +274,9 @@ def serving(app: App, **limits: float) -> Iterator[int]:
     """A server in a thread of this process; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     listener.setblocking(False)
-    server = Server(listener, app, Limits(**{"parting_seconds": 0.0, "linger_seconds": 0.5, **limits}))  # type: ignore[arg-type]
+    server = Server(
+        listener, app, Limits(**{"parting_seconds": 0.0, "linger_seconds": 0.5, **limits})
+    )  # type: ignore[arg-type]
     stopped, stop = os.pipe()
 
     def serve() -> None:

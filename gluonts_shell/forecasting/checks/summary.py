@@ -58,22 +58,35 @@ class Summary:
         yield f"from {self.start} to {self.end}"
         values = self.observations + self.missing
         yield f"{self.missing:,} of {values:,} values are missing, in {self.with_missing:,} series"
-        for count, what in ((self.empty, "no value"), (self.zeros, "zeros only"), (self.constant, "one value only")):
+        for count, what in (
+            (self.empty, "no value"),
+            (self.zeros, "zeros only"),
+            (self.constant, "one value only"),
+        ):
             if count:
                 yield f"{count:,} series have {what}"
         if self.dimensions > 1:
             yield f"targets of {self.dimensions} dimensions"
         if self.duplicates:
-            some = ", ".join(f"{name!r} ({count} times)" for name, count in list(self.duplicates.items())[:MOST_NAMED])
+            some = ", ".join(
+                f"{name!r} ({count} times)"
+                for name, count in list(self.duplicates.items())[:MOST_NAMED]
+            )
             yield f"{len(self.duplicates):,} item_ids occur more than once: {some}"
         for position, counts in enumerate(self.categories):
-            some = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_NAMED])
-            yield f"cat[{position}]: {len(counts):,} categories: {some}" + (", ..." if len(counts) > MOST_NAMED else "")
+            some = ", ".join(
+                f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_NAMED]
+            )
+            yield f"cat[{position}]: {len(counts):,} categories: {some}" + (
+                ", ..." if len(counts) > MOST_NAMED else ""
+            )
         for name, count in self.features.items():
             yield f"{name}: {count}"
 
 
-def summarize(entries: Iterable[dict[str, Any]], labels: Labels = (), too_short: int = 0, needed: int = 0) -> Summary:
+def summarize(
+    entries: Iterable[dict[str, Any]], labels: Labels = (), too_short: int = 0, needed: int = 0
+) -> Summary:
     """entries: with start (Period), target (1-d, or dimensions x length) and item_id; labels: as in Features."""
     found = Summary(too_short=too_short, needed=needed)
     lengths: list[int] = []
@@ -97,7 +110,9 @@ def summarize(entries: Iterable[dict[str, Any]], labels: Labels = (), too_short:
         found.lengths = (min(lengths), float(statistics.median(lengths)), max(lengths))
         found.start, found.end = str(first), str(last)
     found.duplicates = {name: count for name, count in items.most_common() if count > 1}
-    found.categories = [_named(counts, labels, position) for position, counts in enumerate(categories)]
+    found.categories = [
+        _named(counts, labels, position) for position, counts in enumerate(categories)
+    ]
     return found
 
 
@@ -126,4 +141,6 @@ def _add_categories(categories: list[Counter[int]], values: Iterable[Any]) -> No
 def _named(counts: Counter[int], labels: Labels, position: int) -> dict[str, int]:
     """The most frequent first."""
     known = labels[position] if position < len(labels) else None
-    return {str(known[index]) if known else str(index): count for index, count in counts.most_common()}
+    return {
+        str(known[index]) if known else str(index): count for index, count in counts.most_common()
+    }

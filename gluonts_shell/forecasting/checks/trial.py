@@ -14,7 +14,14 @@ from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 # The first batch pays for what is made once; the mean of the others is what an epoch consists of.
 BATCHES = 4
 # what would end or lengthen the trial in another way
-LENGTHS = ("min_epochs", "min_steps", "max_steps", "max_time", "limit_train_batches", "overfit_batches")
+LENGTHS = (
+    "min_epochs",
+    "min_steps",
+    "max_steps",
+    "max_time",
+    "limit_train_batches",
+    "overfit_batches",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,9 @@ def possible(estimator: Estimator) -> bool:
     return isinstance(getattr(estimator, "trainer_kwargs", None), dict)
 
 
-def run(estimator: Estimator, train: Any, options: Options, host: str, start_from: Any = None) -> Trial:
+def run(
+    estimator: Estimator, train: Any, options: Options, host: str, start_from: Any = None
+) -> Trial:
     """Train the estimator for some batches; it is not to be used afterwards. Raises what `training.fit` raises."""
     from lightning.pytorch.callbacks import Callback
 
@@ -50,10 +59,17 @@ def run(estimator: Estimator, train: Any, options: Options, host: str, start_fro
     batches = _batches(estimator, given.get("limit_train_batches"))
     estimator.num_batches_per_epoch = max(batches, BATCHES)
     kept = {name: value for name, value in given.items() if name not in LENGTHS}
-    estimator.trainer_kwargs = {**kept, "max_epochs": 1, "limit_train_batches": BATCHES, "callbacks": [Clock()]}
+    estimator.trainer_kwargs = {
+        **kept,
+        "max_epochs": 1,
+        "limit_train_batches": BATCHES,
+        "callbacks": [Clock()],
+    }
     begin = time.perf_counter()
     watch = training.Watch(host=host, progress_bar=False)
-    predictor = training.fit(estimator, train, None, options=options, watch=watch, start_from=start_from)
+    predictor = training.fit(
+        estimator, train, None, options=options, watch=watch, start_from=start_from
+    )
     parameters = list(getattr(predictor, "prediction_net").parameters())  # noqa: B009 - not of the base class
     return Trial(
         parameters=sum(parameter.numel() for parameter in parameters),

@@ -100,7 +100,9 @@ class Channel:
         ignored = self._ignored
         reader = self._reader(numbering)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
-        lenient = self._reader(numbering, replace(self.features, static_cat=self._of_short_series, labels=()))
+        lenient = self._reader(
+            numbering, replace(self.features, static_cat=self._of_short_series, labels=())
+        )
         for row in self._rows():
             left_out = self.shortest > 0 and (row.length or 0) < self.shortest
             entry = self._entry(row, lenient if left_out else reader)
@@ -181,7 +183,9 @@ class Channel:
     @functools.cached_property
     def _ignored(self) -> frozenset[str]:
         """Names of fields that are not read."""
-        return frozenset(name for name, kind in NAMES.items() if getattr(self.features, kind.wanted) in (0, ()))
+        return frozenset(
+            name for name, kind in NAMES.items() if getattr(self.features, kind.wanted) in (0, ())
+        )
 
     def _check_left(self, statistics: Statistics, longest: int) -> None:
         short, left = statistics.too_short, statistics.series
@@ -194,7 +198,9 @@ class Channel:
             log.warning("channel %r: %d of %d series have fewer than %d values and are left out",
                         self.name, short, short + left, self.shortest)  # fmt: skip
 
-    def _settled(self, numbering: Numbering, statistics: Statistics, held: list[dict[str, Any]]) -> Channel:
+    def _settled(
+        self, numbering: Numbering, statistics: Statistics, held: list[dict[str, Any]]
+    ) -> Channel:
         """This channel with the labels and dimensions that were found; series and statistics are renumbered."""
         dimensions = replace(self.features, dimensions=statistics.dimensions)
         settled = Settled(numbering, statistics.categories)
@@ -210,7 +216,9 @@ class Channel:
         return replace(self, features=replace(dimensions, labels=settled.labels))
 
     def _tell_left_out(self, numbering: Numbering, statistics: Statistics) -> None:
-        for position, (codes, others) in enumerate(zip(statistics.categories, statistics.left_out, strict=False)):
+        for position, (codes, others) in enumerate(
+            zip(statistics.categories, statistics.left_out, strict=False)
+        ):
             known = set(numbering.names(position, codes).values())
             lost = sorted(set(numbering.names(position, others).values()) - known)
             if lost:

@@ -99,7 +99,11 @@ def plural(count: int, nouns: str) -> str:
 
 
 def static_cat(
-    name: str, value: Any, cardinalities: tuple[int, ...] | None, features: Features, numbering: Numbering | None
+    name: str,
+    value: Any,
+    cardinalities: tuple[int, ...] | None,
+    features: Features,
+    numbering: Numbering | None,
 ) -> np.ndarray:
     """DeepAR takes a list of indices; its older clients send a bare one. numbering: for text without known labels."""
     listed = type(value) is list
@@ -125,7 +129,9 @@ def static_cat(
 def _index(name: str, place: str, category: Any, limit: int) -> int:
     whole = _whole(category)
     if whole is None or not 0 <= whole < limit:
-        raise FieldError(f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}", name)
+        raise FieldError(
+            f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}", name
+        )
     return whole
 
 
@@ -145,7 +151,9 @@ def _label(name: str, place: str, category: Any, labels: dict[str, int]) -> int:
     some = ", ".join(map(repr, list(labels)[:5]))
     more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
     unknown = f"{place} is {quoted(category)}, which the model was not trained with"
-    raise FieldError(f"{unknown} (series too short to train do not count); it knows {private(some)}{more}", name)
+    raise FieldError(
+        f"{unknown} (series too short to train do not count); it knows {private(some)}{more}", name
+    )
 
 
 def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray:
@@ -183,26 +191,36 @@ def past_dynamic_real(name: str, value: Any, count: int | None, span: Span) -> n
 
 def _stacked_real(name: str, value: Any, count: int | None, length: int, span: Span) -> np.ndarray:
     rows = _rows(name, value, count, length, span)
-    return np.stack([_finite(name, f"{name}[{position}]", row) for position, row in enumerate(rows)])
+    return np.stack(
+        [_finite(name, f"{name}[{position}]", row) for position, row in enumerate(rows)]
+    )
 
 
-def dynamic_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span) -> np.ndarray:
+def dynamic_cat(
+    name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span
+) -> np.ndarray:
     """(features, length) int64: categories that change with time, as indices."""
     return _stacked_cat(name, value, cardinalities, span.length + span.beyond, span)
 
 
-def past_dynamic_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span) -> np.ndarray:
+def past_dynamic_cat(
+    name: str, value: Any, cardinalities: tuple[int, ...] | None, span: Span
+) -> np.ndarray:
     return _stacked_cat(name, value, cardinalities, span.length, span)
 
 
-def _stacked_cat(name: str, value: Any, cardinalities: tuple[int, ...] | None, length: int, span: Span) -> np.ndarray:
+def _stacked_cat(
+    name: str, value: Any, cardinalities: tuple[int, ...] | None, length: int, span: Span
+) -> np.ndarray:
     count = None if cardinalities is None else len(cardinalities)
     rows = _rows(name, value, count, length, span)
     stacked = []
     for position, row in enumerate(rows):
         limit = MOST_CATEGORIES if cardinalities is None else cardinalities[position]
         place = f"{name}[{position}]"
-        stacked.append([_index(name, f"{place}[{step}]", category, limit) for step, category in enumerate(row)])
+        stacked.append(
+            [_index(name, f"{place}[{step}]", category, limit) for step, category in enumerate(row)]
+        )
     return np.array(stacked, dtype=np.int64)
 
 
@@ -214,7 +232,9 @@ def _finite(name: str, place: str, values: list[Any]) -> np.ndarray:
         if type(value) not in FLAGS or not abs(value) <= FLOAT32_MAX:
             found = f"{place}[{index}] is {quoted(value)}"
             raise FieldError(f"{found}, expected a number (none may be missing)", name)
-    raise AssertionError(f"{place} was refused as a whole, but no value of it is wrong")  # pragma: no cover
+    raise AssertionError(
+        f"{place} was refused as a whole, but no value of it is wrong"
+    )  # pragma: no cover
 
 
 # The first of them is read by itself: it also needs to know labels.
@@ -233,7 +253,9 @@ NAMES = {name: kind for kind in KINDS for name in (kind.name, kind.synonym) if n
 
 def own_fields(instance: dict[str, Any]) -> dict[str, Any]:
     """What the user's own class may want: every field that is not ours, as it came. Raises FieldError beyond bounds."""
-    own = {name: value for name, value in instance.items() if name not in OURS and name not in NAMES}
+    own = {
+        name: value for name, value in instance.items() if name not in OURS and name not in NAMES
+    }
     if own and not _small(own):
         names = ", ".join(sorted(own)[:5])
         reason = f"its own fields ({names[:200]}) hold more than {MOST_OWN_VALUES} values"

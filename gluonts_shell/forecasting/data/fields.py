@@ -21,7 +21,11 @@ from gluonts_shell.errors import private
 
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
-YEARS = (1678, 2261)  # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
+# what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
+YEARS = (
+    1678,
+    2261,
+)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # AWS, "DeepAR Input/Output Interface": 'YYYY-MM-DD HH:MM:SS', no time zone; clients also send dates and ISO's T
 START = re.compile(
@@ -79,12 +83,16 @@ def _period(text: str, freq: str) -> pd.Period:
         int(match[group] or default) for group, default in enumerate((0, 0, 1, 0, 0, 0), 1)
     )
     try:
-        moment = datetime(year, month, day, hour, minute, second, int((match[7] or "").ljust(6, "0")[:6]))
+        moment = datetime(
+            year, month, day, hour, minute, second, int((match[7] or "").ljust(6, "0")[:6])
+        )
         if not YEARS[0] <= year <= YEARS[1]:
             raise ValueError(f"its year is not from {YEARS[0]} to {YEARS[1]}")
         return pd.Period(moment, freq=_offset(freq))
     except (ValueError, OverflowError) as error:  # also pandas' OutOfBoundsDatetime
-        raise FieldError(f"start is {quoted(text)}, which is no date and time: {error}", "start") from None
+        raise FieldError(
+            f"start is {quoted(text)}, which is no date and time: {error}", "start"
+        ) from None
 
 
 def _written_as_period(text: str, freq: str) -> pd.Period:
@@ -102,7 +110,10 @@ def _written_as_period(text: str, freq: str) -> pd.Period:
     except ValueError as error:
         raise FieldError(f"start is {quoted(text)}, which is no period: {error}", "start") from None
     if offset.n == 1 and str(period) != text:
-        raise FieldError(f"start is {quoted(text)}, expected a period of {freq!r}, such as {str(period)!r}", "start")
+        raise FieldError(
+            f"start is {quoted(text)}, expected a period of {freq!r}, such as {str(period)!r}",
+            "start",
+        )
     return period
 
 
@@ -137,14 +148,20 @@ def _lists(dimensions: int) -> str:
 def _several(target: list[Any], dimensions: int) -> np.ndarray:
     """A list for each dimension. One of one list is a target of one dimension, and the list around it is left off."""
     if dimensions and len(target) != dimensions:
-        expected = "one list of numbers: the model forecasts one dimension" if dimensions == 1 else _lists(dimensions)
+        expected = (
+            "one list of numbers: the model forecasts one dimension"
+            if dimensions == 1
+            else _lists(dimensions)
+        )
         lists = "1 list" if len(target) == 1 else f"{len(target)} lists"
         raise FieldError(f"target is a list of {lists}, expected {expected}", "target")
     rows = []
     for position, row in enumerate(target):
         place = f"target[{position}]"
         if type(row) is not list:
-            raise FieldError(f"{place} is {quoted(row)}, expected a list of numbers as target[0] is", "target")
+            raise FieldError(
+                f"{place} is {quoted(row)}, expected a list of numbers as target[0] is", "target"
+            )
         if len(row) != len(target[0]):
             found = f"{place} has {len(row)} values, target[0] has {len(target[0])}"
             raise FieldError(f"{found}; expected as many in each dimension", "target")
@@ -161,7 +178,9 @@ def _values(place: str, values: list[Any]) -> np.ndarray:
     return np.array(checked, dtype=np.float32)
 
 
-def float32(values: list[Any], packed: frozenset[type], converted: frozenset[type]) -> np.ndarray | None:
+def float32(
+    values: list[Any], packed: frozenset[type], converted: frozenset[type]
+) -> np.ndarray | None:
     """None where a value's type is not among `converted`, or where float32 cannot hold it.
 
     packed: types for which it is quick; half the time of np.array, which looks at each value's type and shape again.
@@ -191,6 +210,8 @@ def _value(place: str, value: Any) -> float:
     if type(value) not in NUMBERS:
         raise FieldError(f'{place} is {quoted(value)}, expected a number, null or "NaN"', "target")
     if abs(value) > FLOAT32_MAX:  # NaN is not
-        reason = f"{place} is {quoted(value)}, expected a finite number of at most {FLOAT32_MAX:.2g}"
+        reason = (
+            f"{place} is {quoted(value)}, expected a finite number of at most {FLOAT32_MAX:.2g}"
+        )
         raise FieldError(reason, "target")
     return float(value)

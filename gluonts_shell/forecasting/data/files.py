@@ -38,11 +38,29 @@ SUFFIXES = {
 MARKERS = ("_SUCCESS", "_committed", "_started", "_metadata", "_common_metadata", "_temporary")
 # Suffixes that say for certain: this is something else.
 FOREIGN = frozenset(
-    (".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".xml", ".html", ".py", ".pdf", ".png", ".zip", ".tar", ".tgz")
+    (
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".md",
+        ".yaml",
+        ".yml",
+        ".xml",
+        ".html",
+        ".py",
+        ".pdf",
+        ".png",
+        ".zip",
+        ".tar",
+        ".tgz",
+    )
 ) | frozenset((".bin", ".pkl", ".crc", ".log"))
 # The same, but not even a channel's content type makes them data: nobody means a notebook by application/json.
-STRANGERS = frozenset((".ipynb", ".xlsx", ".xls", ".h5", ".npz", ".npy", ".pt", ".ini", ".cfg", ".toml", ".sql"))
-ARROW_STREAM = b"\xff\xff\xff\xff"  # the marker with which each message of Arrow's streaming format begins
+STRANGERS = frozenset(
+    (".ipynb", ".xlsx", ".xls", ".h5", ".npz", ".npy", ".pt", ".ini", ".cfg", ".toml", ".sql")
+)
+# the marker with which each message of Arrow's streaming format begins
+ARROW_STREAM = b"\xff\xff\xff\xff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes
 
 
@@ -54,7 +72,8 @@ def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, 
     for file in _below(path):
         if file.is_file() and file.stat().st_size == 0:
             continue
-        kind = _format(file, content_type) if file.is_file() else None  # a pipe, or a link that leads nowhere
+        # a pipe, or a link that leads nowhere
+        kind = _format(file, content_type) if file.is_file() else None
         if kind is None:
             others.append(file.name)
         else:
@@ -109,7 +128,9 @@ def _nothing_to_read(path: Path, others: list[str]) -> str:
     if others:
         some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         return f"channel {path.name!r} holds only {some}, which is not read; expected a {expected}"
-    return f"channel {path.name!r} holds no data: no {expected} in {str(path)!r}, or only empty ones"
+    return (
+        f"channel {path.name!r} holds no data: no {expected} in {str(path)!r}, or only empty ones"
+    )
 
 
 def _skipped(name: str) -> bool:
@@ -159,7 +180,9 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
         fault = f"this is not JSON: {error.msg} at column {error.colno}; expected one object a line"
         raise DataError(f"{short(file)} line {number}: {fault}") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise DataError(f"{short(file)} line {number}: this is not JSON in UTF-8: {error}") from None
+        raise DataError(
+            f"{short(file)} line {number}: this is not JSON in UTF-8: {error}"
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{short(file)} cannot be read after line {number}: {error}") from None
 
@@ -187,4 +210,6 @@ def _peeked(stream: IO[bytes]) -> bytes:
 def short(file: Path) -> str:
     """The path from its channel's folder on: `train/part-0003.jsonl`."""
     parts = file.parts
-    return "/".join(parts[parts.index("data") + 1 :]) if "data" in parts[:-1] else "/".join(parts[-2:])
+    return (
+        "/".join(parts[parts.index("data") + 1 :]) if "data" in parts[:-1] else "/".join(parts[-2:])
+    )

@@ -44,13 +44,16 @@ def period_alias(text: str) -> str:
     unit = PERIODS.get(unit, unit)
     candidate = f"{multiple}{unit}-{anchor}" if anchor else f"{multiple}{unit}"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas warns of the spellings that its other versions demand
+        # pandas warns of the spellings that its other versions demand
+        warnings.simplefilter("ignore")
         for spelled in (candidate, candidate.replace("Y", "A")):
             try:
                 return str(pd.Period("2020-01-01", freq=spelled).freqstr)
             except (ValueError, OverflowError):
                 continue
-    raise ConfigurationError(f"freq is {text[:50]!r}, which is no pandas period; expected {EXPECTED}")
+    raise ConfigurationError(
+        f"freq is {text[:50]!r}, which is no pandas period; expected {EXPECTED}"
+    )
 
 
 def equivalent(one: str, other: str) -> bool:

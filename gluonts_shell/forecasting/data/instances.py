@@ -16,11 +16,23 @@ import numpy as np
 from gluonts_shell.errors import InstanceError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import fields
-from gluonts_shell.forecasting.data.covariates import KINDS, STATIC_CAT, Kind, Span, own_fields, static_cat
+from gluonts_shell.forecasting.data.covariates import (
+    KINDS,
+    STATIC_CAT,
+    Kind,
+    Span,
+    own_fields,
+    static_cat,
+)
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 from gluonts_shell.forecasting.data.labels import Numbering
 
-OVER_TIME = ("feat_dynamic_real", "past_feat_dynamic_real", "feat_dynamic_cat", "past_feat_dynamic_cat")
+OVER_TIME = (
+    "feat_dynamic_real",
+    "past_feat_dynamic_real",
+    "feat_dynamic_cat",
+    "past_feat_dynamic_cat",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,9 @@ class Reader:
             try:
                 entry = self.entry(instance, freq)
             except FieldError as fault:
-                raise InstanceError(f"instance {index}", str(fault), _item(instance), index) from None
+                raise InstanceError(
+                    f"instance {index}", str(fault), _item(instance), index
+                ) from None
             lengths.append(entry["target"].shape[-1])
             entries.append(padded(entry) if self.pads_empty and not lengths[-1] else entry)
         return entries, lengths
@@ -65,7 +79,9 @@ class Reader:
         """One data entry, as `read` has it. Raises FieldError. In training, where prediction_length is 0 here, dynamic
         features are as long as the target."""
         if type(instance) is not dict:
-            raise FieldError(f"it is {quoted(instance)}, expected an object with 'start' and 'target'")
+            raise FieldError(
+                f"it is {quoted(instance)}, expected an object with 'start' and 'target'"
+            )
         target = fields.target(instance, self.features.dimensions)
         entry = {
             "item_id": _item_id(instance.get("item_id")),
@@ -112,7 +128,11 @@ def padded(entry: dict[str, Any]) -> dict[str, Any]:
     for name in OVER_TIME:
         if name in entry:
             features = entry[name]
-            before = features[:, :1] if features.size else np.zeros((len(features), 1), dtype=features.dtype)
+            before = (
+                features[:, :1]
+                if features.size
+                else np.zeros((len(features), 1), dtype=features.dtype)
+            )
             longer[name] = np.concatenate([before, features], axis=1)
     return longer
 

@@ -20,7 +20,9 @@ def table_rows(file: Path, kind: str, called: str) -> Iterator[tuple[int, Any]]:
     try:
         import pyarrow
     except ImportError:
-        raise DataError(f"{called} is {kind}, which needs pyarrow: install gluonts-shell[arrow]") from None
+        raise DataError(
+            f"{called} is {kind}, which needs pyarrow: install gluonts-shell[arrow]"
+        ) from None
     number = 0
     try:
         for batch in _parquet_batches(file) if kind == PARQUET else _arrow_batches(file):
@@ -87,5 +89,7 @@ def _reshaped(column: str, values: list[Any], shape: list[int]) -> list[Any]:
     """Rows of the last dimension; GluonTS's data has two at most."""
     rows, length = (*shape, 1)[0], shape[-1]
     if len(shape) != 2 or rows * length != len(values):
-        raise ShapeError(f"{column} has {len(values)} values, expected those of an array of shape {shape}")
+        raise ShapeError(
+            f"{column} has {len(values)} values, expected those of an array of shape {shape}"
+        )
     return [values[row * length : (row + 1) * length] for row in range(rows)]

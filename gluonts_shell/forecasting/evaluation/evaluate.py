@@ -70,13 +70,16 @@ def evaluate(
     if not scores.item_ids:
         raise DataError(nothing_to_score(histories))
     aggregate, items = scores.finish()
-    return Evaluation(aggregate, items, histories.left_out, tuple(scores.warnings(type(predictor).__name__)))
+    return Evaluation(
+        aggregate, items, histories.left_out, tuple(scores.warnings(type(predictor).__name__))
+    )
 
 
 def predict(predictor: Any, histories: Histories, num_samples: int) -> Iterator[Any]:
     parameters = inspect.signature(predictor.predict).parameters.values()
     takes_samples = any(
-        parameter.name == "num_samples" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
+        parameter.name == "num_samples" or parameter.kind is parameter.VAR_KEYWORD
+        for parameter in parameters
     )
     arguments = {"num_samples": num_samples} if takes_samples else {}
     try:
@@ -84,7 +87,10 @@ def predict(predictor: Any, histories: Histories, num_samples: int) -> Iterator[
     except ShellError:
         raise
     except Exception as error:
-        name, first = type(predictor).__name__, histories.waiting[0].get("item_id") if histories.waiting else None
+        name, first = (
+            type(predictor).__name__,
+            histories.waiting[0].get("item_id") if histories.waiting else None,
+        )
         raise ModelError(
             f"{name} failed on the test data, at item_id {first!r} or soon after it: {type(error).__name__}: {error}"
         ) from error
@@ -92,7 +98,8 @@ def predict(predictor: Any, histories: Histories, num_samples: int) -> Iterator[
 
 def season_of(freq: str) -> int:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # pandas warns of 'M', the only spelling that periods know
+        # pandas warns of 'M', the only spelling that periods know
+        warnings.simplefilter("ignore", FutureWarning)
         return int(get_seasonality(freq))
 
 
@@ -109,7 +116,8 @@ def log_lines(evaluation: Evaluation, host: str) -> Iterator[str]:
     """The lines that people and tuning jobs scrape: GluonTS' `#test_score`, then DeepAR's `#quality_metric`."""
     scores = {name: plain(value) for name, value in evaluation.aggregate.items()}
     for name, score in scores.items():
-        if name[0].isdigit():  # of one dimension: tuning reads those of all together, and a log has its bounds
+        # of one dimension: tuning reads those of all together, and a log has its bounds
+        if name[0].isdigit():
             continue
         yield f"#test_score ({host}, {name}): {score}"
     for name in ("RMSE", "mean_wQuantileLoss"):
@@ -126,7 +134,9 @@ def write(evaluation: Evaluation, folder: Path, *copies: Path) -> None:
 
     A metric that is not finite is null in the JSON, which has no NaN; in the CSV NaN is an empty field.
     """
-    finite = {name: value if np.isfinite(value) else None for name, value in evaluation.aggregate.items()}
+    finite = {
+        name: value if np.isfinite(value) else None for name, value in evaluation.aggregate.items()
+    }
     texts = {
         "agg_metrics.json": json.dumps(finite, indent=2),
         "item_metrics.csv": evaluation.items.to_csv(index=False, lineterminator="\n"),

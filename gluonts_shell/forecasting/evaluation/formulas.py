@@ -25,7 +25,14 @@ MEAN, MEDIAN, LOWER, UPPER = range(4)
 """The first rows of every forecast; the rows of the quantiles asked for follow."""
 
 # the metric of the data set <- the row of the forecast that it needs; sums over the series, the others are means
-FROM_ROW = {"MSE": MEAN, "abs_error": MEDIAN, "MASE": MEDIAN, "MAPE": MEDIAN, "sMAPE": MEDIAN, "MSIS": LOWER}
+FROM_ROW = {
+    "MSE": MEAN,
+    "abs_error": MEDIAN,
+    "MASE": MEDIAN,
+    "MAPE": MEDIAN,
+    "sMAPE": MEDIAN,
+    "MSIS": LOWER,
+}
 SUMMED = ("abs_error", "abs_target_sum", "num_masked_target_values")
 TOTALS = (
     *("MSE", "abs_error", "abs_target_sum", "abs_target_mean", "seasonal_error"),
@@ -53,10 +60,14 @@ class Metrics:
             except (ValueError, TypeError):
                 level = np.nan
             if not 0 <= level <= 1:
-                raise ConfigurationError(f"quantile {quantile!r} is none: expected a level such as 0.1, '0.1' or 'p10'")
+                raise ConfigurationError(
+                    f"quantile {quantile!r} is none: expected a level such as 0.1, '0.1' or 'p10'"
+                )
             named[parsed.name] = level
         if not named:
-            raise ConfigurationError("the list of quantiles to evaluate is empty: expected levels such as 0.1 and 0.9")
+            raise ConfigurationError(
+                "the list of quantiles to evaluate is empty: expected levels such as 0.1 and 0.9"
+            )
         return cls(tuple(named.items()))
 
     @property
@@ -64,7 +75,9 @@ class Metrics:
         """The quantile levels of a forecast's rows after the mean, in their order."""
         return (0.5, ALPHA / 2, 1.0 - ALPHA / 2, *(level for _, level in self.quantiles))
 
-    def of_series(self, labels: np.ndarray, rows: np.ndarray, seasonal_errors: np.ndarray) -> dict[str, np.ndarray]:
+    def of_series(
+        self, labels: np.ndarray, rows: np.ndarray, seasonal_errors: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Measure n series: each metric's n values, in GluonTS' order.
 
         labels: (n, prediction_length); NaN and infinite values are missing ones and do not count.
@@ -78,7 +91,11 @@ class Metrics:
         error = np.abs(actual - rows[:, MEDIAN])
 
         def total(values: Any, counted: np.ndarray = observed) -> Any:
-            return values.sum(axis=-1) if counted.all() else np.where(counted, values, 0.0).sum(axis=-1)
+            return (
+                values.sum(axis=-1)
+                if counted.all()
+                else np.where(counted, values, 0.0).sum(axis=-1)
+            )
 
         def mean_of_finite(values: Any) -> Any:
             # the masked division of GluonTS leaves out x / 0 as if it were missing
@@ -108,11 +125,17 @@ class Metrics:
             for row, (name, level) in enumerate(self.quantiles, start=UPPER + 1):
                 quantile = rows[:, row]
                 covered = actual <= quantile
-                metrics[f"QuantileLoss[{name}]"] = 2 * sum_or_nan(np.abs((quantile - actual) * (covered - level)))
-                metrics[f"Coverage[{name}]"] = total(np.where(np.isnan(quantile), np.nan, covered)) / count
+                metrics[f"QuantileLoss[{name}]"] = 2 * sum_or_nan(
+                    np.abs((quantile - actual) * (covered - level))
+                )
+                metrics[f"Coverage[{name}]"] = (
+                    total(np.where(np.isnan(quantile), np.nan, covered)) / count
+                )
         return metrics
 
-    def of_dataset(self, series: Mapping[str, np.ndarray], incomplete: np.ndarray) -> dict[str, float]:
+    def of_dataset(
+        self, series: Mapping[str, np.ndarray], incomplete: np.ndarray
+    ) -> dict[str, float]:
         """Sum up what `of_series` gave for all series, in GluonTS' order and by its rules: NaN is left out.
 
         incomplete: (1 + len(levels),) bool, whether any series' forecast lacked that row; its metrics are NaN.
@@ -154,7 +177,8 @@ class Metrics:
         coverages = np.array([totals[f"Coverage[{name}]"] for name, _ in self.quantiles])
         # not each quantile's own coverage, as the name promises, but the last one's: so it is in GluonTS 0.17's values
         totals["MAE_Coverage"] = np.mean(np.abs(coverages[-1] - levels))
-        totals["OWA"] = np.nan  # GluonTS names it always and computes it only where R is installed and it is asked to
+        # GluonTS names it always and computes it only where R is installed and it is asked to
+        totals["OWA"] = np.nan
         totals["calibration_error"] = np.mean(np.abs(coverages - levels))
 
 

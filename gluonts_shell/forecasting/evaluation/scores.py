@@ -32,7 +32,9 @@ class Histories:
     how many wait is up to the predictor's own look-ahead.
     """
 
-    def __init__(self, dataset: Iterable[DataEntry], prediction_length: int, lead_time: int) -> None:
+    def __init__(
+        self, dataset: Iterable[DataEntry], prediction_length: int, lead_time: int
+    ) -> None:
         self.dataset = list(dataset) if isinstance(dataset, Iterator) else dataset
         self.window = prediction_length + lead_time
         self.waiting: deque[DataEntry] = deque()
@@ -66,7 +68,9 @@ class Histories:
 
     def check_all_taken(self) -> None:
         if self.waiting or (not self.complete and self.taken < sum(1 for _ in self)):
-            raise ModelError("the forecaster stopped before it had given a forecast for every test series")
+            raise ModelError(
+                "the forecaster stopped before it had given a forecast for every test series"
+            )
 
 
 def length_of(entry: DataEntry) -> int:
@@ -94,7 +98,9 @@ class Scores:
     A series of several dimensions takes a row of the batch for each; `dimensions` is 0 where targets have one.
     """
 
-    def __init__(self, metrics: Metrics, prediction_length: int, seasonality: int, num_samples: int) -> None:
+    def __init__(
+        self, metrics: Metrics, prediction_length: int, seasonality: int, num_samples: int
+    ) -> None:
         self.metrics = metrics
         self.levels = metrics.levels
         self.prediction_length = prediction_length
@@ -103,7 +109,8 @@ class Scores:
         self.dimensions = 0
         self.filled = 0
         self.item_ids: list[Any] = []
-        self.starts = array("q")  # ordinals: 8 bytes a series, and nothing for the garbage collector to visit
+        # ordinals: 8 bytes a series, and nothing for the garbage collector to visit
+        self.starts = array("q")
         self.freq: Any = None
         self.measured: list[dict[str, np.ndarray]] = []
         self.points = 0  # forecasts that have no median
@@ -155,7 +162,9 @@ class Scores:
     def _checked_id(self, forecast: Any, entry: DataEntry) -> Any:
         given, found = entry.get("item_id"), forecast.item_id
         if found is not None and given is not None and str(found) != str(given):
-            raise ModelError(f"the forecaster answered out of order: item_id {found!r} came, expected {given!r}")
+            raise ModelError(
+                f"the forecaster answered out of order: item_id {found!r} came, expected {given!r}"
+            )
         return given if found is None else found
 
     def _offset(self, forecast: Any, entry: DataEntry) -> int:
@@ -176,7 +185,9 @@ class Scores:
     def measure(self) -> None:
         if self.filled:
             part = slice(self.filled)
-            found = self.metrics.of_series(self.labels[part], self.rows[part], self.seasonal_errors[part].copy())
+            found = self.metrics.of_series(
+                self.labels[part], self.rows[part], self.seasonal_errors[part].copy()
+            )
             self.measured.append(found)
         self.filled = 0
 
@@ -195,8 +206,13 @@ class Scores:
         all together; the frame has the lines of the first dimension first, and says in `dimension` whose they are.
         """
         self.measure()
-        series = {name: np.concatenate([part[name] for part in self.measured]) for name in self.measured[0]}
-        starts = pd.arrays.PeriodArray(np.asarray(self.starts, dtype=np.int64), dtype=pd.PeriodDtype(self.freq))
+        series = {
+            name: np.concatenate([part[name] for part in self.measured])
+            for name in self.measured[0]
+        }
+        starts = pd.arrays.PeriodArray(
+            np.asarray(self.starts, dtype=np.int64), dtype=pd.PeriodDtype(self.freq)
+        )
         items = pd.DataFrame({"item_id": self.item_ids, "forecast_start": starts}, copy=False)
         if self.dimensions > 1:
             return self._of_dimensions(series), self._lines(items, series)
@@ -247,7 +263,9 @@ def fill(rows: np.ndarray, forecast: Any, levels: Sequence[float], num_samples: 
     if type(forecast) is SampleForecast and forecast.samples.ndim == rows.ndim:
         samples = forecast.samples
         rows[MEAN] = forecast.mean
-        rows[MEAN + 1 :] = np.sort(samples, axis=0)[rank(len(samples), levels)] if len(samples) > 1 else samples
+        rows[MEAN + 1 :] = (
+            np.sort(samples, axis=0)[rank(len(samples), levels)] if len(samples) > 1 else samples
+        )
         return False
     view, shape = View(forecast, num_samples), rows.shape[1:]
     rows[MEAN] = _shaped(_mean(view), shape)

@@ -14,7 +14,11 @@ from gluonts_shell.errors import ConfigurationError, ForecasterError, ShellError
 from gluonts_shell.forecasting.forecaster import faults
 
 ROOTS = (Estimator, Predictor, RepresentablePredictor, object)
-HOOKS = ("from_inputs", "from_hyperparameters")  # the first gets the training data too, so it goes first
+# the first gets the training data too, so it goes first
+HOOKS = (
+    "from_inputs",
+    "from_hyperparameters",
+)
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
@@ -102,7 +106,9 @@ def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:
     """Raises ConfigurationError, naming the arguments that the class cannot do without."""
     missing = [name for name in required_parameters(kind) if name not in arguments]
     if missing and not hooks(kind):  # a hook may fill them in
-        raise ConfigurationError(f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}")
+        raise ConfigurationError(
+            f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}"
+        )
 
 
 def with_frequency(kind: type, arguments: Mapping[str, Any], freq: str) -> dict[str, Any]:
@@ -116,7 +122,9 @@ def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
         return name in parameters
     if any(_mentions(function, name) for function in (*hooks(kind), *_constructors(kind))):
         return True
-    handed_to = [value for value in arguments.values() if isinstance(value, type) and value is not kind]
+    handed_to = [
+        value for value in arguments.values() if isinstance(value, type) and value is not kind
+    ]
     return any(name in constructor_parameters(other)[0] for other in handed_to)
 
 

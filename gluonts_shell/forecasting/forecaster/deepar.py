@@ -197,11 +197,14 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
             ours[name] = value
             continue
         if word.estimators in theirs:
-            raise ConfigurationError(f"hyperparameters {name!r} and {word.estimators!r} are the same; give one of them")
+            raise ConfigurationError(
+                f"hyperparameters {name!r} and {word.estimators!r} are the same; give one of them"
+            )
         theirs[word.estimators] = value
     if isinstance(ours.get("embedding_dimension"), list):
         theirs["embedding_dimension"] = ours.pop("embedding_dimension")
-    if theirs.get("distr_output") == LIKELIHOODS["beta"]:  # its values are shares, which must stay between 0 and 1
+    # its values are shares, which must stay between 0 and 1
+    if theirs.get("distr_output") == LIKELIHOODS["beta"]:
         theirs.setdefault("scaling", False)
     return Translation(
         hyperparameters=theirs,
@@ -215,9 +218,13 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
 
 
 def _check_complete(given: Mapping[str, Any]) -> None:
-    missing = [name for name in REQUIRED if name not in given and WORDS[name].estimators not in given]
+    missing = [
+        name for name in REQUIRED if name not in given and WORDS[name].estimators not in given
+    ]
     if missing:
-        raise ConfigurationError(f"hyperparameter {', '.join(map(repr, missing))} is missing; DeepAR requires it")
+        raise ConfigurationError(
+            f"hyperparameter {', '.join(map(repr, missing))} is missing; DeepAR requires it"
+        )
 
 
 def _value(name: str, word: Word, given: Mapping[str, Any], built_in: bool) -> Any:
@@ -235,5 +242,7 @@ def _notes(given: Mapping[str, Any], theirs: Mapping[str, Any], built_in: bool) 
         laplace = "is a Laplace distribution here, whose centre minimises the same L1 loss"
         notes.append(f"likelihood deterministic-L1 {laplace}")
     if built_in and "dropout_rate" in given:
-        notes.append("dropout_rate is the rate of dropout; the built-in algorithm means zoneout by it")
+        notes.append(
+            "dropout_rate is the rate of dropout; the built-in algorithm means zoneout by it"
+        )
     return notes

@@ -43,13 +43,19 @@ def check_predictor(predictor: Predictor) -> None:
     name = type(predictor).__name__
     length = getattr(predictor, "prediction_length", None)
     if not isinstance(length, int) or length < 1:
-        found = "has no prediction_length" if length is None else f"has the prediction_length {length!r}"
+        found = (
+            "has no prediction_length"
+            if length is None
+            else f"has the prediction_length {length!r}"
+        )
         raise ForecasterError(
             f"{name} {found}, expected a positive whole number: its constructor must set it, "
             "for example by super().__init__(prediction_length=prediction_length)"
         )
     if hasattr(predictor, "train") and type(predictor).__module__.startswith("gluonts."):
-        raise ForecasterError(f"{name} forecasts only after an Estimator has trained it; name the Estimator")
+        raise ForecasterError(
+            f"{name} forecasts only after an Estimator has trained it; name the Estimator"
+        )
     asked = getattr(getattr(predictor, "config", None), "quantile_levels", None)
     if asked and _has_no_levels(getattr(predictor, "model", None)):
         raise ConfigurationError(
@@ -71,4 +77,6 @@ def _has_no_levels(model: Any) -> bool:
 
 
 def _asks_for_intervals(text: Any) -> bool:
-    return isinstance(text, str) and text.rstrip(".").endswith(("to compute them", "to calculate them"))
+    return isinstance(text, str) and text.rstrip(".").endswith(
+        ("to compute them", "to calculate them")
+    )

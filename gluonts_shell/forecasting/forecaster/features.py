@@ -86,7 +86,9 @@ class Use:
     declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: type, parameters: Mapping[str, Any], ignored: frozenset[str] = frozenset()) -> Use:
+    def of(
+        cls, kind: type, parameters: Mapping[str, Any], ignored: frozenset[str] = frozenset()
+    ) -> Use:
         declared: dict[str, tuple[str, ...]] = {}
         for name, (wanted, _) in PARAMETERS.items():
             if name in parameters:
@@ -131,7 +133,9 @@ class Use:
                 return True
         return False
 
-    def derived(self, given: Mapping[str, Any], data: Data, known: Features | None = None) -> dict[str, Any]:
+    def derived(
+        self, given: Mapping[str, Any], data: Data, known: Features | None = None
+    ) -> dict[str, Any]:
         """Arguments for what the series carry and the class has a parameter for. Raises DataError for uneven series."""
         arguments: dict[str, Any] = {}
         for kind in KINDS:
@@ -204,7 +208,9 @@ class Use:
         found, count = statistics.counts.get(kind.name, 0), _count(asked)
         if found != count:
             parameter = self.declared[kind.wanted][-1]
-            raise DataError(f"channel 'train': the series have {found} {kind.name}, but {parameter} asks for {count}")
+            raise DataError(
+                f"channel 'train': the series have {found} {kind.name}, but {parameter} asks for {count}"
+            )
         if kind.wanted not in CATEGORICAL:
             return
         largest = _largest(kind, statistics)
@@ -216,7 +222,11 @@ class Use:
 
     def tell_unused(self, data: Data) -> None:
         """One line for what the series carry in vain, unless the job says that it is to be ignored."""
-        unused = [name for name in data.unread if NAMES[name].wanted not in self.ignored | self.declared.keys()]
+        unused = [
+            name
+            for name in data.unread
+            if NAMES[name].wanted not in self.ignored | self.declared.keys()
+        ]
         if unused:
             log.warning("channel %r: %s cannot use %s of the data and ignores it: it has no parameter for it",
                         data.channel.name, self.kind.__name__, ", ".join(unused))  # fmt: skip
@@ -228,7 +238,9 @@ def _largest(kind: Kind, statistics: Statistics) -> list[int]:
     return [max(seen) for seen in statistics.categories]
 
 
-def _carried(kind: Kind, statistics: Statistics, known: Features | None, given: Mapping[str, Any]) -> Any:
+def _carried(
+    kind: Kind, statistics: Statistics, known: Features | None, given: Mapping[str, Any]
+) -> Any:
     """How many features of a kind the series have; of categories the cardinalities."""
     if kind.wanted not in CATEGORICAL:
         return statistics.counts.get(kind.name, 0)
@@ -241,7 +253,9 @@ def _carried(kind: Kind, statistics: Statistics, known: Features | None, given: 
     return [largest + 1 for largest in _largest(kind, statistics)]
 
 
-def spoken(parameters: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+def spoken(
+    parameters: Mapping[str, Any], hyperparameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], frozenset[str]]:
     """Takes the words `auto` and `ignore` out of a job's hyperparameters; returns the others, and what is ignored.
 
     DeepAR's `num_dynamic_feat` is understood for every class that has a parameter for it.
@@ -271,7 +285,11 @@ def _dynamic_by_deepars_name(parameters: Mapping[str, Any], kept: dict[str, Any]
 
 
 def derived(
-    use: Use, data: Data, given: Mapping[str, Any], dialect: Translation | None, known: Features | None = None
+    use: Use,
+    data: Data,
+    given: Mapping[str, Any],
+    dialect: Translation | None,
+    known: Features | None = None,
 ) -> dict[str, Any]:
     """`given` and what follows from the data, by the class's own derivation or ours; what was given wins.
 
@@ -297,7 +315,9 @@ def _shown(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
-def _by_the_dialect(arguments: dict[str, Any], dialect: Translation, statistics: Statistics) -> None:
+def _by_the_dialect(
+    arguments: dict[str, Any], dialect: Translation, statistics: Statistics
+) -> None:
     """DeepAR's one embedding dimension for all, its check of the data, and its line in the log."""
     _within_support(arguments.get("distr_output"), statistics)
     cardinality = list(arguments.get("cardinality") or ())
@@ -335,7 +355,9 @@ def check_dimensions(forecaster: Any, data: Data) -> None:
         raise DataError(f"channel {channel!r}: {name} needs {expected}, but the series have one")
     if several is False and found > 1:
         targets = f"the targets have {found} dimensions (they are lists of lists)"
-        raise DataError(f"channel {channel!r}: {targets}, but {name} forecasts one; make a series of each")
+        raise DataError(
+            f"channel {channel!r}: {targets}, but {name} forecasts one; make a series of each"
+        )
 
 
 def wants_several(forecaster: Any) -> bool | None:
@@ -400,12 +422,18 @@ def _within_support(distribution: Any, statistics: Statistics) -> None:
     kind, least, most = type(distribution).__name__, statistics.smallest, statistics.largest
     if kind == "BetaOutput" and statistics.observations and not 0 < least <= most < 1:
         expected = "numbers between 0 and 1, without 0 and 1 themselves"
-    elif kind == "NegativeBinomialOutput" and statistics.observations and not (statistics.integers and least >= 0):
+    elif (
+        kind == "NegativeBinomialOutput"
+        and statistics.observations
+        and not (statistics.integers and least >= 0)
+    ):
         expected = "whole numbers from 0 on"
     else:
         return
     found = f"{'whole numbers' if statistics.integers else 'numbers'} from {least:g} to {most:g}"
-    raise DataError(f"channel 'train': the likelihood is {kind}, which needs {expected}, but target has {found}")
+    raise DataError(
+        f"channel 'train': the likelihood is {kind}, which needs {expected}, but target has {found}"
+    )
 
 
 def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:
@@ -424,4 +452,8 @@ def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:
 def _only_in_short_series(position: int, missing: list[int], statistics: Statistics) -> str:
     left_out = statistics.left_out[position] if position < len(statistics.left_out) else set()
     lost = sorted(left_out.intersection(missing))
-    return f"; series that are too short have {', '.join(map(str, lost[:10]))}, but do not count" if lost else ""
+    return (
+        f"; series that are too short have {', '.join(map(str, lost[:10]))}, but do not count"
+        if lost
+        else ""
+    )

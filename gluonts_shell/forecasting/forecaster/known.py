@@ -52,7 +52,11 @@ class Installed:
             return None
         found: Any = _imported(".".join(parts[:length]))
         for name in parts[length:]:
-            found = vars(found).get(name) if inspect.ismodule(found) or isinstance(found, type) else None
+            found = (
+                vars(found).get(name)
+                if inspect.ismodule(found) or isinstance(found, type)
+                else None
+            )
         if not isinstance(found, type) or not issubclass(found, Estimator | Predictor):
             return None
         home = found.__module__.partition(".")[0]
@@ -80,7 +84,9 @@ def _module_length(folder: Path, parts: list[str]) -> int:
         place = place / part
         if _there(place.is_dir):
             continue
-        return length + any(_there(place.with_name(part + suffix).is_file) for suffix in all_suffixes())
+        return length + any(
+            _there(place.with_name(part + suffix).is_file) for suffix in all_suffixes()
+        )
     return len(parts)
 
 
@@ -98,7 +104,9 @@ def _imported(name: str) -> Any:
     except Exception as error:
         log.exception("the module %r cannot be imported", name)
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise RequestError(f"configuration.forecaster_name: {name!r} cannot be imported: {reason}") from error
+        raise RequestError(
+            f"configuration.forecaster_name: {name!r} cannot be imported: {reason}"
+        ) from error
 
 
 def default_forecaster(name: str) -> type[Predictor]:
@@ -128,5 +136,7 @@ def of_the_job(inference_config: str | None) -> tuple[str, type[Predictor]] | No
     try:
         kind = resolve(name)
     except ForecasterError as error:
-        raise ConfigurationError(f"INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG): {error}") from error
+        raise ConfigurationError(
+            f"INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG): {error}"
+        ) from error
     return (name, kind) if issubclass(kind, Predictor) else None

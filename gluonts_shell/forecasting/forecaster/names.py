@@ -88,14 +88,22 @@ def _of_mxnet() -> set[str]:
     """The estimators in GluonTS's package for mxnet, which are read and not imported."""
     root = Path(gluonts.__file__).parent / "mx"
     texts = (file.read_text(encoding="utf-8") for file in sorted(root.rglob("*.py")))
-    return {name for text in texts for name in re.findall(r"^class (\w+(?:Estimator|Predictor))\(", text, re.MULTILINE)}
+    return {
+        name
+        for text in texts
+        for name in re.findall(r"^class (\w+(?:Estimator|Predictor))\(", text, re.MULTILINE)
+    }
 
 
 def _installed(code: Path | None) -> list[str]:
     """Top-level packages and modules in a folder that pip installed to."""
     if code is None or not code.is_dir():
         return []
-    importable = [file for file in sorted(code.iterdir()) if file.suffix == ".py" or (file / "__init__.py").is_file()]
+    importable = [
+        file
+        for file in sorted(code.iterdir())
+        if file.suffix == ".py" or (file / "__init__.py").is_file()
+    ]
     return [repr(file.stem) for file in importable[:10]]
 
 
@@ -118,7 +126,11 @@ def _check_finished(name: str, kind: Forecaster) -> None:
     missing = objects.unfinished(kind)
     if issubclass(kind, Predictor) and kind.predict is not RepresentablePredictor.predict:
         missing = [method for method in missing if method != "predict_item"]
-    missing += [name for name, hint in vars(kind).get("__annotations__", {}).items() if _is_open(kind, name, hint)]
+    missing += [
+        name
+        for name, hint in vars(kind).get("__annotations__", {}).items()
+        if _is_open(kind, name, hint)
+    ]
     if missing:
         raise ForecasterError(
             f"{name!r} is a base class, which leaves {', '.join(missing)} to its subclasses; name one of those"
@@ -131,4 +143,8 @@ def _is_open(kind: type, name: str, hint: Any) -> bool:
 
 
 def _described(value: object) -> str:
-    return f"the class {value.__qualname__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    return (
+        f"the class {value.__qualname__}"
+        if isinstance(value, type)
+        else f"a {type(value).__name__}"
+    )

@@ -35,4 +35,9 @@ def _is_represented(kind: type) -> bool:
         return False
     validated = [base for base in kind.__mro__ if hasattr(vars(base).get("__init__"), "Model")]
     special = encode.dispatch(kind) is not encode.dispatch(object)
-    return bool(validated) or special or hasattr(kind, "__getnewargs_ex__") or hasattr(kind, "__init_passed_kwargs__")
+    return (
+        bool(validated)
+        or special
+        or hasattr(kind, "__getnewargs_ex__")
+        or hasattr(kind, "__init_passed_kwargs__")
+    )

@@ -31,7 +31,9 @@ LENGTHS = frozenset({"max_epochs", "min_epochs", "max_steps", "min_steps", "max_
 class Checkpoints:
     """Those of one job on one host. every: seconds that lie between two at least; 0 is one each epoch."""
 
-    def __init__(self, folder: Path, host: str, fingerprint: Mapping[str, str], every: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, host: str, fingerprint: Mapping[str, str], every: float = 0.0
+    ) -> None:
         self.folder, self.fingerprint, self.every = folder, fingerprint, every
         self.host = re.sub(r"[^\w-]", "_", host)
         text = "\n".join(f"{name}={value}" for name, value in sorted(fingerprint.items()))
@@ -102,20 +104,26 @@ class Checkpoints:
         content = self._read(others[-1]) if others else None
         if content is not None:
             log.warning(
-                "checkpoint of another job ignored: %s", differences(content[OURS]["fingerprint"], self.fingerprint)
+                "checkpoint of another job ignored: %s",
+                differences(content[OURS]["fingerprint"], self.fingerprint),
             )
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """`lr was 0.001, is 0.01; ...`"""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    told = [f"{name} was {before.get(name, 'not given')}, is {now.get(name, 'not given')}" for name in names[:5]]
+    told = [
+        f"{name} was {before.get(name, 'not given')}, is {now.get(name, 'not given')}"
+        for name in names[:5]
+    ]
     if len(names) > len(told):
         told.append(f"and {len(names) - len(told)} more")
     return "; ".join(told)
 
 
-def fingerprint(forecaster: str, arguments: Mapping[str, Any], channels: Mapping[str, Any]) -> dict[str, str]:
+def fingerprint(
+    forecaster: str, arguments: Mapping[str, Any], channels: Mapping[str, Any]
+) -> dict[str, str]:
     """What makes a job another one, as text: the forecaster, what it was given, and the data of each channel.
 
     arguments: of the constructor, those of its trainer among them, and what else decides what is learnt.

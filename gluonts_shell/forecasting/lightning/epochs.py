@@ -53,7 +53,8 @@ class Keeper(Callback):  # type: ignore[misc]
         self.score, self.best_epoch, self.monitor = math.inf, -1, "train_loss"
         self.module: LightningModule | None = None
         self.windows: Windows | None = None
-        self.original: Any = None  # GluonTS's transformation, which goes into the model, and the quick one
+        # GluonTS's transformation, which goes into the model, and the quick one
+        self.original: Any = None
         self.quick: Any = None
         self.resumed = self.trained = False
 
@@ -71,7 +72,9 @@ class Keeper(Callback):  # type: ignore[misc]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         self.module = pl_module
-        own = next(callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint))
+        own = next(
+            callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)
+        )
         own.save_top_k, self.monitor = 0, own.monitor or self.monitor
         if self.content is not None:
             trainer.strategy.checkpoint_io = _Loaded(self.content)
@@ -88,7 +91,8 @@ class Keeper(Callback):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
         resumed, self.resumed = self.resumed, False
-        trainer.fit_loop.restarting = False  # else the plateau scheduler leaves out the first epoch of a resumed job
+        # else the plateau scheduler leaves out the first epoch of a resumed job
+        trainer.fit_loop.restarting = False
         if resumed or trainer.current_epoch == 0:
             return
         self._save(trainer)
@@ -113,7 +117,12 @@ class Keeper(Callback):  # type: ignore[misc]
         self._save(trainer)
         self._write()
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        pl_module: LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, Any],
+    ) -> None:
         """The module's arguments may be objects, which nothing that reads plain values could make again."""
         for name in HYPERPARAMETERS:
             checkpoint.pop(name, None)
@@ -141,7 +150,11 @@ class Keeper(Callback):  # type: ignore[misc]
         """After a stop: what was saved at the start of the epoch becomes the checkpoint."""
         self.stop.early = True
         self._write()
-        which = f"those of epoch {self.best_epoch}" if self.best is not None else "those of this moment, in epoch 0"
+        which = (
+            f"those of epoch {self.best_epoch}"
+            if self.best is not None
+            else "those of this moment, in epoch 0"
+        )
         log.warning("training is stopped: the model has the best weights so far, %s", which)
 
     def put_back(self, module: Any) -> None:
@@ -149,7 +162,11 @@ class Keeper(Callback):  # type: ignore[misc]
             return
         module.load_state_dict(self.best)
         if math.isfinite(self.score):
-            log.info("the model has the weights of epoch %d, whose %s was the lowest", self.best_epoch, self.monitor)
+            log.info(
+                "the model has the weights of epoch %d, whose %s was the lowest",
+                self.best_epoch,
+                self.monitor,
+            )
 
     def _keep(self, trainer: Trainer, module: LightningModule) -> None:
         """As GluonTS: the first weights are kept in any case, later ones if they are better."""
@@ -237,7 +254,9 @@ def equipped(estimator: Any, keeper: Keeper) -> Iterator[None]:
             delattr(estimator, function.__name__)
 
 
-def run(estimator: Any, keeper: Keeper, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def run(
+    estimator: Any, keeper: Keeper, method: Callable[..., Any], *arguments: Any, **named: Any
+) -> Any:
     """The predictor that the method trains, or where it was stopped, that of the best weights so far."""
     with equipped(estimator, keeper):
         try:

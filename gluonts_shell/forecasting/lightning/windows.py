@@ -34,7 +34,8 @@ from gluonts.transform.split import TFTInstanceSplitter
 # Time features are kept for at most so many periods: six features of a million are 24 MB.
 KEPT_PERIODS = 1_000_000
 
-Row = tuple[Mapping[str, Any], int]  # a transformed series, and where in it a window's future begins
+# a transformed series, and where in it a window's future begins
+Row = tuple[Mapping[str, Any], int]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Plan:
     cuts: Mapping[str, Cut]
     pad: str
     pad_type: Any  # None: as the target
-    absent: frozenset[str]  # fields of the series that its windows do not have, or that are made elsewhere
+    # fields of the series that its windows do not have, or that are made elsewhere
+    absent: frozenset[str]
 
 
 class Windows:
@@ -65,7 +67,9 @@ class Windows:
     state and restore: how far that stream is, and what the sampler has counted, in plain numbers.
     """
 
-    def __init__(self, data: Iterable[Any], loader: IterableSlice, found: Recognised, plan: Plan) -> None:
+    def __init__(
+        self, data: Iterable[Any], loader: IterableSlice, found: Recognised, plan: Plan
+    ) -> None:
         self.data, self.plan = data, plan
         self.splitter, self.fields = found.splitter, found.fields
         self.batch_size, self.shuffle = found.batch_size, found.shuffle
@@ -124,7 +128,9 @@ def _filled(cut: Cut, rows: Sequence[Row], padding: float) -> np.ndarray:
     filled = np.empty((len(rows), cut.length, *shape[::-1]), dtype=_common_type(arrays))
     for window, array, (_, position) in zip(filled, arrays, rows, strict=True):
         if array.shape[:-1] != shape:
-            raise ValueError(f"{cut.field} has shape {array.shape} where other series have {(*shape, '...')}")
+            raise ValueError(
+                f"{cut.field} has shape {array.shape} where other series have {(*shape, '...')}"
+            )
         at = 0
         for begin, end in cut.stretches:
             _fill(window[at : at + end - begin], array, position + begin, position + end, padding)
@@ -193,7 +199,9 @@ def _recognised(loader: Any, data: Any) -> Recognised | None:
     splitter: Any = getattr(instances, "transformation", None)
     if type(instances) is not TransformedDataset or type(splitter) not in PLANS:
         return None
-    if (instances.is_train, splitter.output_NTC) != (True, True) or not _endless(instances.base_dataset, data):
+    if (instances.is_train, splitter.output_NTC) != (True, True) or not _endless(
+        instances.base_dataset, data
+    ):
         return None
     return Recognised(splitter, tuple(select.input_fields), batch.batch_size, shuffle)
 
@@ -229,7 +237,9 @@ def _tft_splitter(splitter: TFTInstanceSplitter) -> Plan:
     return Plan(cuts, f"past_{splitter.is_pad_field}", np.float64, absent)
 
 
-def _halves(fields: Sequence[str], past: tuple[int, int], future: tuple[int, int]) -> dict[str, Cut]:
+def _halves(
+    fields: Sequence[str], past: tuple[int, int], future: tuple[int, int]
+) -> dict[str, Cut]:
     cuts = {}
     for field in fields:
         cuts[f"past_{field}"] = Cut(field, (past,))
@@ -264,7 +274,9 @@ def _is_calendar(step: Any) -> bool:
     if type(step) is not AddTimeFeatures:
         return False
     modules = {getattr(feature, "__module__", None) for feature in step.date_features}
-    return modules == {calendar_features.__name__} and all(map(inspect.isfunction, step.date_features))
+    return modules == {calendar_features.__name__} and all(
+        map(inspect.isfunction, step.date_features)
+    )
 
 
 class Calendar(AddTimeFeatures):  # type: ignore[misc]
@@ -285,7 +297,9 @@ class Calendar(AddTimeFeatures):  # type: ignore[misc]
         data[self.output_field] = features[:, begin - first : begin - first + length]
         return data
 
-    def _covering(self, place: Any, start: pd.Period, begin: int, end: int) -> tuple[int, np.ndarray]:
+    def _covering(
+        self, place: Any, start: pd.Period, begin: int, end: int
+    ) -> tuple[int, np.ndarray]:
         """The features from some period on, which reach at least from `begin`, where `start` is, to `end`."""
         if place not in self.kept:
             self.kept[place] = begin, self._features(start, end - begin)

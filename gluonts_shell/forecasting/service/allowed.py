@@ -16,9 +16,17 @@ from gluonts.model.predictor import Predictor
 from gluonts_shell import nearby
 from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.data.fields import quoted
-from gluonts_shell.forecasting.forecaster.catalog import ESTIMATORS, EXTRAS, HARMLESS, PREDICTORS, today
+from gluonts_shell.forecasting.forecaster.catalog import (
+    ESTIMATORS,
+    EXTRAS,
+    HARMLESS,
+    PREDICTORS,
+    today,
+)
 
-DEFAULT = "GluonTS's trivial, seasonal, NPTS and statsforecast predictors, and those of the code channel"
+DEFAULT = (
+    "GluonTS's trivial, seasonal, NPTS and statsforecast predictors, and those of the code channel"
+)
 LONGEST = 200
 
 
@@ -38,7 +46,9 @@ class Rule:
     def find(self, name: str) -> type[Predictor]:
         """Raises RequestError, before anything is imported where the name is enough to tell."""
         if self.refused:
-            raise RequestError(f"configuration.forecaster_name is {quoted(name)}, but {self.refused}")
+            raise RequestError(
+                f"configuration.forecaster_name is {quoted(name)}, but {self.refused}"
+            )
         if name in self.chosen:
             return self.chosen[name]
         path = today(name)
@@ -49,14 +59,26 @@ class Rule:
             )
         if path in ESTIMATORS:
             raise RequestError(_estimator(name))
-        found = self._gluonts(name, path) if path.partition(".")[0] == "gluonts" else self._installed(name, path)
-        if not isinstance(found, type) or not issubclass(found, Predictor) or inspect.isabstract(found):
-            raise RequestError(f"configuration.forecaster_name is {quoted(name)}, expected a Predictor")
+        found = (
+            self._gluonts(name, path)
+            if path.partition(".")[0] == "gluonts"
+            else self._installed(name, path)
+        )
+        if (
+            not isinstance(found, type)
+            or not issubclass(found, Predictor)
+            or inspect.isabstract(found)
+        ):
+            raise RequestError(
+                f"configuration.forecaster_name is {quoted(name)}, expected a Predictor"
+            )
         return found
 
     def _gluonts(self, name: str, path: str) -> Any:
         if path not in PREDICTORS:
-            allowed = [known for known in sorted(PREDICTORS) if self._allows(known, known in HARMLESS)]
+            allowed = [
+                known for known in sorted(PREDICTORS) if self._allows(known, known in HARMLESS)
+            ]
             hint = nearby.did_you_mean(path, allowed, cutoff=0.8) or f"; {self._only()}"
             raise RequestError(
                 f"configuration.forecaster_name: there is no predictor {quoted(name)} in GluonTS that requests may name"
@@ -93,7 +115,9 @@ class Rule:
         return any(f"{path}.".startswith(prefix.rstrip(".") + ".") for prefix in self.prefixes)
 
     def _only(self) -> str:
-        return "only " + (DEFAULT if self.prefixes is None else ", ".join(map(repr, self.prefixes)) or "none")
+        return "only " + (
+            DEFAULT if self.prefixes is None else ", ".join(map(repr, self.prefixes)) or "none"
+        )
 
     def _not_allowed(self, name: str) -> str:
         remedy = " (GLUONTS_ALLOWED_FORECASTERS allows others)" if self.prefixes is None else ""

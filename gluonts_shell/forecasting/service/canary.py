@@ -37,7 +37,12 @@ SEED = 20
 CONFIGURATION = Configuration(quantiles=(("0.1", 0.1), ("0.5", 0.5), ("0.9", 0.9)))
 # relative to the largest value: float32 in one image, and between processors and libraries
 SAME, ELSEWHERE = 1e-5, 1e-3
-IN_STEP = ("feat_dynamic_real", "feat_dynamic_cat", "past_feat_dynamic_real", "past_feat_dynamic_cat")
+IN_STEP = (
+    "feat_dynamic_real",
+    "feat_dynamic_cat",
+    "past_feat_dynamic_real",
+    "past_feat_dynamic_cat",
+)
 
 Entry = dict[str, Any]
 
@@ -63,7 +68,12 @@ def _recent(entry: Entry) -> Entry:
     if surplus <= 0:
         return entry
     cut = {name: entry[name][:, surplus:] for name in IN_STEP if name in entry}
-    return {**entry, **cut, "start": entry["start"] + surplus, "target": entry["target"][..., surplus:]}
+    return {
+        **entry,
+        **cut,
+        "start": entry["start"] + surplus,
+        "target": entry["target"][..., surplus:],
+    }
 
 
 def write(model: Model, entries: list[Entry], folder: Path) -> None:
@@ -84,7 +94,9 @@ def write(model: Model, entries: list[Entry], folder: Path) -> None:
     (folder / NAME).write_text("".join(lines), encoding="utf-8")
 
 
-def _tolerance(rows: dict[str, np.ndarray], others: list[dict[str, np.ndarray]], deviations: int) -> float:
+def _tolerance(
+    rows: dict[str, np.ndarray], others: list[dict[str, np.ndarray]], deviations: int
+) -> float:
     """0 where every forecast of the series is the same; else so much that drawing cannot exceed it, but by a miracle.
 
     That is so many standard deviations between the forecasts, and the width of their middle 80 %.
@@ -114,7 +126,9 @@ def replay(model: Model, freq: str | None, folder: Path, relative: float) -> int
     try:
         found = _forecasts(model, entries, SEED)
     except Exception as error:
-        raise ModelError(f"the saved model does not forecast: {type(error).__name__}: {one_line(error)}") from error
+        raise ModelError(
+            f"the saved model does not forecast: {type(error).__name__}: {one_line(error)}"
+        ) from error
     for line, rows in zip(kept, found, strict=True):
         reason = difference(_arrays(line["forecast"]), rows, line["tolerance"], relative)
         if reason is not None:
@@ -132,7 +146,9 @@ def _kept(file: Path) -> list[dict[str, Any]]:
             return lines
     except (ValueError, AttributeError):
         pass
-    raise ModelError(f"{NAME} in the model folder cannot be read: expected lines that a training job wrote")
+    raise ModelError(
+        f"{NAME} in the model folder cannot be read: expected lines that a training job wrote"
+    )
 
 
 def difference(

@@ -57,7 +57,9 @@ def check_freq(configuration: Mapping[str, Any], known: str) -> None:
     for name in ("freq", "time_freq"):
         value = configuration.get(name)
         if value is not None and not equivalent(known, _freq(name, value)):
-            raise RequestError(f"configuration.{name} is {quoted(value)}, but the model was trained with {known!r}")
+            raise RequestError(
+                f"configuration.{name} is {quoted(value)}, but the model was trained with {known!r}"
+            )
 
 
 def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
@@ -72,7 +74,9 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
         sent = value if isinstance(known, list) else _number(value)
         if sent != known:
             found = private(f"{value!r:.100}")
-            raise RequestError(f"configuration.{name} is {found}, but the model was trained with {known}")
+            raise RequestError(
+                f"configuration.{name} is {found}, but the model was trained with {known}"
+            )
 
 
 def _number(value: Any) -> float | None:
@@ -101,7 +105,9 @@ def _whole(name: str, value: Any) -> int:
     number = None if isinstance(value, bool) else _number(value)
     if number is not None and 1 <= number <= MAX_SAMPLES and number == int(number):
         return int(number)
-    raise RequestError(f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}")
+    raise RequestError(
+        f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}"
+    )
 
 
 def _forecaster(name: str, value: Any) -> str:
@@ -152,7 +158,9 @@ def _level(text: str) -> float:
 
 def _freq(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise RequestError(f"configuration.{name} is {quoted(value)}, expected a text such as 'h' or 'D'")
+        raise RequestError(
+            f"configuration.{name} is {quoted(value)}, expected a text such as 'h' or 'D'"
+        )
     try:
         return period_alias(value)
     except ConfigurationError as error:
@@ -178,11 +186,17 @@ def _parameters(given: Mapping[str, Any]) -> str:
     for name, value in given.items():
         bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_NUMBER
         if isinstance(value, int | float) and not abs(value) <= bound:
-            raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected at most {bound}")
+            raise RequestError(
+                f"configuration.{name[:50]} is {quoted(value)}, expected at most {bound}"
+            )
         if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise RequestError(f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}")
+            raise RequestError(
+                f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}"
+            )
         try:
             bounded(value)
         except Refused as refusal:
-            raise RequestError(f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}") from None
+            raise RequestError(
+                f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}"
+            ) from None
     return json.dumps(given, sort_keys=True)

@@ -102,7 +102,9 @@ def _lists(count: int) -> str:
 
 def _history(contract: Contract) -> int:
     given = [contract.arguments.get(name) for name in HISTORY]
-    lengths = [value for value in (*given, contract.prediction_length) if type(value) is int and value > 0]
+    lengths = [
+        value for value in (*given, contract.prediction_length) if type(value) is int and value > 0
+    ]
     return min(lengths[0], MOST_VALUES)
 
 
@@ -119,7 +121,9 @@ def _categories(features: Features) -> list[Any]:
 def _choice(features: Features, position: int) -> str:
     known = _labels(features)[position]
     if not known:
-        return f"cat[{position}]: a whole number from 0 to {(features.static_cat or ())[position] - 1}"
+        return (
+            f"cat[{position}]: a whole number from 0 to {(features.static_cat or ())[position] - 1}"
+        )
     more = f" and {len(known) - 5} more" if len(known) > 5 else ""
     return f"cat[{position}]: one of {', '.join(map(repr, known[:5]))}{more}"
 
@@ -141,4 +145,6 @@ def without_contract(config: Mapping[str, Any]) -> Contract | None:
     length, freq = kwargs.get("prediction_length"), kwargs.get("freq")
     if type(length) is not int or length < 1:
         return None
-    return Contract(freq if isinstance(freq, str) else None, length, str(config.get("class", "unknown")))
+    return Contract(
+        freq if isinstance(freq, str) else None, length, str(config.get("class", "unknown"))
+    )

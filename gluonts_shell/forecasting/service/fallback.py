@@ -17,7 +17,11 @@ from gluonts_shell.errors import ConfigurationError, ForecasterError
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.instances import padded
 from gluonts_shell.forecasting.forecaster.catalog import class_path
-from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.constructors import (
+    construct,
+    constructor_parameters,
+    required_parameters,
+)
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit
 from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.forecaster.names import resolve
@@ -40,17 +44,23 @@ def fallback(
     except ForecasterError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
     if not issubclass(kind, Predictor) or inspect.isabstract(kind):
-        raise ConfigurationError(f"{VARIABLE} is {name!r}, expected a Predictor, which needs no training")
+        raise ConfigurationError(
+            f"{VARIABLE} is {name!r}, expected a Predictor, which needs no training"
+        )
     try:
         predictor = construct(kind, _arguments(kind, _known(configuration, contract)))
     except (ForecasterError, ConfigurationError) as error:
         raise ConfigurationError(f"{VARIABLE} is {name!r}: {error}") from error
     model = Model.of(predictor, configuration.freq, Features())
 
-    def predict(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
+    def predict(
+        calls: Sequence[Call], wanted: Callable[[], bool] = always
+    ) -> list[list[Prediction]]:
         found = []
         for call in calls:
-            found.append([_stand_in(model, entry, call.configuration, wanted) for entry in call.entries])
+            found.append(
+                [_stand_in(model, entry, call.configuration, wanted) for entry in call.entries]
+            )
         return found
 
     return predict, class_path(kind)
@@ -76,7 +86,9 @@ def _joined(rows: list[Prediction], wanted: Sequence[str]) -> Prediction:
         found.mean = [row.mean for row in rows]
     if "quantiles" in wanted:
         names = rows[0].quantiles or {}
-        found.quantiles = {name: [row.quantiles[name] for row in rows if row.quantiles] for name in names}
+        found.quantiles = {
+            name: [row.quantiles[name] for row in rows if row.quantiles] for name in names
+        }
     if "samples" in wanted:
         paths = [row.samples or () for row in rows]
         found.samples = list(map(list, zip(*paths, strict=True)))
@@ -104,7 +116,11 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
             try:
                 arguments[name] = fit(known[name], parameters[name])
             except Unfit as unfit:
-                raise ConfigurationError(f"its {name} would be {known[name]!r:.100}, expected {unfit}") from None
+                raise ConfigurationError(
+                    f"its {name} would be {known[name]!r:.100}, expected {unfit}"
+                ) from None
     if missing := [name for name in required_parameters(kind) if name not in arguments]:
-        raise ConfigurationError(f"it needs {missing[0]!r}, which the model was not made with; name another predictor")
+        raise ConfigurationError(
+            f"it needs {missing[0]!r}, which the model was not made with; name another predictor"
+        )
     return arguments

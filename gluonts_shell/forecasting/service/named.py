@@ -13,7 +13,11 @@ from gluonts.model.predictor import Predictor
 from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
-from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.constructors import (
+    construct,
+    constructor_parameters,
+    required_parameters,
+)
 from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGTH
 from gluonts_shell.forecasting.service.plain import Refused, check
 from gluonts_shell.messages import Configuration
@@ -50,7 +54,9 @@ def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
         try:
             arguments[name] = check(value, parameters.get(name, Any))
         except Refused as refusal:
-            raise RequestError(f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}") from None
+            raise RequestError(
+                f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}"
+            ) from None
     missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
         raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
@@ -72,5 +78,8 @@ def _is_public(name: str) -> bool:
 
 
 def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
-    hint = nearby.did_you_mean(name, [*parameters, *OURS]) or f"; it has {', '.join(map(repr, parameters))}"
+    hint = (
+        nearby.did_you_mean(name, [*parameters, *OURS])
+        or f"; it has {', '.join(map(repr, parameters))}"
+    )
     return f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}"

@@ -41,7 +41,9 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
 
 def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
-    found = {text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles}
+    found = {
+        text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles
+    }
     there = {text: row for text, row in found.items() if row is not None}
     if len(there) == len(found):
         return there
@@ -55,7 +57,11 @@ def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str,
 
 def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
     kind = type(view.forecast).__name__
-    has = [name for name, value in (("mean", view.mean), ("quantiles", view.quantile(0.5))) if value is not None]
+    has = [
+        name
+        for name, value in (("mean", view.mean), ("quantiles", view.quantile(0.5)))
+        if value is not None
+    ]
     return (
         f"configuration.output_types asks for {' and '.join(map(repr, wanted))}, but this model's forecasts are of "
         f"type {kind}, which has none; ask for {' or '.join(map(repr, has)) or 'nothing'}"
@@ -75,7 +81,9 @@ def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction
             found.quantiles = {text: only for text, _ in configuration.quantiles}
         else:
             rows = np.sort(samples, axis=0)[_ranks(configuration.quantiles, count)].tolist()
-            found.quantiles = {text: row for (text, _), row in zip(configuration.quantiles, rows, strict=True)}
+            found.quantiles = {
+                text: row for (text, _), row in zip(configuration.quantiles, rows, strict=True)
+            }
     if "samples" in wanted:
         found.samples = samples.tolist()
     return found

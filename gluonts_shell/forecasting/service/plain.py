@@ -132,7 +132,9 @@ def _choice(value: Any, choices: dict[str, Any]) -> Any:
             return choice
         if isinstance(choice, enum.Enum) and type(value) is str and value == text:
             return choice
-    raise Refused("one of " + ", ".join(repr(text) if text[:1] not in "'\"" else text for text in choices))
+    raise Refused(
+        "one of " + ", ".join(repr(text) if text[:1] not in "'\"" else text for text in choices)
+    )
 
 
 def _null(value: Any) -> None:
@@ -196,7 +198,9 @@ def _object(value: Any, arguments: tuple[Any, ...], most: float) -> dict[Any, An
         raise Refused("an object")
     key, item = arguments if len(arguments) == 2 else (Any, Any)
     try:
-        return {_checked(name, key, most): _checked(each, item, most) for name, each in value.items()}
+        return {
+            _checked(name, key, most): _checked(each, item, most) for name, each in value.items()
+        }
     except Refused as refusal:
         raise Refused(f"an object in which each entry is {refusal}") from None
 

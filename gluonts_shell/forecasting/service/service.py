@@ -21,7 +21,14 @@ import numpy as np
 from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
-from gluonts_shell.errors import Cancelled, InstanceError, ModelError, RequestError, ShellError, private
+from gluonts_shell.errors import (
+    Cancelled,
+    InstanceError,
+    ModelError,
+    RequestError,
+    ShellError,
+    private,
+)
 from gluonts_shell.forecasting import memory, shortcuts
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import period_alias
@@ -70,7 +77,8 @@ class Model:
 
     @classmethod
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
-        batches = hasattr(predictor, "prediction_net")  # GluonTS's torch predictor runs whole batches and pads itself
+        # GluonTS's torch predictor runs whole batches and pads itself
+        batches = hasattr(predictor, "prediction_net")
         reader = Reader(int(predictor.prediction_length), features, pads_empty=not batches)
         draws = "num_samples" in inspect.signature(predictor.predict).parameters
         return cls(
@@ -85,7 +93,10 @@ class Model:
         )
 
     def predict(
-        self, entries: list[dict[str, Any]], configuration: Configuration, wanted: Callable[[], bool] = always
+        self,
+        entries: list[dict[str, Any]],
+        configuration: Configuration,
+        wanted: Callable[[], bool] = always,
     ) -> list[Prediction]:
         """One prediction for each entry, in their order; in the context in which the model was loaded.
 
@@ -130,7 +141,9 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
 
 
 @contextmanager
-def _blame(model: Model, entries: list[dict[str, Any]], predictions: list[Prediction]) -> Iterator[None]:
+def _blame(
+    model: Model, entries: list[dict[str, Any]], predictions: list[Prediction]
+) -> Iterator[None]:
     """Turn what the model raises into a RequestError where the series that it was at is to blame.
 
     Which one that was is known of models that take series by series: the one after the last forecast.
@@ -158,7 +171,9 @@ def _fault_of_series(error: Exception) -> str | None:
     return f"it has no {FEATURES[error.args[:1]]}: the model needs it"
 
 
-def _fault_of_absence(model: Model, error: Exception, entries: list[dict[str, Any]], at: int | None) -> str | None:
+def _fault_of_absence(
+    model: Model, error: Exception, entries: list[dict[str, Any]], at: int | None
+) -> str | None:
     """A series without a single value, which some models cannot forecast and say so in words of their own."""
     if at is None or at >= len(entries):
         return None
@@ -203,10 +218,15 @@ class Forecasting:
     """
 
     def __init__(
-        self, trained: tuple[Predictor, Contract] | None, rule: Rule, default: type[Predictor] | None = None
+        self,
+        trained: tuple[Predictor, Contract] | None,
+        rule: Rule,
+        default: type[Predictor] | None = None,
     ) -> None:
         self.contract = trained[1] if trained else None
-        self.trained = Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
+        self.trained = (
+            Model.of(trained[0], trained[1].freq, trained[1].features) if trained else None
+        )
         self._rule = rule
         self._default = class_path(default) if default else None
         self._default_class = default
@@ -217,12 +237,21 @@ class Forecasting:
     @property
     def description(self) -> str:
         """For the log: what is served."""
-        loaded = [(name, sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules]
+        loaded = [
+            (name, sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules
+        ]
         running = ", ".join(f"{name} {version}" for name, version in loaded)
         if self.contract is None:
-            return f"requests for {self._default or 'the forecasters that they name'}, with {running}"
-        freq, length = self.contract.freq or "unknown (requests must tell it)", self.contract.prediction_length
-        return f"{self.contract.forecaster} (freq {freq}, prediction_length {length}), with {running}"
+            return (
+                f"requests for {self._default or 'the forecasters that they name'}, with {running}"
+            )
+        freq, length = (
+            self.contract.freq or "unknown (requests must tell it)",
+            self.contract.prediction_length,
+        )
+        return (
+            f"{self.contract.forecaster} (freq {freq}, prediction_length {length}), with {running}"
+        )
 
     @property
     def joins(self) -> bool:
@@ -247,11 +276,15 @@ class Forecasting:
         found = configurations.parse(configuration, self._default)
         if found.forecaster is not None:
             if found.freq is None:
-                raise RequestError("configuration.freq is missing: a forecaster named in the request needs it")
+                raise RequestError(
+                    "configuration.freq is missing: a forecaster named in the request needs it"
+                )
             self._model(found)
             return found
         if self.trained is None:
-            raise RequestError("configuration.forecaster_name is missing: this server has no trained model")
+            raise RequestError(
+                "configuration.forecaster_name is missing: this server has no trained model"
+            )
         configurations.check_contract(configuration, self.trained.reader.decided())
         known = self.trained.freq
         if known is None and found.freq is None:
@@ -270,7 +303,9 @@ class Forecasting:
         entries, lengths = model.reader.read(instances, configuration.freq or "")
         return Call(configuration, entries, lengths)
 
-    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
+    def predict(
+        self, calls: Sequence[Call], wanted: Callable[[], bool] = always
+    ) -> list[list[Prediction]]:
         """Calls of one configuration -> their predictions. Called by one thread at a time."""
         configuration = calls[0].configuration
         entries = [entry for call in calls for entry in call.entries]
@@ -281,7 +316,9 @@ class Forecasting:
 
     def _model(self, configuration: Configuration) -> Model:
         if configuration.forecaster is not None:
-            return self._named(replace(configuration, output_types=(), quantiles=(), quantiles_given=False))
+            return self._named(
+                replace(configuration, output_types=(), quantiles=(), quantiles_given=False)
+            )
         assert self.trained is not None, "configure() lets no other configuration pass"
         return self.trained
 

@@ -35,14 +35,24 @@ TARS: dict[str, Callable[[Path], Any]] = {
 SUFFIXES = (*TARS, ".zip")
 
 MAX_MEMBERS = 100_000
-MAX_HEADER = 1024 * 1024  # tarfile reads an extended header as a whole; a real one has a few hundred bytes
+# tarfile reads an extended header as a whole; a real one has a few hundred bytes
+MAX_HEADER = 1024 * 1024
 MAX_LINK = 4096  # PATH_MAX on Linux
 CHUNK = 256 * 1024
 
 # all that the modules are known to raise over damaged input
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
-    *(OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, IndexError, MemoryError),
+    *(
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+        KeyError,
+        IndexError,
+        MemoryError,
+    ),
 )
 
 
@@ -58,7 +68,9 @@ class Budget:
         self.bytes_left -= size
         self.members_left -= members
         if self.members_left < 0:
-            raise CodeChannelError(f"there are more than {MAX_MEMBERS} members, counted over all of the channel")
+            raise CodeChannelError(
+                f"there are more than {MAX_MEMBERS} members, counted over all of the channel"
+            )
         if self.bytes_left < 0:
             raise CodeChannelError(
                 "more is unpacked or copied than the limit allows; if that is meant, "

@@ -63,10 +63,14 @@ def activate(
         log.info("from the code channel in %s: %s", place, ", ".join(sorted(modules(Path(place)))))
         return Path(place)
     if settings.program:
-        log.warning("SAGEMAKER_PROGRAM is %r: no program of AWS's toolkits is run here", settings.program)
+        log.warning(
+            "SAGEMAKER_PROGRAM is %r: no program of AWS's toolkits is run here", settings.program
+        )
     if not channel.is_dir() or not contents.visible(channel):
         return None
-    folder = install(channel.resolve(), target.absolute(), settings, environ, copy_to, replaces=replaces)
+    folder = install(
+        channel.resolve(), target.absolute(), settings, environ, copy_to, replaces=replaces
+    )
     path = [str(folder), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
     new = {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
     _try(folder, new)
@@ -116,7 +120,9 @@ def _warn(plan: contents.Plan, code: Path) -> None:
     """Of what is installed and may not be what was meant."""
     for name in sorted(shadows(code)):
         kind = "this image's" if name in installation.OURS else "the standard library's"
-        log.warning("the code channel brings a module %r, which is imported instead of %s", name, kind)
+        log.warning(
+            "the code channel brings a module %r, which is imported instead of %s", name, kind
+        )
     for label, names in contents.hooks(plan).items():
         log.warning(
             "%r in the code channel defines %s for AWS's toolkits; nothing calls that here: "
@@ -125,7 +131,9 @@ def _warn(plan: contents.Plan, code: Path) -> None:
             ", ".join(names),
         )
     if not any(code.iterdir()):
-        log.warning("the code channel holds no project, wheel, requirements, package or module: nothing to install")
+        log.warning(
+            "the code channel holds no project, wheel, requirements, package or module: nothing to install"
+        )
 
 
 def _workspace(target: Path) -> Path:
@@ -160,7 +168,9 @@ def _swap(code: Path, target: Path) -> Path:
     return place
 
 
-def _keep(channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed], budget: Budget) -> None:
+def _keep(
+    channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed], budget: Budget
+) -> None:
     """The model carries the code that it was trained with, and a record of what pip made of it."""
     kept = workspace / "kept"
     installation.copy(channel, kept, budget, channel, hidden=True)
@@ -208,12 +218,20 @@ def _try(folder: Path, environ: dict[str, str]) -> None:
     """
     names = sorted(name for name in sys.modules if name.partition(".")[0] == "gluonts_shell")
     trial = [sys.executable, "-c", f"import {', '.join(names)}"]
-    done = subprocess.run(trial, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        trial, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     if done.returncode == 0:
         return
     output = (done.stderr + done.stdout).decode(errors="replace").strip()
     log.error("Python cannot start with the code channel:\n%s", output)
     last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
     rivals = ", ".join(repr(name) for name in sorted(shadows(folder)))
-    advice = f"; rename {rivals}, which the code channel brings instead of modules of the same name" if rivals else ""
-    raise CodeChannelError(f"this program cannot start with the modules of the code channel: {last}{advice}")
+    advice = (
+        f"; rename {rivals}, which the code channel brings instead of modules of the same name"
+        if rivals
+        else ""
+    )
+    raise CodeChannelError(
+        f"this program cannot start with the modules of the code channel: {last}{advice}"
+    )

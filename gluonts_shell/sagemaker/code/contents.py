@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 MAX_DEPTH = 8  # archives within archives; some contain themselves
 NEVER = ("__pycache__", ".git")
-HOOK = re.compile(r"^(?:async )?def (model_fn|input_fn|predict_fn|output_fn|transform_fn)\b", re.MULTILINE)
+HOOK = re.compile(
+    r"^(?:async )?def (model_fn|input_fn|predict_fn|output_fn|transform_fn)\b", re.MULTILINE
+)
 PROJECT_TABLE = re.compile(rb"^\s*\[\s*(?:project|build-system)\s*\]", re.MULTILINE)
 
 
@@ -84,7 +86,9 @@ def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = Fal
     found = []
     for path in entries:
         if _leads_out(path, root):
-            log.warning("%r in the code channel is a link that leads out of it, and is left out", path.name)
+            log.warning(
+                "%r in the code channel is a link that leads out of it, and is left out", path.name
+            )
         else:
             found.append(path)
     return found
@@ -212,7 +216,9 @@ class _Walk:
             return
         wheel = Distribution.parse(path, label)
         if wheel is None:
-            raise CodeChannelError(f"{label!r} in the code channel is not named as a wheel is (PEP 427)")
+            raise CodeChannelError(
+                f"{label!r} in the code channel is not named as a wheel is (PEP 427)"
+            )
         self.plan.wheels.append(wheel)
 
     def archive(self, path: Path, label: str, depth: int) -> bool:
@@ -230,7 +236,9 @@ class _Walk:
 
     def unpack(self, path: Path, label: str, depth: int) -> Path:
         if depth >= MAX_DEPTH:
-            raise CodeChannelError(f"archive {label!r} is refused: archives are nested more than {MAX_DEPTH} deep")
+            raise CodeChannelError(
+                f"archive {label!r} is refused: archives are nested more than {MAX_DEPTH} deep"
+            )
         target = self.work / str(self.budget.members_left) / path.name
         archives.unpack(path, target, self.budget, label)
         return target

@@ -16,7 +16,13 @@ from pathlib import Path
 from gluonts_shell.errors import CodeChannelError
 from gluonts_shell.sagemaker.code import wheels
 from gluonts_shell.sagemaker.code.archives import Budget
-from gluonts_shell.sagemaker.code.contents import Plan, Source, holds_only_distributions, visible, within
+from gluonts_shell.sagemaker.code.contents import (
+    Plan,
+    Source,
+    holds_only_distributions,
+    visible,
+    within,
+)
 from gluonts_shell.sagemaker.code.pip import Installed, Pip
 from gluonts_shell.sagemaker.code.requirements import Line, Requirements
 from gluonts_shell.sagemaker.code.wheels import Distribution
@@ -37,7 +43,9 @@ def install(
     """
     installed: list[Installed] = []
     if plan.projects or plan.requirements:
-        installed = _with_supply(plan, code, work, Pip(work, environ, offline, _supply(plan, work / "supply")), budget)
+        installed = _with_supply(
+            plan, code, work, Pip(work, environ, offline, _supply(plan, work / "supply")), budget
+        )
     elif plan.wheels:  # alone, they are all wanted
         installed = Pip(work, environ, offline).install(_fitting(plan.wheels), Requirements(), code)
     _place(plan.copies, code, _owners(code), budget)
@@ -63,7 +71,9 @@ def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
     for one in explicit:
         if not one.fits:
             takes = wheels.container()
-            raise CodeChannelError(f"{one.label!r} in the code channel does not fit this container ({takes})")
+            raise CodeChannelError(
+                f"{one.label!r} in the code channel does not fit this container ({takes})"
+            )
     return explicit
 
 
@@ -137,12 +147,15 @@ def _supply(plan: Plan, folder: Path) -> list[Distribution]:
     return supply
 
 
-def _unasked(found: Sequence[Distribution], built: Sequence[Distribution], lines: Sequence[str]) -> list[str]:
+def _unasked(
+    found: Sequence[Distribution], built: Sequence[Distribution], lines: Sequence[str]
+) -> list[str]:
     """The names of those that are in the channel, but neither in this image nor built from a project.
 
     A wheel is installed even if no requirement names it; one that the image has already only if a requirement does.
     """
-    if any("--hash" in line for line in lines):  # then pip takes nothing that is not pinned with its hash
+    # then pip takes nothing that is not pinned with its hash
+    if any("--hash" in line for line in lines):
         return []
     labels = {}
     for project in built:
@@ -180,7 +193,12 @@ def _place(copies: Sequence[Source], code: Path, owners: dict[str, str], budget:
         key = _key(source.name, folder=source.path.is_dir())
         taken = key in owners or target.exists()
         if taken:
-            log.warning("%r and %r both install %r: the second is taken", owners.get(key), source.label, source.name)
+            log.warning(
+                "%r and %r both install %r: the second is taken",
+                owners.get(key),
+                source.label,
+                source.name,
+            )
             for path in (code / key, code / f"{key}.py", target):
                 _remove(path)
         owners[key] = source.label

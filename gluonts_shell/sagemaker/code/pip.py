@@ -28,7 +28,11 @@ from gluonts_shell.sagemaker.code.wheels import Distribution
 
 log = logging.getLogger(__name__)
 
-QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+QUIET = {
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
 # nothing listens on the discard port: what tries to reach a network offline all the same fails at once
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -40,7 +44,9 @@ ENGLISH = {"LC_MESSAGES": "C", "LANGUAGE": "en", "GIT_TERMINAL_PROMPT": "0"}
 ASKED = "asked.txt"
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ", re.MULTILINE)  # before each line of pip's log
 ADDRESS = re.compile(r"(?:^|\s|@)\s*([a-z][a-z+.-]*)://", re.IGNORECASE)
-NO_BUILD_TOOLS = re.compile(r"[Bb]ackend-?[Uu]navailable|setuptools is not available|No module named '?setuptools")
+NO_BUILD_TOOLS = re.compile(
+    r"[Bb]ackend-?[Uu]navailable|setuptools is not available|No module named '?setuptools"
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,9 @@ class Pip:
         assert found is not None
         return found
 
-    def install(self, explicit: Sequence[Distribution], asked: Requirements, target: Path) -> list[Installed]:
+    def install(
+        self, explicit: Sequence[Distribution], asked: Requirements, target: Path
+    ) -> list[Installed]:
         """Install `explicit` and what the requirements ask for, with all that they need and this image lacks.
 
         Raises CodeChannelError; offline it names all that is missing.
@@ -138,20 +146,28 @@ class Pip:
     def _lacking(self, explicit: Sequence[Distribution], asked: Requirements) -> list[Any]:
         """What pip would install, as its report has it. This is where all requirements are resolved together."""
         file, report = self.work / ASKED, self.work / "report.json"
-        file.write_bytes(requirements.written([*asked.texts(), *(one.path.as_uri() for one in explicit)]))
-        run = self._build("install", "--dry-run", "--report", str(report), "-r", str(file), asked=asked)
+        file.write_bytes(
+            requirements.written([*asked.texts(), *(one.path.as_uri() for one in explicit)])
+        )
+        run = self._build(
+            "install", "--dry-run", "--report", str(report), "-r", str(file), asked=asked
+        )
         if run.status:
             raise CodeChannelError(self._sentence(run, explicit, asked))
         return list(json.loads(report.read_text())["install"])
 
-    def download(self, file: Path, output: Path, python_version: str | None, platforms: Sequence[str]) -> None:
+    def download(
+        self, file: Path, output: Path, python_version: str | None, platforms: Sequence[str]
+    ) -> None:
         """Fill `output` with what the requirements file needs. Raises CodeChannelError."""
         options = ["--python-version", python_version] if python_version else []
         for platform in platforms:
             options += ["--platform", platform]
         if options:  # pip builds nothing for another Python than its own
             options += ["--implementation", "cp", "--only-binary", ":all:"]
-        run = self._call("download", "--dest", str(output), "--prefer-binary", "-r", str(file), *options)
+        run = self._call(
+            "download", "--dest", str(output), "--prefer-binary", "-r", str(file), *options
+        )
         if run.status:
             raise CodeChannelError(f"pip cannot download what {str(file)!r} needs: {run.reason}")
 
@@ -228,7 +244,12 @@ class Pip:
 
     def _environment(self) -> dict[str, str]:
         """PIP_LOG, which the pips that build in isolation inherit, is where pip says why a page was not fetched."""
-        environ = {"PIP_LOG": str((self.work / "pip.log").absolute()), **QUIET, **self.environ, **ENGLISH}
+        environ = {
+            "PIP_LOG": str((self.work / "pip.log").absolute()),
+            **QUIET,
+            **self.environ,
+            **ENGLISH,
+        }
         if not self.offline:
             return environ
         for name in list(environ):
@@ -297,7 +318,9 @@ def _reported_hash(info: Mapping[str, Any]) -> str | None:
     if "archive_info" not in info:
         return None
     archive = info["archive_info"]
-    known = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=")
+    known = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix(
+        "sha256="
+    )
     if known:
         return str(known)
     url = urlsplit(info["url"])

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 NOT_FOUND = re.compile(r"^\s*ERROR: No matching distribution found for (.+)$", re.MULTILINE)
-VERSIONS = re.compile(r"Could not find a version that satisfies the requirement .* \(from versions: (?!none\))(.+)\)")
+VERSIONS = re.compile(
+    r"Could not find a version that satisfies the requirement .* \(from versions: (?!none\))(.+)\)"
+)
 NOT_FETCHED = re.compile(r"Could not fetch URL (\S+?/([^/\s]+)/?): (.+) - skipping$", re.MULTILINE)
 UNTRUSTED = re.compile(r"The repository located at (\S+) is not a trusted or secure host")
 COLLECTED = re.compile(r"^\s*Collecting ([^\s@]+)", re.MULTILINE)
 PLACE = re.compile(r"\(from \S.* line \d+\)")
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
-ERROR = re.compile(r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE)
+ERROR = re.compile(
+    r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE
+)
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
@@ -80,7 +84,11 @@ REFUSED = Cause("PEER refuses it", "check its address")
 CAUSES = (
     Cause("the proxy cannot be reached", PROXY, r"(?is)proxy.*\[Errno -?\d+\] ([^'\")]+)"),
     Cause("the proxy does not answer", PROXY, r"(?i)proxy.*(timed out|within [\d.]+ seconds)"),
-    Cause("the proxy cannot be used", PROXY, r"(?i)((?:connect to proxy|proxy (?:connection )?error|ProxyError).*)"),
+    Cause(
+        "the proxy cannot be used",
+        PROXY,
+        r"(?i)((?:connect to proxy|proxy (?:connection )?error|ProxyError).*)",
+    ),
     Cause(
         "the certificate of PEER is not trusted",
         "name the file of its authority with PIP_CERT",
@@ -89,7 +97,11 @@ CAUSES = (
     Cause("PEER does not speak TLS as it should", "check its address", r"\[SSL[^\]]*\] ([^('\"]+)"),
     Cause("PEER does not answer", WHEELS, r"(timeout=[\d.]+|within [\d.]+ seconds|timed out)"),
     Cause("PEER cannot be reached", WHEELS, r"\[Errno -?\d+\] ([^'\")]+)"),
-    Cause("PEER broke the connection off", WHEELS, r"(Connection aborted|RemoteDisconnected|reset by peer)"),
+    Cause(
+        "PEER broke the connection off",
+        WHEELS,
+        r"(Connection aborted|RemoteDisconnected|reset by peer)",
+    ),
 )
 
 
@@ -244,7 +256,9 @@ def _not_downloaded(output: str, _log: str) -> str:
     cause, sentence = _of_text(match[0], "the server")
     what = ["a file", *COLLECTED.findall(output)][-1]
     if cause.absent:
-        sentence = sentence.replace("no such package", "no such file").replace("check its name", "check its address")
+        sentence = sentence.replace("no such package", "no such file").replace(
+            "check its name", "check its address"
+        )
     return f"{what} could not be downloaded: {sentence}"
 
 

@@ -131,7 +131,9 @@ class Requirements:
 
     def _ask(self, line: Line, what: str, folder: Path) -> None:
         if _is_local(what, folder):
-            log.info("%r (%s) is left to the treatment of the code channel itself", line.text, line.place)
+            log.info(
+                "%r (%s) is left to the treatment of the code channel itself", line.text, line.place
+            )
         else:
             self.lines.append(line)
 
@@ -230,7 +232,9 @@ def _decoded(data: bytes, encoding: str, label: str) -> str:
     try:
         return data.decode(encoding)
     except (LookupError, UnicodeDecodeError) as error:
-        raise CodeChannelError(f"{label!r} cannot be read as {encoding}: {error}; write it in UTF-8") from None
+        raise CodeChannelError(
+            f"{label!r} cannot be read as {encoding}: {error}; write it in UTF-8"
+        ) from None
 
 
 def _is_local(text: str, folder: Path) -> bool:

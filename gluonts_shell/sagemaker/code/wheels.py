@@ -84,7 +84,9 @@ def installed() -> dict[str, Version]:
     found: dict[str, Version] = {}
     for distribution in metadata.distributions():
         try:
-            found.setdefault(normalized(distribution.metadata["Name"]), Version(distribution.version))
+            found.setdefault(
+                normalized(distribution.metadata["Name"]), Version(distribution.version)
+            )
         except (InvalidVersion, TypeError):  # a damaged installation of something else
             continue
     return found
@@ -105,7 +107,13 @@ def newest(distributions: Iterable[Distribution]) -> list[Distribution]:
             worse, better = found, other
         chosen[found.name] = better
         if better.fits == worse.fits:
-            log.warning("%r and %r both install %r: %r is taken", worse.label, better.label, found.name, better.label)
+            log.warning(
+                "%r and %r both install %r: %r is taken",
+                worse.label,
+                better.label,
+                found.name,
+                better.label,
+            )
     return list(chosen.values())
 
 

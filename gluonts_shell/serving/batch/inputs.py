@@ -41,7 +41,8 @@ class File:
 
     @classmethod
     def of(cls, name: str, source: Path, output: Path) -> File:
-        size = source.stat().st_size if source.exists() else 0  # a link that leads nowhere fails when it is read
+        # a link that leads nowhere fails when it is read
+        size = source.stat().st_size if source.exists() else 0
         return cls(name, source, output / f"{name}.out", size)
 
 
@@ -50,7 +51,9 @@ def find(source: Path, output: Path) -> list[File]:
     if source.is_file():
         return [File.of(source.name, source, output)]
     if not source.is_dir():
-        raise DataError(f"--input {str(source)!r} does not exist, expected a file of JSON Lines or a folder of such")
+        raise DataError(
+            f"--input {str(source)!r} does not exist, expected a file of JSON Lines or a folder of such"
+        )
     found = {path.relative_to(source).as_posix(): path for path in _below(source, output)}
     if not found:
         raise DataError(f"--input {str(source)!r} has no files, expected files of JSON Lines")

@@ -57,7 +57,8 @@ def configure(service: Service, text: str | None) -> Configuration:
         raise ConfigurationError(f"{VARIABLE}: DEBUG is {debug!r:.100}, expected true or false")
     try:
         configuration = replace(service.configure(given), debug=debug)
-        service.prepare([], configuration)  # a forecaster that the configuration names is built now, or refused
+        # a forecaster that the configuration names is built now, or refused
+        service.prepare([], configuration)
     except UserError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
     return configuration
@@ -102,7 +103,9 @@ class Batch:
         self._whole = whole
         self.tally = Tally()
 
-    def answer(self, body: bytes, first_line: int = 1, wanted: Callable[[], bool] = lambda: True) -> bytes:
+    def answer(
+        self, body: bytes, first_line: int = 1, wanted: Callable[[], bool] = lambda: True
+    ) -> bytes:
         """One JSON line for each instance of the body, in order, without a line end after the last.
 
         first_line: the number of the body's first line, for messages. Raises the first bad line's error, with its
@@ -113,7 +116,9 @@ class Batch:
         size = max(1, len(found)) if self._whole else SLICE
         lines: list[bytes] = []
         for start in range(0, len(found), size):
-            lines += self._predicted(found[start : start + size], calls[start : start + size], wanted)
+            lines += self._predicted(
+                found[start : start + size], calls[start : start + size], wanted
+            )
         return b"\n".join(lines)
 
     def _checked(self, record: Record) -> Call:
@@ -134,10 +139,14 @@ class Batch:
                 raise placed(record, record.error) from None
             return Call(self._configuration)
 
-    def _predicted(self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]) -> Iterator[bytes]:
+    def _predicted(
+        self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]
+    ) -> Iterator[bytes]:
         started = time.perf_counter()
         entries = [entry for call in calls for entry in call.entries]
-        outcomes = iter(self._forecast(Call(self._configuration, entries), wanted) if entries else ())
+        outcomes = iter(
+            self._forecast(Call(self._configuration, entries), wanted) if entries else ()
+        )
         finished = []
         for record in found:
             outcome = Outcome(error=record.error)

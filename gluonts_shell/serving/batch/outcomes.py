@@ -42,7 +42,9 @@ class Isolated:
         self._predict = predict
         self._thorough = thorough
 
-    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Outcome]]:
+    def predict(
+        self, calls: Sequence[Call], wanted: Callable[[], bool] = always
+    ) -> list[list[Outcome]]:
         """One list for each call, one outcome for each entry. A failure in one call leaves the others alone.
 
         Raises Cancelled, and nothing else, once nobody waits any more.
@@ -59,16 +61,22 @@ class Isolated:
         share = (time.perf_counter() - started) / max(1, sum(map(len, predictions)))
         return [[Outcome(prediction, seconds=share) for prediction in call] for call in predictions]
 
-    def _search(self, call: Call, error: BaseException, wanted: Callable[[], bool]) -> list[Outcome]:
+    def _search(
+        self, call: Call, error: BaseException, wanted: Callable[[], bool]
+    ) -> list[Outcome]:
         """Halve what failed until the culprits stand alone."""
         configuration, entries = call.configuration, call.entries
         if len(entries) <= 1:
             return [Outcome(error=sentence(error)) for _ in entries]
         middle = len(entries) // 2
         found = self._again(configuration, entries[:middle], wanted)
-        if not self._thorough and (first := next((outcome for outcome in found if outcome.error), None)):
+        if not self._thorough and (
+            first := next((outcome for outcome in found if outcome.error), None)
+        ):
             return found + [first] * (len(entries) - middle)
         return found + self._again(configuration, entries[middle:], wanted)
 
-    def _again(self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]) -> list[Outcome]:
+    def _again(
+        self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]
+    ) -> list[Outcome]:
         return self.predict([Call(configuration, entries)], wanted)[0]

@@ -32,19 +32,25 @@ def shard_of(text: str, environ: Mapping[str, str]) -> str:
             "where N is the Job's spec.completions"
         )
     if index >= total:
-        raise DataError(f"--shard is {text!r}, but the index of this process is {index}, expected less than {total}")
+        raise DataError(
+            f"--shard is {text!r}, but the index of this process is {index}, expected less than {total}"
+        )
     return f"{index + 1}/{total}"
 
 
 def _position(environ: Mapping[str, str]) -> tuple[int, int | None]:
     """This process's index from 0, and how many there are, if the scheduler tells."""
     if "AWS_BATCH_JOB_ARRAY_INDEX" in environ:
-        return _whole(environ, "AWS_BATCH_JOB_ARRAY_INDEX"), _whole(environ, "AWS_BATCH_JOB_ARRAY_SIZE")
+        return _whole(environ, "AWS_BATCH_JOB_ARRAY_INDEX"), _whole(
+            environ, "AWS_BATCH_JOB_ARRAY_SIZE"
+        )
     if "SLURM_ARRAY_TASK_ID" in environ:
         return _of_slurm(environ)
     if "JOB_COMPLETION_INDEX" in environ:
         return _whole(environ, "JOB_COMPLETION_INDEX"), None
-    raise DataError(f"--shard is 'auto', but this is no array job: none of {VARIABLES} is set; give I/N such as 2/8")
+    raise DataError(
+        f"--shard is 'auto', but this is no array job: none of {VARIABLES} is set; give I/N such as 2/8"
+    )
 
 
 def _of_slurm(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -55,7 +61,9 @@ def _of_slurm(environ: Mapping[str, str]) -> tuple[int, int]:
     index, rest = divmod(task - first, step)
     last = _whole(environ, "SLURM_ARRAY_TASK_MAX", str(first + (count - 1) * step))
     if rest or last != first + (count - 1) * step:
-        raise DataError("--shard is 'auto', but the numbers of this Slurm array have gaps; expected --array=0-7 or so")
+        raise DataError(
+            "--shard is 'auto', but the numbers of this Slurm array have gaps; expected --array=0-7 or so"
+        )
     return index, count
 
 

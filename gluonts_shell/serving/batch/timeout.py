@@ -88,14 +88,18 @@ class Timed:
 
         def keep() -> None:
             leave_sockets(theirs.fileno())
-            Keeper(theirs, lambda channel: _predict_for_ever(predictor, begin, channel), most_bytes).run()
+            Keeper(
+                theirs, lambda channel: _predict_for_ever(predictor, begin, channel), most_bytes
+            ).run()
 
         pid = fork(keep)
         theirs.close()
         together = TOGETHER if joins else 1
         return cls(pid, ours, seconds, Isolated(fallback, thorough), label, together, thorough)
 
-    def predict(self, calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Outcome]]:
+    def predict(
+        self, calls: Sequence[Call], wanted: Callable[[], bool] = always
+    ) -> list[list[Outcome]]:
         """One list for each call, one outcome for each entry; one thread at a time. The calls share the time.
 
         Raises Cancelled once nobody waits any more, and OSError where the system has no room for a process.
@@ -103,7 +107,9 @@ class Timed:
         configuration = calls[0].configuration
         entries = [entry for call in calls for entry in call.entries]
         thorough = self.thorough or len(calls) > 1
-        found = self._ready(Job(configuration, entries, self.together, self.seconds, thorough), wanted)
+        found = self._ready(
+            Job(configuration, entries, self.together, self.seconds, thorough), wanted
+        )
         if len(found) < len(entries):
             rest = entries[len(found) :]
             if not thorough and found and found[-1].error:
@@ -141,7 +147,9 @@ class Timed:
         found: list[Outcome] = answer
         return found
 
-    def _instead(self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]) -> list[Outcome]:
+    def _instead(
+        self, configuration: Configuration, entries: list[Any], wanted: Callable[[], bool]
+    ) -> list[Outcome]:
         log.warning("not ready after %g s: %d series by %s", self.seconds, len(entries), self.label)
         (outcomes,) = self.fallback.predict([Call(configuration, entries)], wanted)
         for outcome in outcomes:
@@ -240,7 +248,8 @@ class Keeper:
             pid = fork(run)
         finally:
             theirs.close()
-        with contextlib.suppress(OSError):  # both sides set the group, so that neither has to wait for the other
+        # both sides set the group, so that neither has to wait for the other
+        with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         return Predictor(pid, ours)
 
@@ -249,7 +258,11 @@ class Keeper:
             return
         now, most = resident_bytes(self._predictor.pid), self._most_bytes
         if now > most:
-            log.warning("the predictor's process has %d bytes, and may have %g: another one starts", now, most)
+            log.warning(
+                "the predictor's process has %d bytes, and may have %g: another one starts",
+                now,
+                most,
+            )
             self._end()
 
     def _end(self) -> int:

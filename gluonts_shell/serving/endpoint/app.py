@@ -19,9 +19,15 @@ from gluonts_shell.serving.endpoint.journal import Journal, Note
 from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, model_error, not_here, refuse
 from gluonts_shell.serving.http.exchange import Request, Response
 
-ROUTES = {"/ping": ("GET", "HEAD"), "/execution-parameters": ("GET", "HEAD"), "/invocations": ("POST",)}
+ROUTES = {
+    "/ping": ("GET", "HEAD"),
+    "/execution-parameters": ("GET", "HEAD"),
+    "/invocations": ("POST",),
+}
 # the API's own paths, which clients of the SDK use against a server on their own machine
-API = re.compile(r"/endpoints/[A-Za-z0-9-]{1,63}/(invocations|async-invocations|invocations-response-stream)")
+API = re.compile(
+    r"/endpoints/[A-Za-z0-9-]{1,63}/(invocations|async-invocations|invocations-response-stream)"
+)
 ABSENT = {
     "async-invocations": "asynchronous invocations, which need S3",
     "invocations-response-stream": "streamed answers",
@@ -81,7 +87,8 @@ class App:
             route = self._route(request.method, request.path)
         except (NotFound, MethodNotAllowed) as error:
             return self.refuse(error, request.path, request.headers)
-        if route == "/ping":  # AWS: 200 "and an empty body"; the process serves only once the model is loaded
+        # AWS: 200 "and an empty body"; the process serves only once the model is loaded
+        if route == "/ping":
             return Response(200)
         if route == "/execution-parameters":
             return self._parameters
@@ -100,7 +107,9 @@ class App:
         seconds = time.perf_counter() - started
         return self._finished(response, seconds, request.path, request.headers, note)
 
-    def refuse(self, error: BaseException, path: str = "", headers: Mapping[str, str] = NO_HEADERS) -> Response:
+    def refuse(
+        self, error: BaseException, path: str = "", headers: Mapping[str, str] = NO_HEADERS
+    ) -> Response:
         """The answer to what came before or instead of an invocation; path and headers as far as they are known."""
         note = Note()
         response, note.error = refuse(error, self._advice.get(type(error), ""))
@@ -133,13 +142,17 @@ class App:
             if operation == "invocations":
                 path = "/invocations"
             elif operation is not None:
-                raise NotFound(f"this server has no {ABSENT[operation]}; there is /endpoints/NAME/invocations")
+                raise NotFound(
+                    f"this server has no {ABSENT[operation]}; there is /endpoints/NAME/invocations"
+                )
         methods = ROUTES.get(path)
         if methods is None:
             raise NotFound(f"there is no {path[:100]!r}; there are {', '.join(ROUTES)}")
         if method not in methods:
             allowed = ", ".join(methods)
-            raise MethodNotAllowed(f"{path} does not take {method[:20]!r}; it takes {allowed}", allowed)
+            raise MethodNotAllowed(
+                f"{path} does not take {method[:20]!r}; it takes {allowed}", allowed
+            )
         return path
 
 

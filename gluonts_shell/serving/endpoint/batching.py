@@ -29,7 +29,11 @@ from gluonts_shell.messages import Call, always
 Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
-MOMENT, MOMENT_MOST = 0.1, 0.02  # of the last predict's time, and seconds, that its clients have to come back
+# of the last predict's time, and seconds, that its clients have to come back
+MOMENT, MOMENT_MOST = (
+    0.1,
+    0.02,
+)
 ASK_SECONDS = 0.05  # between two looks, from within a predict, at whether somebody still waits
 FRAMES = 12  # of the stack that the log shows of a predict that hangs
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
@@ -108,13 +112,17 @@ class Batcher(Generic[Result]):
         Raises Overloaded if too many calls wait or this one waited too long, and whatever `predict` raises for it, a
         model's SystemExit included.
         """
-        turn = _Turn(call, alive, (time.monotonic() if arrived is None else arrived) + self._timeout)
+        turn = _Turn(
+            call, alive, (time.monotonic() if arrived is None else arrived) + self._timeout
+        )
         with self._mutex:
             if self._stuck:
                 raise Overloaded("the model hangs, and this worker ends; try again later")
             if self._busy:
                 if len(self._queue) >= self._max_waiting:
-                    raise Overloaded(f"{len(self._queue)} requests are waiting already; try again later")
+                    raise Overloaded(
+                        f"{len(self._queue)} requests are waiting already; try again later"
+                    )
                 turn.gate = threading.Lock()
                 turn.gate.acquire()
                 self._queue.append(turn)
@@ -133,7 +141,9 @@ class Batcher(Generic[Result]):
     def _sleep(self, turn: _Turn) -> None:
         """Until the results are there or the lead is ours; a deadline that passes in the queue ends it too."""
         patience = (
-            -1 if turn.deadline == inf else max(0.0, min(turn.deadline - time.monotonic(), threading.TIMEOUT_MAX))
+            -1
+            if turn.deadline == inf
+            else max(0.0, min(turn.deadline - time.monotonic(), threading.TIMEOUT_MAX))
         )
         if turn.gate.acquire(timeout=patience):
             return
@@ -168,7 +178,9 @@ class Batcher(Generic[Result]):
     def _gather(self, turn: _Turn) -> None:
         """Wait for those that are expected back, or until no more can join; the mutex is held, and let go meanwhile."""
         while (left := self._expected - time.monotonic()) > 0:
-            together = len(turn.call.entries) + sum(len(other.call.entries) for other in self._queue)
+            together = len(turn.call.entries) + sum(
+                len(other.call.entries) for other in self._queue
+            )
             if 1 + len(self._queue) >= self._crowd or together >= self._max_joined:
                 return
             self._arrival.wait(left)
@@ -199,7 +211,8 @@ class Batcher(Generic[Result]):
                 turn.error = self._given_up(turn, error)
         except MemoryError as error:
             self._divide(batch, (len(batch) + 1) // 2, error)
-        except BaseException as error:  # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+        # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+        except BaseException as error:
             self._divide(batch, 1, error)
 
     def _asker(self, batch: list[_Turn]) -> Callable[[], bool]:
@@ -218,7 +231,9 @@ class Batcher(Generic[Result]):
 
     def _given_up(self, turn: _Turn, error: Cancelled) -> ShellError:
         if time.monotonic() > turn.deadline:
-            return Cancelled(f"the request took more than {self._timeout:g} s: {error}; ask for less at a time")
+            return Cancelled(
+                f"the request took more than {self._timeout:g} s: {error}; ask for less at a time"
+            )
         return Cancelled(f"the client went away: {error}")
 
     def overdue(self) -> str | None:

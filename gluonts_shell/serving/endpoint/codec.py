@@ -63,7 +63,9 @@ def answer_type(accept: str | None, request: str) -> str:
     weights = {request: _weight_of(request, ranges), other: _weight_of(other, ranges)}
     best = max(weights, key=weights.__getitem__)  # of equal weights the first
     if weights[best] <= 0:
-        raise NotAcceptable(f"Accept {wanted[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are")
+        raise NotAcceptable(
+            f"Accept {wanted[:100]!r} asks for a format that is not there: {JSON} and {JSON_LINES} are"
+        )
     return best
 
 
@@ -95,7 +97,11 @@ def _weight(text: str) -> float:
 
 def lines(body: bytes) -> list[tuple[int, bytes]]:
     """The lines that are not blank, numbered from 1. Only LF (or CRLF) ends a line: JSON may hold the other marks."""
-    return [(number, line) for number, line in enumerate(body.split(b"\n"), start=1) if line and not line.isspace()]
+    return [
+        (number, line)
+        for number, line in enumerate(body.split(b"\n"), start=1)
+        if line and not line.isspace()
+    ]
 
 
 def decode(body: bytes, where: str = "the body") -> Any:
@@ -160,7 +166,8 @@ def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = N
     if prediction.quantiles is not None:
         quantiles = []
         for name, each in prediction.quantiles.items():
-            if each is not values:  # a forecast of one path has the same list for the mean and all quantiles
+            # a forecast of one path has the same list for the mean and all quantiles
+            if each is not values:
                 values, row = each, _row(each)
             quantiles.append(_string(name) + b":" + row)
         members.append(b'"quantiles":{' + b",".join(quantiles) + b"}")
@@ -178,12 +185,14 @@ def _row(values: Row) -> bytes:
     """
     if values and type(values[0]) is list:
         return b"[" + b",".join(map(_row, values)) + b"]"
-    if not math.isfinite(sum(values)):  # a finite sum needs finite values; an overflowing one only takes the slow way
+    # a finite sum needs finite values; an overflowing one only takes the slow way
+    if not math.isfinite(sum(values)):
         return b"[" + b",".join(map(_number, values)) + b"]"
     if orjson is not None:
         return bytes(orjson.dumps(values))
     text = _template(len(values)) % tuple(values)
-    if text.count(b".") != len(values) or b"e" in text:  # some are whole: keep them floats for whoever reads them
+    # some are whole: keep them floats for whoever reads them
+    if text.count(b".") != len(values) or b"e" in text:
         return b"[" + b",".join(map(_number, values)) + b"]"
     return text
 
@@ -243,5 +252,11 @@ def encode_error(sentence: str) -> bytes:
 
 def called(value: Any) -> str:
     """What a JSON value is, without quoting it."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        type(None): "null",
+    }
     return names.get(type(value), "a number")

@@ -81,5 +81,7 @@ def gunzip(body: bytes, limit: int) -> bytes:
                     raise TooLarge(f"the body unpacks to more than {limit} bytes")
                 found.write(piece)
     except (OSError, EOFError, zlib.error) as error:
-        raise RequestError(f"the body is not the gzip that Content-Encoding says: {error}") from None
+        raise RequestError(
+            f"the body is not the gzip that Content-Encoding says: {error}"
+        ) from None
     return found.getvalue()

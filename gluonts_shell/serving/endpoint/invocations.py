@@ -14,7 +14,8 @@ from gluonts_shell.serving.endpoint.journal import Note
 from gluonts_shell.serving.endpoint.records import Payload
 from gluonts_shell.serving.http.exchange import Request, Response
 
-SMALL = 16 * 1024  # bytes of a body that are parsed and checked in less time than the threads' switch interval
+# bytes of a body that are parsed and checked in less time than the threads' switch interval
+SMALL = 16 * 1024
 
 
 class Endpoint:
@@ -41,7 +42,9 @@ class Endpoint:
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raises UnsupportedMediaType and NotAcceptable."""
-        codec.answer_type(headers.get("accept") or self._accept, codec.request_type(headers.get("content-type")))
+        codec.answer_type(
+            headers.get("accept") or self._accept, codec.request_type(headers.get("content-type"))
+        )
 
     def __call__(self, request: Request, note: Note) -> Response:
         kind = codec.request_type(request.headers.get("content-type"))

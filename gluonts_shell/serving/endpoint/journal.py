@@ -68,7 +68,8 @@ class Journal:
     def _tell_soon(self) -> None:
         timer = threading.Timer(SECOND, self._tell)
         timer.daemon = True
-        with suppress(RuntimeError):  # no thread can be started: the lines are left out all the same
+        # no thread can be started: the lines are left out all the same
+        with suppress(RuntimeError):
             timer.start()
 
     def _tell(self) -> None:
@@ -77,7 +78,9 @@ class Journal:
         log.warning("%d more requests were refused, and have no line here", count)
 
 
-def _line(status: int, seconds: float, headers: Mapping[str, str], note: Note) -> tuple[str, dict[str, object]]:
+def _line(
+    status: int, seconds: float, headers: Mapping[str, str], note: Note
+) -> tuple[str, dict[str, object]]:
     """The sentence, and the same as fields."""
     milliseconds = round(1000 * seconds, 1)
     fields: dict[str, object] = {

@@ -114,10 +114,14 @@ def _document(body: bytes) -> dict[str, Any]:
             ) from None
         raise
     if not isinstance(value, dict):
-        raise RequestError(f'the request is {codec.called(value)}, expected an object {{"instances": [...]}}')
+        raise RequestError(
+            f'the request is {codec.called(value)}, expected an object {{"instances": [...]}}'
+        )
     if "instances" not in value:
         hint = _hint_for_missing(value)
-        raise RequestError(f"the request has no field 'instances', expected a list of instances{hint}")
+        raise RequestError(
+            f"the request has no field 'instances', expected a list of instances{hint}"
+        )
     if not isinstance(value["instances"], list):
         found = codec.called(value["instances"])
         raise RequestError(f"'instances' is {found}, expected a list of instances")
@@ -155,7 +159,9 @@ def _check_stranger(name: str) -> None:
         )
     meant = nearby.near_miss(name, MEMBERS)
     if meant is not None:
-        raise RequestError(f"{name[:50]!r} stands beside 'instances' and is not known; did you mean {meant!r}?")
+        raise RequestError(
+            f"{name[:50]!r} stands beside 'instances' and is not known; did you mean {meant!r}?"
+        )
     tell_once(f"a request has {name[:50]!r} beside 'instances', which is ignored")
 
 

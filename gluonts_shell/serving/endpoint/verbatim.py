@@ -37,7 +37,9 @@ def value(document: str, at: int) -> str:
     text = document[at : _end(document, at)].replace("\n", " ").replace("\r", " ")
     if "NaN" not in text and "Infinity" not in text:
         return text
-    return _STRING_OR_WORD.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
+    return _STRING_OR_WORD.sub(
+        lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text
+    )
 
 
 def _members(document: str, at: int) -> Iterator[tuple[str, int]]:

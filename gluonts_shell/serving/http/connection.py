@@ -45,7 +45,9 @@ class Host:
             return self.app.refuse(error, path, headers)
         except Exception:
             log.exception("the application could not refuse %r", error)
-            return Response(500, b'{"error": "internal error"}', (("Content-Type", "application/json"),))
+            return Response(
+                500, b'{"error": "internal error"}', (("Content-Type", "application/json"),)
+            )
 
 
 class Connection:
@@ -98,7 +100,8 @@ class Connection:
         self.computing = True
         try:
             return self.host.app(request)
-        except BaseException as error:  # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+        # a model may raise KeyboardInterrupt or CancelledError; no signal comes here
+        except BaseException as error:
             return self.host.refuse(error, head)
         finally:
             self.computing = False
@@ -113,14 +116,17 @@ class Connection:
     def _refuse(self, error: Exception, head: Head | None) -> bool:
         # where the head was understood and no body follows, the next request's place is known
         bodiless = head is not None and head.length == 0 and head.keep_alive
-        return self._answer(self.host.refuse(error, head), head, keep=bodiless and not self.host.draining)
+        return self._answer(
+            self.host.refuse(error, head), head, keep=bodiless and not self.host.draining
+        )
 
     def _head(self) -> Head:
         raw = self.reader.head(self._slow_head)
         self.idle = False
         self.deadline = inf
         self.arrived = time.monotonic()
-        if raw != self.raw or self.parsed is None:  # a client's next head is most often the same again
+        # a client's next head is most often the same again
+        if raw != self.raw or self.parsed is None:
             self.parsed = parse_head(raw)
             self.raw = raw
         return self.parsed

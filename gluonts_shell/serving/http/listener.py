@@ -14,7 +14,9 @@ BACKLOG = 1024  # 300 clients at once lose nothing; the kernel cuts it to somaxc
 def bind(address: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet. Raises ConfigurationError, with the reason."""
     with _told(address, port):
-        family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, place = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
@@ -35,4 +37,6 @@ def _told(address: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(f"cannot serve on {address}:{port}: {error.strerror or error}") from None
+        raise ConfigurationError(
+            f"cannot serve on {address}:{port}: {error.strerror or error}"
+        ) from None

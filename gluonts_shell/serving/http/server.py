@@ -34,10 +34,12 @@ log = logging.getLogger(__name__)
 
 TICK = 0.25  # seconds between two looks at the deadlines
 DRAIN_TICK = 0.02
-YIELD_SECONDS, YIELD_TICK = 0.02, 0.001  # that a connection is left to a worker that has fewer of them
+# that a connection is left to a worker that has fewer of them
+YIELD_SECONDS, YIELD_TICK = 0.02, 0.001
 SPARE_DESCRIPTORS = 16  # for the log, the model's files and the children of the application
 CROWDED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-CROWDED_SECONDS = 0.05  # in which a connection that was cut gives back its thread and its descriptor
+# in which a connection that was cut gives back its thread and its descriptor
+CROWDED_SECONDS = 0.05
 THREAD_ATTEMPTS = 5
 
 Source = Callable[[], bool]
@@ -51,7 +53,11 @@ class Server(ThreadingMixIn, HTTPServer):
     block_on_close = False
 
     def __init__(
-        self, listener: socket.socket, app: App, limits: Limits | None = None, share: Share | None = None
+        self,
+        listener: socket.socket,
+        app: App,
+        limits: Limits | None = None,
+        share: Share | None = None,
     ) -> None:
         # finish_request below makes the connections, so the class of handlers is never used
         BaseServer.__init__(self, listener.getsockname(), BaseRequestHandler)
@@ -164,7 +170,9 @@ class Server(ThreadingMixIn, HTTPServer):
     def _give_way(self) -> None:
         """While another worker has clearly fewer connections, and until it has shown that it is not quicker."""
         ends = time.monotonic() + YIELD_SECONDS
-        while len(self.connections) > 1.25 * self.share.fewest_elsewhere() and time.monotonic() < ends:
+        while (
+            len(self.connections) > 1.25 * self.share.fewest_elsewhere() and time.monotonic() < ends
+        ):
             time.sleep(YIELD_TICK)
 
     def _count(self) -> None:
@@ -196,7 +204,8 @@ class Server(ThreadingMixIn, HTTPServer):
         busy = Overloaded("no thread can be started for this connection; try again later")
         with suppress(OSError):
             request.setblocking(False)
-            request.recv(LINGER_BYTES)  # closing while something is unread would send a reset over the answer
+            # closing while something is unread would send a reset over the answer
+            request.recv(LINGER_BYTES)
         with suppress(OSError):
             request.send(message(self.host.refuse(busy), None, keep=False))
             request.shutdown(socket.SHUT_WR)

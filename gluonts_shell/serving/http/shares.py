@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 
-FULL = 2**32 - 1  # nobody waits for a worker with so many: it is not there, not ready, or about to end
+# nobody waits for a worker with so many: it is not there, not ready, or about to end
+FULL = 2**32 - 1
 WIDTH = 4
 
 

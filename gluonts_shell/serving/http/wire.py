@@ -91,7 +91,9 @@ def parse_line(line: str) -> tuple[str, str, int]:
         raise TargetTooLong(f"the request line is longer than {LINE_LIMIT} bytes")
     match = LINE.fullmatch(line)
     if match is None:
-        raise RequestError(f"request line {line[:100]!r} is malformed, expected METHOD TARGET HTTP/1.1")
+        raise RequestError(
+            f"request line {line[:100]!r} is malformed, expected METHOD TARGET HTTP/1.1"
+        )
     method, target, major, minor = match.groups()
     if major != "1":
         raise VersionNotSupported(f"HTTP/{major}.{minor} is not spoken here, expected HTTP/1.1")
@@ -170,7 +172,9 @@ def _path_of_url(method: str, target: str) -> str:
 def _unescape(match: re.Match[str]) -> str:
     """Only what never needed the escape becomes plain, so that no delimiter appears (RFC 3986 section 6.2.2.2)."""
     if match[1] is None:
-        raise RequestError("the request target has a % that is not followed by two hexadecimal digits")
+        raise RequestError(
+            "the request target has a % that is not followed by two hexadecimal digits"
+        )
     char = chr(int(match[1], 16))
     return char if UNRESERVED.fullmatch(char) else match[0]
 
@@ -181,7 +185,9 @@ def _length(headers: Mapping[str, str], minor: int) -> int:
     text = headers.get("content-length")
     if coding is not None:
         if text is not None or minor == 0:
-            raise RequestError("Transfer-Encoding cannot stand beside Content-Length, nor in HTTP/1.0")
+            raise RequestError(
+                "Transfer-Encoding cannot stand beside Content-Length, nor in HTTP/1.0"
+            )
         _check_coding(coding)
         return CHUNKED
     if text is None:
@@ -201,7 +207,9 @@ def _check_coding(coding: str) -> None:
         return
     if "chunked" in codings[:-1]:
         raise RequestError(f"Transfer-Encoding {coding[:100]!r} has chunked before its end")
-    raise NotImplementedByServer(f"Transfer-Encoding {coding[:100]!r} is not implemented, expected chunked")
+    raise NotImplementedByServer(
+        f"Transfer-Encoding {coding[:100]!r} is not implemented, expected chunked"
+    )
 
 
 def _expects(headers: Mapping[str, str], minor: int) -> bool:
@@ -210,7 +218,9 @@ def _expects(headers: Mapping[str, str], minor: int) -> bool:
     if not expectation or minor == 0:
         return False
     if expectation.lower() != "100-continue":
-        raise ExpectationFailed(f"Expect {expectation[:100]!r} cannot be met, expected 100-continue")
+        raise ExpectationFailed(
+            f"Expect {expectation[:100]!r} cannot be met, expected 100-continue"
+        )
     return True
 
 
@@ -224,7 +234,10 @@ def answer_head(status: int, fields: tuple[tuple[str, str], ...], connection: st
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
-    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {CONTROL.sub(' ', value)}" for name, value in fields)]
+    lines = [
+        f"HTTP/1.1 {status} {phrase}",
+        *(f"{name}: {CONTROL.sub(' ', value)}" for name, value in fields),
+    ]
     if connection:
         lines.append(f"Connection: {connection}")
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")

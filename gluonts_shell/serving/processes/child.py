@@ -125,7 +125,8 @@ def _descriptors() -> list[int]:
 def _flush() -> None:
     """What is still buffered would be written twice, or never."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # no stream, a broken one, a closed one
+        # no stream, a broken one, a closed one
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
 
 

@@ -40,13 +40,15 @@ class WorkerEnd:
         """The next connection that was handed over. Raises ParentGone."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self._end, len(CONNECTION), 1)
-        except OSError:  # nothing is there after all, or no descriptor is free: the client sees its end
+        # nothing is there after all, or no descriptor is free: the client sees its end
+        except OSError:
             return None
         if not data:
             raise ParentGone
         if not descriptors:
             return None
-        os.set_inheritable(descriptors[0], False)  # or a process that the model starts would keep it open
+        # or a process that the model starts would keep it open
+        os.set_inheritable(descriptors[0], False)
         return socket.socket(fileno=descriptors[0])
 
     def _say(self, word: bytes) -> None:

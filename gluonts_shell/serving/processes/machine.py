@@ -38,7 +38,8 @@ class Machine:
         """Workers that each start a thread a CPU are slower together than with one each; what the user set stays."""
         for variable in THREAD_VARIABLES:
             environ.setdefault(variable, str(self.threads))
-        environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads steal the time of the other workers
+        # spinning threads steal the time of the other workers
+        environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def has_accelerator() -> bool:

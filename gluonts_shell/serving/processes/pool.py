@@ -57,7 +57,9 @@ class ProcessPool:
     most_bytes: of memory, beyond which a worker is replaced between two tasks.
     """
 
-    def __init__(self, size: int, make: Callable[[], Callable[..., Any]], most_bytes: float = inf) -> None:
+    def __init__(
+        self, size: int, make: Callable[[], Callable[..., Any]], most_bytes: float = inf
+    ) -> None:
         self._most_bytes = most_bytes
         self._size = size
         self._make = make
@@ -73,7 +75,10 @@ class ProcessPool:
             self._reap(self._workers[-1])
 
     def answers(
-        self, tasks: Iterable[Task], message: Callable[[Task], tuple[Any, ...]], tick: Callable[[], None]
+        self,
+        tasks: Iterable[Task],
+        message: Callable[[Task], tuple[Any, ...]],
+        tick: Callable[[], None],
     ) -> Iterator[tuple[Task, Any]]:
         """Each task with what the worker returned for it, or with the ShellError that it ended with.
 
@@ -140,7 +145,12 @@ class ProcessPool:
         now = resident_bytes(worker.pid)
         if now <= self._most_bytes:
             return
-        log.warning("worker %d has %d bytes, and may have %g: another one starts", worker.pid, now, self._most_bytes)
+        log.warning(
+            "worker %d has %d bytes, and may have %g: another one starts",
+            worker.pid,
+            now,
+            self._most_bytes,
+        )
         _kill(worker)
         self._reap(worker)
 

@@ -125,9 +125,20 @@ class Supervisor:
     """The workers: how they are started, watched and ended."""
 
     def __init__(
-        self, listener: socket.socket, make: Callable[[], App], limits: Limits, terms: Terms, size: int
+        self,
+        listener: socket.socket,
+        make: Callable[[], App],
+        limits: Limits,
+        terms: Terms,
+        size: int,
     ) -> None:
-        self.listener, self.make, self.limits, self.terms, self.size = listener, make, limits, terms, size
+        self.listener, self.make, self.limits, self.terms, self.size = (
+            listener,
+            make,
+            limits,
+            terms,
+            size,
+        )
         self.children: dict[int, Child] = {}
         # one that leaves keeps its place until it has ended, while the next one serves already
         shares = Shares(2 * size)
@@ -266,7 +277,9 @@ class Supervisor:
     def _ended(self, child: Child, status: int) -> None:
         how = f"exit status {status}"
         if status < 0:
-            how = f"signal {-status}" + (", perhaps out of memory" if -status == signal.SIGKILL else "")
+            how = f"signal {-status}" + (
+                ", perhaps out of memory" if -status == signal.SIGKILL else ""
+            )
         if self.stopping:
             return
         if child.leaving:
@@ -282,7 +295,9 @@ class Supervisor:
     def _failed(self, what: str) -> None:
         log.warning("%s", what)
         self.failures += 1
-        self.next_start = time.monotonic() + min(RESPAWN_SECONDS * 2**self.failures, RESPAWN_SECONDS_MOST)
+        self.next_start = time.monotonic() + min(
+            RESPAWN_SECONDS * 2**self.failures, RESPAWN_SECONDS_MOST
+        )
 
     def _kill_hanging(self) -> None:
         """Silence is counted in our own ticks, so that a pause of the whole container kills nobody."""

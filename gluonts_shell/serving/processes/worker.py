@@ -60,7 +60,9 @@ class Worker:
         self.most = terms.resident_bytes
         if (now := resident_bytes()) >= self.most:
             log.warning(
-                "a worker has %d bytes before its first request, and may have %g: it is not replaced", now, self.most
+                "a worker has %d bytes before its first request, and may have %g: it is not replaced",
+                now,
+                self.most,
             )
             self.most = inf
 
@@ -71,7 +73,9 @@ class Worker:
             self.server.serve(sources, self._tick)
         except Stuck:
             self.server.drain(STUCK_SECONDS, welcome=False)
-            self.server.answer_for_all(ModelError("the model took longer than any prediction may, and was ended"))
+            self.server.answer_for_all(
+                ModelError("the model took longer than any prediction may, and was ended")
+            )
             return
         cut = self.server.drain(self.terms.drain_seconds)
         if cut:
@@ -107,7 +111,11 @@ class Worker:
         now = resident_bytes()
         if now <= self.most:
             return False
-        log.warning("this worker has %d bytes, and may have %g: it ends, and another one starts", now, self.most)
+        log.warning(
+            "this worker has %d bytes, and may have %g: it ends, and another one starts",
+            now,
+            self.most,
+        )
         return True
 
 
@@ -123,7 +131,8 @@ def work(
     """Serve until SIGTERM, or until the parent is gone; then answer what is in flight and exit."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent will tell us
+        # a terminal sends it to everyone; the parent will tell us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with recorded(signal.SIGTERM) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)

@@ -14,7 +14,12 @@ NAN = float("nan")
 
 def entry(item_id: str, start: str, target: list[Any], **fields: Any) -> dict[str, Any]:
     arrays = {name: np.array(value) for name, value in fields.items()}
-    return {"item_id": item_id, "start": pd.Period(start, "D"), "target": np.array(target, dtype=np.float32), **arrays}
+    return {
+        "item_id": item_id,
+        "start": pd.Period(start, "D"),
+        "target": np.array(target, dtype=np.float32),
+        **arrays,
+    }
 
 
 ENTRIES = [
@@ -64,7 +69,12 @@ def test_a_person_reads_sentences() -> None:
 
 def test_targets_of_several_dimensions_have_the_length_of_each() -> None:
     found = summarize([entry("a", "2024-01-01", [[1, 2, 3], [4, NAN, 6]])])
-    assert (found.lengths, found.dimensions, found.missing, found.end) == ((3, 3.0, 3), 2, 1, "2024-01-03")
+    assert (found.lengths, found.dimensions, found.missing, found.end) == (
+        (3, 3.0, 3),
+        2,
+        1,
+        "2024-01-03",
+    )
 
 
 def test_many_categories_are_not_all_named() -> None:

@@ -32,7 +32,8 @@ def series(length=3, **fields):
 
 def test_series_become_entries_of_gluonts(channel):
     data = channel(
-        [series(item_id="a"), {"start": "2020-01-31 05:00:00", "target": [1, None, "NaN", 2.5]}], freq="M"
+        [series(item_id="a"), {"start": "2020-01-31 05:00:00", "target": [1, None, "NaN", 2.5]}],
+        freq="M",
     ).read()
     first, second = data
     assert first["item_id"] == "a"
@@ -74,7 +75,9 @@ def test_statistics_are_those_that_deepar_logs(channel):
         "contains missing values: yes",
     ]
     assert (
-        next(channel([series(1), {"start": "2020-01-01", "target": [0.5]}]).read().statistics.lines())
+        next(
+            channel([series(1), {"start": "2020-01-01", "target": [0.5]}]).read().statistics.lines()
+        )
         == "Real time series"
     )
 
@@ -102,8 +105,14 @@ def test_a_channel_of_missing_values_alone_has_statistics_too(channel):
             series(item_id="SKU-7", target=[[1], [2]]),
             "field 'target': target is a list of 2 lists, expected one list of numbers",
         ),
-        (series(item_id="SKU-7", target=7), "field 'target': target is 7, expected a list of numbers"),
-        (series(item_id="SKU-7", cat=[-1]), "field 'cat': cat[0] is -1, expected a whole number from 0 to"),
+        (
+            series(item_id="SKU-7", target=7),
+            "field 'target': target is 7, expected a list of numbers",
+        ),
+        (
+            series(item_id="SKU-7", cat=[-1]),
+            "field 'cat': cat[0] is -1, expected a whole number from 0 to",
+        ),
         (
             series(item_id="SKU-7", feat_static_cat=[0.5]),
             "field 'feat_static_cat': feat_static_cat[0] is 0.5, expected a whole number",
@@ -139,7 +148,8 @@ def test_a_line_that_is_no_json_is_named(channel):
 
 def test_a_series_with_a_start_beyond_what_pandas_knows_is_named(channel):
     with pytest.raises(
-        DataError, match=r"^train/part-0000.jsonl line 1: field 'start': start is '0000-01-01', which is no date"
+        DataError,
+        match=r"^train/part-0000.jsonl line 1: field 'start': start is '0000-01-01', which is no date",
     ):
         channel([series(start="0000-01-01")]).read()
 
@@ -150,7 +160,10 @@ def test_short_series_are_left_out_with_a_warning_that_counts_them(channel, capl
         data = channel([series(2), series(5), series(3)], shortest=3).read(hold)
         assert [len(entry["target"]) for entry in data] == [5, 3]
         assert len(data) == 2
-    assert caplog.messages == ["channel 'train': 1 of 3 series have fewer than 3 values and are left out"] * 2
+    assert (
+        caplog.messages
+        == ["channel 'train': 1 of 3 series have fewer than 3 values and are left out"] * 2
+    )
 
 
 def test_where_no_series_is_long_enough_the_longest_is_told(channel):
@@ -168,7 +181,12 @@ def test_a_channel_of_blank_lines_holds_no_series(channel):
 
 @pytest.mark.parametrize("hold", [True, False])
 def test_categories_that_are_text_get_numbers_in_the_order_of_the_alphabet(channel, hold):
-    rows = [series(cat=["pear", 3]), series(cat=["apple", 1]), series(cat=["pear", 0]), series(cat=["fig", 2])]
+    rows = [
+        series(cat=["pear", 3]),
+        series(cat=["apple", 1]),
+        series(cat=["pear", 0]),
+        series(cat=["fig", 2]),
+    ]
     data = channel(rows).read(hold)
     assert data.statistics.labels == (("apple", "fig", "pear"), None)
     assert [list(entry["feat_static_cat"]) for entry in data] == [[2, 3], [0, 1], [2, 0], [1, 2]]
@@ -187,7 +205,9 @@ def test_a_column_of_numbers_and_texts_is_one_of_texts_in_any_order(channel, hol
     data = channel([rows[position] for position in order]).read(hold)
     assert data.statistics.labels == (("0", "a"),)
     expected = [[0], [0], [1]]
-    assert [list(entry["feat_static_cat"]) for entry in data] == [expected[position] for position in order]
+    assert [list(entry["feat_static_cat"]) for entry in data] == [
+        expected[position] for position in order
+    ]
     assert data.statistics.categories == [{0, 1}]
 
 
@@ -196,7 +216,10 @@ def test_a_label_that_only_a_short_series_has_does_not_count_and_is_told(channel
     data = channel([series(1, cat=["a"]), series(5, cat=["z"])], shortest=3).read(hold)
     assert data.statistics.labels == (("z",),)
     assert [list(entry["feat_static_cat"]) for entry in data] == [[0]]
-    assert "channel 'train': cat[0] is 'a' only in series that are left out; the model will not know it" in caplog.text
+    assert (
+        "channel 'train': cat[0] is 'a' only in series that are left out; the model will not know it"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -209,7 +232,9 @@ def test_series_without_categories_stand_beside_series_that_have_some(channel, h
 
 
 def test_a_flag_is_no_category(channel):
-    with pytest.raises(DataError, match=r"field 'cat': cat\[0\] is True, expected a whole number from 0 to"):
+    with pytest.raises(
+        DataError, match=r"field 'cat': cat\[0\] is True, expected a whole number from 0 to"
+    ):
         channel([series(cat=[True])]).read()
 
 
@@ -243,7 +268,9 @@ def test_short_series_of_several_dimensions_are_left_out_too(channel):
 
 def test_fields_that_are_there_and_not_read_are_known(channel):
     wanted = Features(static_cat=(), static_real=0, dynamic_real=0, past_dynamic_real=0)
-    data = channel([series(cat=[1]), series(dynamic_feat=[[1]], colour="red")], features=wanted).read()
+    data = channel(
+        [series(cat=[1]), series(dynamic_feat=[[1]], colour="red")], features=wanted
+    ).read()
     assert data.unread == ("cat", "dynamic_feat")
 
 
@@ -282,7 +309,9 @@ def test_a_test_channel_is_read_with_the_labels_of_the_training(channel):
 
 def test_features_that_the_model_does_not_use_are_not_read(channel):
     wanted = Features(static_cat=(), static_real=0, dynamic_real=0, past_dynamic_real=0)
-    row = series(cat=["x"], dynamic_feat="whatever", feat_static_real=None, past_feat_dynamic_real=1)
+    row = series(
+        cat=["x"], dynamic_feat="whatever", feat_static_real=None, past_feat_dynamic_real=1
+    )
     (entry,) = channel([row], features=wanted).read()
     assert sorted(entry) == ["item_id", "start", "target"]
 

@@ -57,7 +57,9 @@ def test_json_lines_are_known_by_suffix_or_by_their_first_bytes(channel, name):
     assert names(channel.folder) == {name: JSON_LINES}
 
 
-@pytest.mark.parametrize("name", ["data.json.gz", "part-00000.gz", "part-00000", "train.2020.jsonl.gz", "data.json"])
+@pytest.mark.parametrize(
+    "name", ["data.json.gz", "part-00000.gz", "part-00000", "train.2020.jsonl.gz", "data.json"]
+)
 def test_gzip_is_known_by_what_the_file_is(channel, name):
     path = channel(name, gzip.compress(LINE * 2))
     assert names(channel.folder) == {name: JSON_LINES}
@@ -132,7 +134,10 @@ def test_the_content_type_of_the_channel_decides_where_no_suffix_does(channel, c
 def test_the_suffix_wins_over_the_content_type(channel):
     channel("data.json")
     channel("data.parquet", b"PAR1")
-    assert names(channel.folder, "application/x-parquet") == {"data.json": JSON_LINES, "data.parquet": PARQUET}
+    assert names(channel.folder, "application/x-parquet") == {
+        "data.json": JSON_LINES,
+        "data.parquet": PARQUET,
+    }
 
 
 def test_parquet_and_arrow_are_known_by_their_first_bytes(channel):
@@ -159,7 +164,10 @@ def test_a_channel_may_be_one_file(channel):
 
 
 def test_rows_are_numbered_like_the_lines_of_an_editor_and_blank_ones_are_skipped(channel):
-    path = channel("data.json", b"\xef\xbb\xbf\n" + LINE + b"\n   \r\n" + LINE.strip() + b"\r\n\n\n" + LINE.strip())
+    path = channel(
+        "data.json",
+        b"\xef\xbb\xbf\n" + LINE + b"\n   \r\n" + LINE.strip() + b"\r\n\n\n" + LINE.strip(),
+    )
     assert [number for number, _ in rows(path, JSON_LINES)] == [2, 5, 8]
     assert [row for _, row in rows(path, JSON_LINES)] == [json.loads(LINE)] * 3
 
@@ -173,7 +181,10 @@ def test_a_byte_order_mark_before_the_first_row_is_no_fault(channel):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (LINE * 7 + b'{"start": \n', "train/data.json line 8: this is not JSON: Expecting value at column 10"),
+        (
+            LINE * 7 + b'{"start": \n',
+            "train/data.json line 8: this is not JSON: Expecting value at column 10",
+        ),
         (LINE + b"\n{}}\n", "train/data.json line 3: this is not JSON: Extra data at column 3"),
         (b"[" * 200_000, "train/data.json line 1: this is not JSON"),
         (
@@ -185,7 +196,10 @@ def test_a_byte_order_mark_before_the_first_row_is_no_fault(channel):
             "train/data.json line 2: this is not JSON in UTF-8: Exceeds the limit",
         ),
         (gzip.compress(LINE * 100, mtime=0)[:-20], "train/data.json cannot be read after line "),
-        (gzip.compress(LINE * 100, mtime=0)[:40] + b"x" * 60, "train/data.json cannot be read after line "),
+        (
+            gzip.compress(LINE * 100, mtime=0)[:40] + b"x" * 60,
+            "train/data.json cannot be read after line ",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(channel, content, sentence):
@@ -208,7 +222,10 @@ ROWS = [
     {"item_id": "b", "start": datetime(2020, 2, 1), "target": [4.0], "cat": None},
 ]
 EXPECTED = [
-    (1, {"item_id": "a", "start": "2020-01-01 00:00:00", "target": [1.0, None, 3.0], "cat": [0, 1]}),
+    (
+        1,
+        {"item_id": "a", "start": "2020-01-01 00:00:00", "target": [1.0, None, 3.0], "cat": [0, 1]},
+    ),
     (2, {"item_id": "b", "start": "2020-02-01 00:00:00", "target": [4.0]}),
 ]
 
@@ -229,7 +246,9 @@ def test_dates_in_parquet_are_text_as_in_json(channel):
     from pyarrow import parquet
 
     path = channel("data.parquet", b"")
-    parquet.write_table(pyarrow.Table.from_pylist([{"start": date(2020, 1, 31), "target": [1]}]), path)
+    parquet.write_table(
+        pyarrow.Table.from_pylist([{"start": date(2020, 1, 31), "target": [1]}]), path
+    )
     assert list(rows(path, PARQUET)) == [(1, {"start": "2020-01-31", "target": [1]})]
 
 
@@ -259,7 +278,8 @@ def test_without_pyarrow_parquet_says_what_to_install(channel, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     path = channel("data.parquet", b"PAR1")
     with pytest.raises(
-        DataError, match=r"^train/data.parquet is parquet, which needs pyarrow: install gluonts-shell\[arrow\]$"
+        DataError,
+        match=r"^train/data.parquet is parquet, which needs pyarrow: install gluonts-shell\[arrow\]$",
     ):
         list(rows(path, PARQUET))
 
@@ -291,7 +311,15 @@ def gluonts_writers():
 
 @pytest.mark.parametrize(
     "name",
-    ["data.feather", "data.arrow", "stream.arrow", "stream", "nested.arrow", "data.parquet", "nested.parquet"],
+    [
+        "data.feather",
+        "data.arrow",
+        "stream.arrow",
+        "stream",
+        "nested.arrow",
+        "data.parquet",
+        "nested.parquet",
+    ],
 )
 def test_what_gluonts_writers_of_tables_leave_is_read(channel, name):
     path = channel(name, b"")
@@ -320,7 +348,10 @@ def test_an_array_that_is_not_as_long_as_its_shape_is_named(channel):
 
     path = channel("data.parquet", b"")
     parquet.write_table(pyarrow.Table.from_pylist([{"x": [1, 2, 3], "x._np_shape": [2, 2]}]), path)
-    with pytest.raises(DataError, match=r"after row 1: x has 3 values, expected those of an array of shape \[2, 2\]$"):
+    with pytest.raises(
+        DataError,
+        match=r"after row 1: x has 3 values, expected those of an array of shape \[2, 2\]$",
+    ):
         list(rows(path, PARQUET))
 
 
@@ -329,9 +360,15 @@ def test_decimals_are_numbers(channel):
     from pyarrow import parquet
 
     path = channel("data.parquet", b"")
-    row = {"target": [Decimal("1.50"), None], "cat": Decimal("2"), "dynamic_feat": [[Decimal("0.25")]]}
+    row = {
+        "target": [Decimal("1.50"), None],
+        "cat": Decimal("2"),
+        "dynamic_feat": [[Decimal("0.25")]],
+    }
     parquet.write_table(pyarrow.Table.from_pylist([row]), path)
-    assert list(rows(path, PARQUET)) == [(1, {"target": [1.5, None], "cat": 2.0, "dynamic_feat": [[0.25]]})]
+    assert list(rows(path, PARQUET)) == [
+        (1, {"target": [1.5, None], "cat": 2.0, "dynamic_feat": [[0.25]]})
+    ]
 
 
 @pytest.mark.parametrize(
@@ -360,16 +397,25 @@ def test_utf_16_is_known_by_its_byte_order_mark(channel, encoding, name):
     content = text.encode(encoding)
     path = channel(name, gzip.compress(content) if name.endswith("gz") else content)
     assert names(channel.folder) == {name: JSON_LINES}
-    assert list(rows(path, JSON_LINES)) == [(1, {"item_id": "caf\u00e9 \u2028", "target": [1]}), (3, {"target": [2]})]
+    assert list(rows(path, JSON_LINES)) == [
+        (1, {"item_id": "caf\u00e9 \u2028", "target": [1]}),
+        (3, {"target": [2]}),
+    ]
 
 
 def test_notebooks_and_documents_beside_the_data_are_skipped_with_a_line(channel, caplog):
     channel("data.json")
     channel("explore.ipynb", b'{\n "cells": []}')
     channel("report.doc", b'{\r\n "words": []}')
-    assert names(channel.folder, "application/json") == {"data.json": JSON_LINES, "report.doc": JSON_LINES}
+    assert names(channel.folder, "application/json") == {
+        "data.json": JSON_LINES,
+        "report.doc": JSON_LINES,
+    }
     assert names(channel.folder) == {"data.json": JSON_LINES}
-    assert "2 files are no JSON Lines, parquet or arrow and are not read: explore.ipynb, report.doc" in caplog.text
+    assert (
+        "2 files are no JSON Lines, parquet or arrow and are not read: explore.ipynb, report.doc"
+        in caplog.text
+    )
 
 
 def test_a_channel_of_strangers_alone_names_them_and_what_is_read(channel):

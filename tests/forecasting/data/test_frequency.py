@@ -32,7 +32,10 @@ from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
     ],
 )
 def test_spellings_of_one_period_have_one_alias(spellings, alias):
-    found = {spelling: period_alias(spelling).replace("A-", "Y-").replace("H", "h") for spelling in spellings}
+    found = {
+        spelling: period_alias(spelling).replace("A-", "Y-").replace("H", "h")
+        for spelling in spellings
+    }
     assert set(found.values()) == {alias}, found
 
 
@@ -47,13 +50,31 @@ def test_what_it_returns_is_what_periods_and_gluonts_take(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["xyz", "", " ", "0D", "-1D", "M M", "D;", "1e3D", "W-XXX", "D-MON", "٣D", "9" * 30 + "D", "None", "1"]
+    "text",
+    [
+        "xyz",
+        "",
+        " ",
+        "0D",
+        "-1D",
+        "M M",
+        "D;",
+        "1e3D",
+        "W-XXX",
+        "D-MON",
+        "٣D",
+        "9" * 30 + "D",
+        "None",
+        "1",
+    ],
 )
 def test_what_is_no_period_is_named_with_an_example(text):
     with pytest.raises(ConfigurationError) as caught:
         period_alias(text)
     assert str(caught.value).startswith(f"freq is {text[:50]!r}")
-    assert str(caught.value).endswith("expected a pandas frequency such as 'h', '30min', 'D', 'W', 'M', 'Q' or 'Y'")
+    assert str(caught.value).endswith(
+        "expected a pandas frequency such as 'h', '30min', 'D', 'W', 'M', 'Q' or 'Y'"
+    )
 
 
 @given(st.text(max_size=12))
@@ -65,7 +86,9 @@ def test_any_text_is_an_alias_or_a_sentence(text):
 
 
 def test_the_day_of_the_month_is_lost_in_periods_as_it_should_be():
-    assert pd.Period("2020-01-31", freq=period_alias("MS")) == pd.Period("2020-01-01", freq=period_alias("M"))
+    assert pd.Period("2020-01-31", freq=period_alias("MS")) == pd.Period(
+        "2020-01-01", freq=period_alias("M")
+    )
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,14 @@ def test_starts(text, freq, period):
         ("now", "start is 'now', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("\uff12020-01-01", "start is '\uff12020-01-01', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("2020-02-30", "start is '2020-02-30', which is no date and time: "),
-        ("1500-01-01", "start is '1500-01-01', which is no date and time: its year is not from 1678 to 2261"),
-        ("2020-01-01 24:00:00", "start is '2020-01-01 24:00:00', which is no date and time: hour must be in 0..23"),
+        (
+            "1500-01-01",
+            "start is '1500-01-01', which is no date and time: its year is not from 1678 to 2261",
+        ),
+        (
+            "2020-01-01 24:00:00",
+            "start is '2020-01-01 24:00:00', which is no date and time: hour must be in 0..23",
+        ),
     ],
 )
 def test_bad_starts(value, sentence):
@@ -152,9 +158,16 @@ def test_features_reach_the_model_under_gluonts_names():
     np.testing.assert_array_equal(entry["feat_static_cat"], [2, 0])
     assert entry["feat_static_cat"].dtype == np.int64
     np.testing.assert_array_equal(entry["feat_static_real"], np.float32([0.5]))
-    np.testing.assert_array_equal(entry["feat_dynamic_real"], np.float32([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1.5]]))
+    np.testing.assert_array_equal(
+        entry["feat_dynamic_real"], np.float32([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1.5]])
+    )
     np.testing.assert_array_equal(entry["past_feat_dynamic_real"], np.float32([[7, 8]]))
-    renamed = full(cat=None, feat_static_cat=[2, 0], dynamic_feat=None, feat_dynamic_real=full()["dynamic_feat"])
+    renamed = full(
+        cat=None,
+        feat_static_cat=[2, 0],
+        dynamic_feat=None,
+        feat_dynamic_real=full()["dynamic_feat"],
+    )
     for name, value in read(renamed, FULL).items():
         np.testing.assert_array_equal(value, entry[name])
 
@@ -175,7 +188,9 @@ def test_a_model_that_tells_nothing_gets_what_was_sent():
 def test_a_bare_category_is_a_list_of_one():
     one = Features((4,), 0, 0, 0)
     for value in (3, [3], 3.0):
-        np.testing.assert_array_equal(read({"start": START, "target": [], "cat": value}, one)["feat_static_cat"], [3])
+        np.testing.assert_array_equal(
+            read({"start": START, "target": [], "cat": value}, one)["feat_static_cat"], [3]
+        )
 
 
 def test_labels_stand_for_their_index():
@@ -219,7 +234,10 @@ def test_labels_stand_for_their_index():
     ],
 )  # fmt: skip
 def test_bad_features(changes, sentence):
-    assert refused(full(**changes, item_id="SKU-7"), FULL) == f"instance 0 (item_id 'SKU-7'): {sentence}"
+    assert (
+        refused(full(**changes, item_id="SKU-7"), FULL)
+        == f"instance 0 (item_id 'SKU-7'): {sentence}"
+    )
 
 
 def test_the_sentence_of_the_contract():
@@ -236,7 +254,12 @@ def test_the_sentence_of_the_contract():
 
 def test_a_cold_start_is_one_missing_value_just_before_start():
     features = Features((), 0, 1, 1)
-    instance = {"start": START, "target": [], "dynamic_feat": [[1, 2, 3]], "past_feat_dynamic_real": [[]]}
+    instance = {
+        "start": START,
+        "target": [],
+        "dynamic_feat": [[1, 2, 3]],
+        "past_feat_dynamic_real": [[]],
+    }
     entry = read(instance, features, pads=True)
     assert entry["start"] == pd.Period("2019-12-31 23:00", "h")
     np.testing.assert_array_equal(entry["target"], [np.nan])
@@ -264,7 +287,9 @@ def test_starts_as_gluonts_writes_periods(text, freq, period):
     assert read({"start": text, "target": []}, freq=alias)["start"] == pd.Period(period, alias)
 
 
-@pytest.mark.parametrize(("year", "freq"), [(1999, "Q"), (2004, "Q-FEB"), (2001, "W"), (2003, "W-THU"), (1700, "Y")])
+@pytest.mark.parametrize(
+    ("year", "freq"), [(1999, "Q"), (2004, "Q-FEB"), (2001, "W"), (2003, "W-THU"), (1700, "Y")]
+)
 def test_whatever_gluonts_writes_for_a_period_is_read_as_that_period(year, freq):
     alias = period_alias(freq)
     for offset in range(8):
@@ -278,8 +303,16 @@ def test_whatever_gluonts_writes_for_a_period_is_read_as_that_period(year, freq)
         ("2001Q1", "D", "start is '2001Q1', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("2001Q5", "Q-DEC", "start is '2001Q5', expected 'YYYY-MM-DD HH:MM:SS'"),
         ("1500Q1", "Q-DEC", "start is '1500Q1', expected 'YYYY-MM-DD HH:MM:SS'"),
-        ("2001-01-02/2001-01-08", "W-SUN", "expected a period of 'W-SUN', such as '2001-01-01/2001-01-07'"),
-        ("2001-02-30/2001-03-08", "W-SUN", "start is '2001-02-30/2001-03-08', which is no period: "),
+        (
+            "2001-01-02/2001-01-08",
+            "W-SUN",
+            "expected a period of 'W-SUN', such as '2001-01-01/2001-01-07'",
+        ),
+        (
+            "2001-02-30/2001-03-08",
+            "W-SUN",
+            "start is '2001-02-30/2001-03-08', which is no period: ",
+        ),
     ],
 )
 def test_periods_of_another_frequency_are_no_start(text, freq, sentence):
@@ -316,7 +349,10 @@ def test_a_cold_start_of_several_dimensions_is_a_missing_value_in_each():
         ),
         ([[1, 2]], "target is a list of 1 list, expected a list of 2 lists of numbers"),
         ([[1], [2], [3]], "target is a list of 3 lists, expected a list of 2 lists of numbers"),
-        ([[1, 2], [3]], "target[1] has 1 values, target[0] has 2; expected as many in each dimension"),
+        (
+            [[1, 2], [3]],
+            "target[1] has 1 values, target[0] has 2; expected as many in each dimension",
+        ),
         ([[1, 2], 3], "target[1] is 3, expected a list of numbers as target[0] is"),
         ([[1, 2], [3, "x"]], "target[1][1] is 'x', expected a number, null or \"NaN\""),
         ([[1, 2], [3, [4]]], "target[1][1] is a list, expected a number as the values before it"),
@@ -328,16 +364,23 @@ def test_bad_targets_of_several_dimensions(target, sentence):
 
 
 def test_flags_are_numbers_where_they_are_features():
-    entry = read(full(dynamic_feat=[[True, False, True, 1, 0], [0.5] * 5], feat_static_real=[True]), FULL)
+    entry = read(
+        full(dynamic_feat=[[True, False, True, 1, 0], [0.5] * 5], feat_static_real=[True]), FULL
+    )
     np.testing.assert_array_equal(entry["feat_dynamic_real"][0], [1, 0, 1, 1, 0])
     np.testing.assert_array_equal(entry["feat_static_real"], [1])
 
 
 def test_an_empty_list_is_no_features():
     assert set(read(full(dynamic_feat=[], cat=[], feat_static_real=[]), ANY)) == {
-        "start", "target", "item_id", "past_feat_dynamic_real",
-    }  # fmt: skip
-    assert "dynamic_feat (or feat_dynamic_real) is missing, expected 2 features" in refused(full(dynamic_feat=[]), FULL)
+        "start",
+        "target",
+        "item_id",
+        "past_feat_dynamic_real",
+    }
+    assert "dynamic_feat (or feat_dynamic_real) is missing, expected 2 features" in refused(
+        full(dynamic_feat=[]), FULL
+    )
 
 
 CHANGING = Features((), 0, 0, 0, dynamic_cat=(3,), past_dynamic_cat=(2, 2))
@@ -358,9 +401,18 @@ def test_categories_may_change_with_time():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"feat_dynamic_cat": [[0, 1, 3, 0, 1]]}, "feat_dynamic_cat[0][2] is 3, expected a whole number from 0 to 2"),
-        ({"feat_dynamic_cat": [[0, 1]]}, "feat_dynamic_cat[0] has 2 values, expected 5 = len(target) 2"),
-        ({"feat_dynamic_cat": None}, "feat_dynamic_cat is missing, expected 1 feature: the model was trained with it"),
+        (
+            {"feat_dynamic_cat": [[0, 1, 3, 0, 1]]},
+            "feat_dynamic_cat[0][2] is 3, expected a whole number from 0 to 2",
+        ),
+        (
+            {"feat_dynamic_cat": [[0, 1]]},
+            "feat_dynamic_cat[0] has 2 values, expected 5 = len(target) 2",
+        ),
+        (
+            {"feat_dynamic_cat": None},
+            "feat_dynamic_cat is missing, expected 1 feature: the model was trained with it",
+        ),
         ({"past_feat_dynamic_cat": [[0, 1]]}, "past_feat_dynamic_cat has 1 feature, expected 2"),
     ],
 )
@@ -370,7 +422,12 @@ def test_bad_categories_that_change_with_time(changes, sentence):
 
 def test_features_cover_the_lead_time_too():
     wanted = Features((), 0, 1, 1, lead_time=2)
-    instance = {"start": START, "target": [1, 2], "dynamic_feat": [[0] * 7], "past_feat_dynamic_real": [[0, 0]]}
+    instance = {
+        "start": START,
+        "target": [1, 2],
+        "dynamic_feat": [[0] * 7],
+        "past_feat_dynamic_real": [[0, 0]],
+    }
     assert read(instance, wanted)["feat_dynamic_real"].shape == (1, 7)
     assert refused({**instance, "dynamic_feat": [[0] * 5]}, wanted).endswith(
         "has 5 values, expected 7 = len(target) 2 + lead_time 2 + prediction_length 3"
@@ -390,23 +447,32 @@ def test_fields_of_ones_own_are_bounded():
         deep = [deep]
     for value in ([0] * 100_001, deep, "x" * 20_000_000):
         sentence = refused({"start": START, "target": [], "capacity": value}, Features(own=True))
-        assert sentence == "instance 0: its own fields (capacity) hold more than 100000 values, expected at most that"
+        assert (
+            sentence
+            == "instance 0: its own fields (capacity) hold more than 100000 values, expected at most that"
+        )
 
 
 def test_half_a_surrogate_pair_in_an_item_id_becomes_text_that_can_be_written():
-    assert read({"start": START, "target": [], "item_id": "caf\u00e9 \ud800"})["item_id"] == "caf\u00e9 \\ud800"
+    assert (
+        read({"start": START, "target": [], "item_id": "caf\u00e9 \ud800"})["item_id"]
+        == "caf\u00e9 \\ud800"
+    )
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 instances = st.fixed_dictionaries(
     {},
     optional={
         "start": json_values | st.just(START),
-        "target": json_values | st.lists(st.none() | st.floats() | st.integers() | st.just("NaN"), max_size=5),
+        "target": json_values
+        | st.lists(st.none() | st.floats() | st.integers() | st.just("NaN"), max_size=5),
         "item_id": json_values,
         "cat": json_values | st.lists(st.integers(-1, 3), max_size=3),
         "feat_static_real": json_values,

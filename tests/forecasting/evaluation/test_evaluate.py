@@ -25,7 +25,13 @@ from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 import gluonts_shell
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError
 from gluonts_shell.forecasting.evaluation import scores
-from gluonts_shell.forecasting.evaluation.evaluate import DECILES, Evaluation, evaluate, log_lines, write
+from gluonts_shell.forecasting.evaluation.evaluate import (
+    DECILES,
+    Evaluation,
+    evaluate,
+    log_lines,
+    write,
+)
 from gluonts_shell.written import RECORD
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly" / "test" / "data.json"
@@ -57,7 +63,10 @@ def monthly():
 def awkward(freq, prediction_length):
     """Series with everything that metrics stumble over: missing values, infinities, zeros, constants, short pasts."""
     rng = np.random.default_rng(7)
-    targets = [rng.normal(10, 5, size).astype(np.float32) for size in rng.integers(prediction_length + 1, 90, 25)]
+    targets = [
+        rng.normal(10, 5, size).astype(np.float32)
+        for size in rng.integers(prediction_length + 1, 90, 25)
+    ]
     for target in targets[::3]:
         target[rng.random(len(target)) < 0.4] = np.nan
     targets[1][-prediction_length] = 0
@@ -74,7 +83,11 @@ def awkward(freq, prediction_length):
     ]
     start = pd.Period("2021-03-01", freq)
     return [
-        {"item_id": f"series {number}", "start": start + number, "target": target.astype(np.float32)}
+        {
+            "item_id": f"series {number}",
+            "start": start + number,
+            "target": target.astype(np.float32),
+        }
         for number, target in enumerate(targets)
     ]
 
@@ -115,7 +128,9 @@ def assert_same(dataset, predictor, prediction_length, freq, quantiles=DECILES):
     assert list(found.items) == list(items)
     assert found.items[["item_id", "forecast_start"]].equals(items[["item_id", "forecast_start"]])
     for name in items.columns[2:]:
-        np.testing.assert_allclose(found.items[name], items[name], rtol=1e-6, err_msg=f"item metric {name}")
+        np.testing.assert_allclose(
+            found.items[name], items[name], rtol=1e-6, err_msg=f"item metric {name}"
+        )
     for name, value in aggregate.items():
         np.testing.assert_allclose(found.aggregate[name], value, rtol=1e-6, err_msg=name)
     assert found.warnings == ()
@@ -140,12 +155,16 @@ def test_equals_gluonts_on_the_monthly_data(predictor):
 
 
 @pytest.mark.parametrize(
-    ("freq", "prediction_length"), [("h", 24), ("D", 1), ("M", 7), ("2h", 5), ("W-SUN", 4), ("Q-DEC", 6)]
+    ("freq", "prediction_length"),
+    [("h", 24), ("D", 1), ("M", 7), ("2h", 5), ("W-SUN", 4), ("Q-DEC", 6)],
 )
 def test_equals_gluonts_on_awkward_series(freq, prediction_length):
     dataset = awkward(freq, prediction_length)
     found = assert_same(
-        dataset, Replay(sampled(dataset, prediction_length), prediction_length), prediction_length, freq
+        dataset,
+        Replay(sampled(dataset, prediction_length), prediction_length),
+        prediction_length,
+        freq,
     )
     assert np.isnan(found.items["ND"]).any()
     assert np.isinf(found.items["MASE"]).any()
@@ -165,20 +184,29 @@ def test_equals_gluonts_for_forecasters_on_awkward_series(predictor):
     assert_same(awkward("D", 7), predictor, 7, "D")
 
 
-@pytest.mark.parametrize("quantiles", [(0.5,), ("0.05", "p95"), (0.01, 0.123, 0.99), ("0.10", 0.5, 1.0)])
+@pytest.mark.parametrize(
+    "quantiles", [(0.5,), ("0.05", "p95"), (0.01, 0.123, 0.99), ("0.10", 0.5, 1.0)]
+)
 def test_equals_gluonts_for_other_quantiles(quantiles):
     dataset = awkward("M", 6)
-    assert_same(dataset, Replay(sampled(dataset, 6, size=40, dtype=np.float32), 6), 6, "M", quantiles)
+    assert_same(
+        dataset, Replay(sampled(dataset, 6, size=40, dtype=np.float32), 6), 6, "M", quantiles
+    )
 
 
-@pytest.mark.parametrize("keys", [["mean", *map(str, DECILES)], ["0.1", "0.5", "0.9"], ["0.02", "0.98"]])
+@pytest.mark.parametrize(
+    "keys", [["mean", *map(str, DECILES)], ["0.1", "0.5", "0.9"], ["0.02", "0.98"]]
+)
 def test_equals_gluonts_for_quantile_forecasts(keys):
     dataset = awkward("D", 6)
     assert_same(dataset, Replay(with_quantiles(dataset, 6, keys), 6), 6, "D")
 
 
 def test_equals_gluonts_when_no_label_is_observed():
-    dataset = [dict(entry, target=np.r_[entry["target"][:-6], np.full(6, np.nan, np.float32)]) for entry in monthly()]
+    dataset = [
+        dict(entry, target=np.r_[entry["target"][:-6], np.full(6, np.nan, np.float32)])
+        for entry in monthly()
+    ]
     found = assert_same(dataset, Replay(sampled(dataset, 6), 6), 6, "M")
     assert math.isnan(found.aggregate["MSE"])
     assert found.aggregate["abs_error"] == 0
@@ -219,7 +247,11 @@ def test_the_predictor_sees_what_gluonts_would_show_it():
 
     theirs, ours = seen
     assert theirs.keys() == ours.keys()
-    assert all(np.array_equal(theirs[name], ours[name]) for name in theirs if name not in ("item_id", "start"))
+    assert all(
+        np.array_equal(theirs[name], ours[name])
+        for name in theirs
+        if name not in ("item_id", "start")
+    )
     assert ours["target"].shape == (14,)
     assert ours["feat_dynamic_real"].shape == (2, 18)
     assert ours["past_feat_dynamic_real"].shape == (2, 14)
@@ -247,7 +279,9 @@ def test_num_samples_reaches_the_predictors_that_take_it():
             return super().predict(dataset)
 
     for kind in (Taking, NotTaking):
-        evaluate(kind(prediction_length=3), monthly(), prediction_length=3, freq="M", num_samples=11)
+        evaluate(
+            kind(prediction_length=3), monthly(), prediction_length=3, freq="M", num_samples=11
+        )
     assert received == [11, None]
 
 
@@ -257,14 +291,17 @@ def test_short_series_are_left_out_and_counted():
     dataset[5]["target"] = dataset[5]["target"][:0]
     found = evaluate(SeasonalNaivePredictor(12, 12), dataset, prediction_length=12, freq="M")
     assert found.left_out == 2
-    assert list(found.items["item_id"]) == [e["item_id"] for number, e in enumerate(dataset) if number not in (2, 5)]
+    assert list(found.items["item_id"]) == [
+        e["item_id"] for number, e in enumerate(dataset) if number not in (2, 5)
+    ]
 
 
 def test_no_series_to_score_is_an_error_of_the_data():
-    short = [{"start": pd.Period("2020-01", "M"), "target": np.ones(size, np.float32)} for size in (3, 12)]
-    expected = (
-        "none of the 2 test series can be scored: the longest has 12 values; a series needs more than the 12 that"
-    )
+    short = [
+        {"start": pd.Period("2020-01", "M"), "target": np.ones(size, np.float32)}
+        for size in (3, 12)
+    ]
+    expected = "none of the 2 test series can be scored: the longest has 12 values; a series needs more than the 12 that"
     with pytest.raises(DataError, match=expected):
         evaluate(SeasonalNaivePredictor(12, 12), short, prediction_length=12, freq="M")
     with pytest.raises(DataError, match="the test data holds no series"):
@@ -272,7 +309,9 @@ def test_no_series_to_score_is_an_error_of_the_data():
 
 
 def only_mean(forecast):
-    return QuantileForecast(forecast.forecast_array[:1], forecast.start_date, ["mean"], forecast.item_id)
+    return QuantileForecast(
+        forecast.forecast_array[:1], forecast.start_date, ["mean"], forecast.item_id
+    )
 
 
 def test_the_median_of_a_point_forecast_is_its_mean_and_the_log_says_so():
@@ -281,14 +320,29 @@ def test_the_median_of_a_point_forecast_is_its_mean_and_the_log_says_so():
     for forecast in complete.forecasts:
         forecast.forecast_array[1] = forecast.forecast_array[0]
     forecasts = list(map(only_mean, complete.forecasts))
-    found = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M", quantiles=[0.1, 0.9])
+    found = evaluate(
+        Replay(forecasts, 12), dataset, prediction_length=12, freq="M", quantiles=[0.1, 0.9]
+    )
 
     whole = evaluate(complete, dataset, prediction_length=12, freq="M")
-    for name in ("MSE", "RMSE", "NRMSE", "abs_target_sum", "seasonal_error", "num_masked_target_values"):
+    for name in (
+        "MSE",
+        "RMSE",
+        "NRMSE",
+        "abs_target_sum",
+        "seasonal_error",
+        "num_masked_target_values",
+    ):
         assert found.aggregate[name] == whole.aggregate[name]
     for name in ("MASE", "abs_error", "ND", "sMAPE", "MAPE"):
         assert found.aggregate[name] == whole.aggregate[name] > 0
-    for name in ("MSIS", "QuantileLoss[0.1]", "wQuantileLoss[0.9]", "mean_wQuantileLoss", "calibration_error"):
+    for name in (
+        "MSIS",
+        "QuantileLoss[0.1]",
+        "wQuantileLoss[0.9]",
+        "mean_wQuantileLoss",
+        "calibration_error",
+    ):
         assert math.isnan(found.aggregate[name])
     assert found.warnings == (
         "11 of 11 forecasts of Replay have no median: their mean stands for it in MASE, ND, sMAPE and the like",
@@ -301,8 +355,12 @@ def test_the_calibration_error_compares_each_level_with_its_own_coverage():
     """A well calibrated forecast scores near 0, where GluonTS's MAE_Coverage does not."""
     rng = np.random.default_rng(5)
     start = pd.Period("2020-01", "M")
-    dataset = [{"item_id": str(n), "start": start, "target": rng.normal(size=40)} for n in range(200)]
-    forecasts = [SampleForecast(rng.normal(size=(200, 20)), start + 20, item_id=str(n)) for n in range(200)]
+    dataset = [
+        {"item_id": str(n), "start": start, "target": rng.normal(size=40)} for n in range(200)
+    ]
+    forecasts = [
+        SampleForecast(rng.normal(size=(200, 20)), start + 20, item_id=str(n)) for n in range(200)
+    ]
     found = evaluate(Replay(forecasts, 20), dataset, prediction_length=20, freq="M")
     coverages = [found.aggregate[f"Coverage[{level}]"] for level in DECILES]
     expected = np.mean(np.abs(np.subtract(coverages, DECILES)))
@@ -329,7 +387,9 @@ def test_forecasts_dated_at_the_start_of_their_series_are_those_of_its_end():
     np.testing.assert_allclose(found.aggregate["RMSE"], theirs["RMSE[mean]"].iloc[0], rtol=1e-6)
     np.testing.assert_allclose(found.aggregate["MASE"], theirs["MASE[0.5]"].iloc[0], rtol=1e-6)
     np.testing.assert_allclose(
-        found.aggregate["mean_wQuantileLoss"], theirs["mean_weighted_sum_quantile_loss"].iloc[0], rtol=1e-6
+        found.aggregate["mean_wQuantileLoss"],
+        theirs["mean_weighted_sum_quantile_loss"].iloc[0],
+        rtol=1e-6,
     )
 
 
@@ -375,7 +435,9 @@ def test_predictors_may_read_the_data_as_they_like(kind):
 def test_forecasts_out_of_order_are_refused():
     dataset = list(monthly())
     forecasts = list(sampled(dataset, 12))[::-1]
-    with pytest.raises(ModelError, match=r"answered out of order: item_id '.*' came, expected 'AirPassengers'"):
+    with pytest.raises(
+        ModelError, match=r"answered out of order: item_id '.*' came, expected 'AirPassengers'"
+    ):
         evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
 
 
@@ -386,7 +448,11 @@ def several(freq, prediction_length, dimensions=3):
         targets = [entry["target"] for entry in flat[number : number + dimensions]]
         length = min(map(len, targets))
         target = np.stack([target[len(target) - length :] for target in targets])
-        yield {"item_id": f"series {number}", "start": pd.Period("2021-03-01", freq), "target": target}
+        yield {
+            "item_id": f"series {number}",
+            "start": pd.Period("2021-03-01", freq),
+            "target": target,
+        }
 
 
 def multivariate(dataset, prediction_length, size=21):
@@ -399,17 +465,24 @@ def multivariate(dataset, prediction_length, size=21):
 
 @pytest.mark.parametrize("batch", [1, 500_000])
 @pytest.mark.parametrize("freq", ["M", "D"])
-def test_targets_of_several_dimensions_equal_gluonts_multivariate_evaluator(freq, batch, monkeypatch):
+def test_targets_of_several_dimensions_equal_gluonts_multivariate_evaluator(
+    freq, batch, monkeypatch
+):
     monkeypatch.setattr(scores, "BATCH_VALUES", batch)
     dataset = list(several(freq, 6))
     forecasts = list(multivariate(dataset, 6))
     labels = [
-        pd.DataFrame(entry["target"].T, pd.period_range(entry["start"], periods=entry["target"].shape[1], freq=freq))
+        pd.DataFrame(
+            entry["target"].T,
+            pd.period_range(entry["start"], periods=entry["target"].shape[1], freq=freq),
+        )
         for entry in dataset
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        aggregate, items = MultivariateEvaluator(quantiles=DECILES, num_workers=0)(labels, forecasts)
+        aggregate, items = MultivariateEvaluator(quantiles=DECILES, num_workers=0)(
+            labels, forecasts
+        )
     found = evaluate(Replay(forecasts, 6), dataset, prediction_length=6, freq=freq)
     assert [name for name in found.aggregate if "calibration_error" not in name] == list(aggregate)
     for name, value in aggregate.items():
@@ -417,7 +490,9 @@ def test_targets_of_several_dimensions_equal_gluonts_multivariate_evaluator(freq
     assert list(found.items) == [*items, "dimension"]
     assert list(found.items["item_id"]) == list(items["item_id"])
     for name in items.columns[2:]:
-        np.testing.assert_allclose(found.items[name], items[name], rtol=1e-6, err_msg=f"item metric {name}")
+        np.testing.assert_allclose(
+            found.items[name], items[name], rtol=1e-6, err_msg=f"item metric {name}"
+        )
     assert list(found.items["dimension"]) == [n for n in range(3) for _ in dataset]
     lines = list(log_lines(found, "algo-1"))
     assert any(line.startswith("#test_score (algo-1, MASE): ") for line in lines)
@@ -450,12 +525,27 @@ def test_one_forecast_with_nan_does_not_flatter_the_others():
     forecasts = list(sampled(dataset, 12))
     forecasts[3].samples[:, 5] = np.nan
     found = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
-    scored = ["MSE", "MASE", "MAPE", "sMAPE", "MSIS", "abs_error", "ND", "QuantileLoss[0.1]", "Coverage[0.1]"]
+    scored = [
+        "MSE",
+        "MASE",
+        "MAPE",
+        "sMAPE",
+        "MSIS",
+        "abs_error",
+        "ND",
+        "QuantileLoss[0.1]",
+        "Coverage[0.1]",
+    ]
     assert found.items[scored].isna().all(axis=1).tolist() == [number == 3 for number in range(11)]
-    assert all(math.isnan(found.aggregate[name]) for name in [*scored, "RMSE", "mean_wQuantileLoss", "MAE_Coverage"])
+    assert all(
+        math.isnan(found.aggregate[name])
+        for name in [*scored, "RMSE", "mean_wQuantileLoss", "MAE_Coverage"]
+    )
     assert found.aggregate["abs_target_sum"] > 0
     assert len(found.warnings) == 1
-    assert f"in 1 of 11 forecasts, first for item_id {dataset[3]['item_id']!r};" in found.warnings[0]
+    assert (
+        f"in 1 of 11 forecasts, first for item_id {dataset[3]['item_id']!r};" in found.warnings[0]
+    )
 
 
 def test_a_distribution_that_cannot_tell_quantiles_is_sampled():
@@ -474,7 +564,9 @@ def test_a_distribution_that_cannot_tell_quantiles_is_sampled():
 
     dataset = list(monthly())
     forecasts = list(sampled(dataset, 12))
-    found = evaluate(Replay(map(Counts, forecasts), 12), dataset, prediction_length=12, freq="M", num_samples=33)
+    found = evaluate(
+        Replay(map(Counts, forecasts), 12), dataset, prediction_length=12, freq="M", num_samples=33
+    )
     expected = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
     pd.testing.assert_frame_equal(found.items, expected.items)
 
@@ -487,7 +579,8 @@ def test_a_failing_predictor_is_a_model_error_that_names_the_series():
             return super().predict_item(item)
 
     with pytest.raises(
-        ModelError, match=r"Failing failed .* at item_id 'series 3' or soon after .* ZeroDivisionError: no data"
+        ModelError,
+        match=r"Failing failed .* at item_id 'series 3' or soon after .* ZeroDivisionError: no data",
     ):
         evaluate(Failing(prediction_length=5), awkward("M", 5), prediction_length=5, freq="M")
 
@@ -502,7 +595,9 @@ def test_errors_of_the_data_keep_their_kind_on_their_way_through_the_predictor()
 
 
 def forecast_at(shift, length=12, shape=(5,)):
-    return lambda entry: SampleForecast(np.ones((*shape, length)), entry["start"] + len(entry["target"]) - 12 + shift)
+    return lambda entry: SampleForecast(
+        np.ones((*shape, length)), entry["start"] + len(entry["target"]) - 12 + shift
+    )
 
 
 @pytest.mark.parametrize(
@@ -530,7 +625,8 @@ def test_forecasts_that_do_not_fit_the_series_are_refused(make, expected):
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"), [(-1, "stopped before it had given a forecast"), (1, "gave more forecasts")]
+    ("change", "expected"),
+    [(-1, "stopped before it had given a forecast"), (1, "gave more forecasts")],
 )
 def test_too_few_and_too_many_forecasts_are_refused(change, expected):
     class Other(ConstantValuePredictor):
@@ -570,14 +666,23 @@ def test_a_predictor_may_read_the_data_twice():
 @pytest.mark.parametrize("quantile", ["mean", 1.5, "-0.1", "p", None, float("nan")])
 def test_what_is_no_quantile_is_refused(quantile):
     with pytest.raises(
-        ConfigurationError, match=re.escape(f"quantile {quantile!r} is none: expected a level such as 0.1")
+        ConfigurationError,
+        match=re.escape(f"quantile {quantile!r} is none: expected a level such as 0.1"),
     ):
-        evaluate(SeasonalNaivePredictor(12, 12), monthly(), prediction_length=12, freq="M", quantiles=[0.1, quantile])
+        evaluate(
+            SeasonalNaivePredictor(12, 12),
+            monthly(),
+            prediction_length=12,
+            freq="M",
+            quantiles=[0.1, quantile],
+        )
 
 
 def test_an_empty_list_of_quantiles_is_refused():
     with pytest.raises(ConfigurationError, match="the list of quantiles to evaluate is empty"):
-        evaluate(SeasonalNaivePredictor(12, 12), monthly(), prediction_length=12, freq="M", quantiles=[])
+        evaluate(
+            SeasonalNaivePredictor(12, 12), monthly(), prediction_length=12, freq="M", quantiles=[]
+        )
 
 
 SMALL = Evaluation(
@@ -590,7 +695,11 @@ SMALL = Evaluation(
         "MSE": 1e22,
     },
     items=pd.DataFrame(
-        {"item_id": ['a,"b"', None], "forecast_start": [pd.Period("2020-01", "M")] * 2, "MSE": [0.1, math.nan]}
+        {
+            "item_id": ['a,"b"', None],
+            "forecast_start": [pd.Period("2020-01", "M")] * 2,
+            "MSE": [0.1, math.nan],
+        }
     ),
     left_out=0,
 )
@@ -636,7 +745,11 @@ def test_the_files_are_valid_and_whole(tmp_path):
     ).read_bytes() == b'item_id,forecast_start,MSE\n"a,""b""",2020-01,0.1\n,2020-01,\n'
     for path in folder.iterdir():
         assert (copy / path.name).read_bytes() == path.read_bytes()
-    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "agg_metrics.json", "item_metrics.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        RECORD,
+        "agg_metrics.json",
+        "item_metrics.csv",
+    ]
 
 
 def test_scores_of_an_earlier_run_are_replaced_and_a_file_of_the_users_is_kept(tmp_path):
@@ -655,7 +768,11 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     with pytest.raises(TypeError):
         write(broken, tmp_path)
     assert (tmp_path / "agg_metrics.json").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, "agg_metrics.json", "item_metrics.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        RECORD,
+        "agg_metrics.json",
+        "item_metrics.csv",
+    ]
 
 
 @pytest.mark.torch
@@ -685,7 +802,9 @@ def test_counts_of_torch_models_are_sampled():
     torch.manual_seed(3)
     rates = torch.distributions.Poisson(torch.full((12,), 300.0))
     dataset = list(monthly())
-    forecasts = [DistributionForecast(rates, entry["start"] + len(entry["target"]) - 12) for entry in dataset]
+    forecasts = [
+        DistributionForecast(rates, entry["start"] + len(entry["target"]) - 12) for entry in dataset
+    ]
     found = evaluate(Replay(forecasts, 12), dataset, prediction_length=12, freq="M")
     assert found.warnings == ()
     assert np.isfinite(found.aggregate["mean_wQuantileLoss"])

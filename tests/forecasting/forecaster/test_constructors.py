@@ -8,7 +8,11 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import RepresentablePredictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, with_frequency
+from gluonts_shell.forecasting.forecaster.constructors import (
+    construct,
+    constructor_parameters,
+    with_frequency,
+)
 
 
 class Tree(RepresentablePredictor):
@@ -124,7 +128,11 @@ class Silent(RepresentablePredictor):
 
 @pytest.mark.parametrize(
     ("arguments", "found"),
-    [({}, "has no prediction_length"), ({"length": 0}, "has the prediction_length 0"), ({"length": "7"}, "has the ")],
+    [
+        ({}, "has no prediction_length"),
+        ({"length": 0}, "has the prediction_length 0"),
+        ({"length": "7"}, "has the "),
+    ],
 )
 def test_a_predictor_that_does_not_say_how_far_it_forecasts_is_refused(arguments, found):
     with pytest.raises(ForecasterError) as caught:
@@ -138,13 +146,16 @@ def test_a_predictor_that_does_not_say_how_far_it_forecasts_is_refused(arguments
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    ("given", "shown"), [({}, "missing"), ({"cardinality": [2, 3]}, "[2, 3]"), ({"cardinality": None}, "missing")]
+    ("given", "shown"),
+    [({}, "missing"), ({"cardinality": [2, 3]}, "[2, 3]"), ({"cardinality": None}, "missing")],
 )
 def test_categories_without_their_number_of_values_are_refused(given, shown):
     from gluonts.torch.model.tide import TiDEEstimator
 
     with pytest.raises(ConfigurationError) as caught:
-        construct(TiDEEstimator, {"freq": "D", "prediction_length": 2, "num_feat_static_cat": 1, **given})
+        construct(
+            TiDEEstimator, {"freq": "D", "prediction_length": 2, "num_feat_static_cat": 1, **given}
+        )
     assert str(caught.value) == (
         f"hyperparameter 'num_feat_static_cat' is 1, and 'cardinality' is {shown}: "
         "expected a list of 1, how many values each category has"
@@ -192,4 +203,6 @@ def test_levels_are_refused_where_the_model_forecasts_the_mean_alone():
 
 def test_levels_are_taken_where_the_model_has_them(monkeypatch):
     monkeypatch.setattr(Wrapping, "Model", Sometimes)
-    assert construct(Wrapping, {"prediction_length": 2, "quantile_levels": [0.1]}).quantile_levels == [0.1]
+    assert construct(
+        Wrapping, {"prediction_length": 2, "quantile_levels": [0.1]}
+    ).quantile_levels == [0.1]

@@ -21,14 +21,20 @@ JOB = {
         (None, JOB, True),
         (None, {**JOB, "time_freq": "D"}, True),
         (None, {}, False),
-        (None, {"freq": "D", "context_length": "1", "prediction_length": "1", "epochs": "1"}, False),
+        (
+            None,
+            {"freq": "D", "context_length": "1", "prediction_length": "1", "epochs": "1"},
+            False,
+        ),
         ("deepar", {}, True),
         ("DeepAR", {}, True),
         ("DeepAREstimator", JOB, False),
         ("MeanPredictor", JOB, False),
     ],
 )
-def test_the_built_in_algorithm_is_asked_for_by_name_or_by_its_hyperparameters(name, hyperparameters, wanted):
+def test_the_built_in_algorithm_is_asked_for_by_name_or_by_its_hyperparameters(
+    name, hyperparameters, wanted
+):
     assert asked_for(name, hyperparameters) is wanted
 
 
@@ -59,11 +65,18 @@ def test_an_estimator_that_is_named_gets_no_defaults_but_the_same_words():
 
 def test_the_words_of_the_estimator_are_taken_too_and_replace_a_default():
     given = {name: value for name, value in JOB.items() if name != "time_freq"}
-    assert translate({**given, "freq": "D", "hidden_size": "8"}, built_in=True).hyperparameters["hidden_size"] == "8"
+    assert (
+        translate({**given, "freq": "D", "hidden_size": "8"}, built_in=True).hyperparameters[
+            "hidden_size"
+        ]
+        == "8"
+    )
 
 
 def test_defaults_are_those_that_aws_documents():
-    assert {name: word.default for name, word in WORDS.items() if word.default not in (None, "auto")} == {
+    assert {
+        name: word.default for name, word in WORDS.items() if word.default not in (None, "auto")
+    } == {
         "mini_batch_size": 128,
         "learning_rate": 0.001,
         "num_cells": 40,
@@ -116,7 +129,9 @@ def test_the_use_of_features_is_auto_ignore_or_explicit(given, cardinality, dyna
     assert (found.cardinality, found.dynamic) == (cardinality, dynamic)
 
 
-@pytest.mark.parametrize("given", [{"embedding_dimension": "[3, 4]"}, {"embedding_dimension": [3, 4]}])
+@pytest.mark.parametrize(
+    "given", [{"embedding_dimension": "[3, 4]"}, {"embedding_dimension": [3, 4]}]
+)
 def test_a_list_of_embedding_dimensions_is_the_estimators(given):
     found = translate({**JOB, **given}, built_in=True)
     assert found.embedding_dimension is None
@@ -125,7 +140,10 @@ def test_a_list_of_embedding_dimensions_is_the_estimators(given):
 
 @pytest.mark.parametrize("text", ["", "null", "None"])
 def test_early_stopping_may_be_given_as_nothing(text):
-    assert translate({**JOB, "early_stopping_patience": text}, built_in=True).early_stopping_patience is None
+    assert (
+        translate({**JOB, "early_stopping_patience": text}, built_in=True).early_stopping_patience
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,8 +151,14 @@ def test_early_stopping_may_be_given_as_nothing(text):
     [
         ({"epochs": "0"}, "hyperparameter 'epochs' is '0', expected a positive whole number"),
         ({"epochs": "1.5"}, "hyperparameter 'epochs' is '1.5', expected a whole number"),
-        ({"context_length": "-1"}, "hyperparameter 'context_length' is '-1', expected a positive whole number"),
-        ({"prediction_length": "x"}, "hyperparameter 'prediction_length' is 'x', expected a whole number"),
+        (
+            {"context_length": "-1"},
+            "hyperparameter 'context_length' is '-1', expected a positive whole number",
+        ),
+        (
+            {"prediction_length": "x"},
+            "hyperparameter 'prediction_length' is 'x', expected a whole number",
+        ),
         ({"num_cells": "0"}, "hyperparameter 'num_cells' is '0', expected a positive whole number"),
         ({"dropout_rate": "1"}, "hyperparameter 'dropout_rate' is '1', expected 0 <= rate < 1"),
         ({"learning_rate": "0"}, "hyperparameter 'learning_rate' is '0', expected more than 0"),
@@ -147,8 +171,14 @@ def test_early_stopping_may_be_given_as_nothing(text):
             {"cardinality": "many"},
             "hyperparameter 'cardinality' is 'many', expected auto, ignore or a list in which each item is a whole number",
         ),
-        ({"cardinality": "[0]"}, "hyperparameter 'cardinality' is '[0]', expected positive numbers"),
-        ({"num_dynamic_feat": "-1"}, "hyperparameter 'num_dynamic_feat' is '-1', expected positive numbers"),
+        (
+            {"cardinality": "[0]"},
+            "hyperparameter 'cardinality' is '[0]', expected positive numbers",
+        ),
+        (
+            {"num_dynamic_feat": "-1"},
+            "hyperparameter 'num_dynamic_feat' is '-1', expected positive numbers",
+        ),
         ({"freq": "D"}, "hyperparameters 'time_freq' and 'freq' are the same; give one of them"),
         ({"lr": "1"}, "hyperparameters 'learning_rate' and 'lr' are the same; give one of them"),
         (
@@ -171,7 +201,8 @@ def test_what_the_algorithm_requires_is_missed_by_name():
         translate({"prediction_length": "3"}, built_in=True)
     assert (
         translate(
-            {"freq": "D", "context_length": "1", "prediction_length": "1", "epochs": "1"}, built_in=True
+            {"freq": "D", "context_length": "1", "prediction_length": "1", "epochs": "1"},
+            built_in=True,
         ).hyperparameters["freq"]
         == "D"
     )

@@ -19,7 +19,9 @@ from gluonts_shell.forecasting.forecaster.features import (
 )
 
 # the constructor parameters by which an estimator of GluonTS tells its features; the annotations do not matter here
-COUNTED = dict.fromkeys(("num_feat_static_cat", "cardinality", "num_feat_static_real", "num_feat_dynamic_real"), int)
+COUNTED = dict.fromkeys(
+    ("num_feat_static_cat", "cardinality", "num_feat_static_real", "num_feat_dynamic_real"), int
+)
 TIDE = dict.fromkeys(
     (
         "num_feat_static_cat",
@@ -41,7 +43,9 @@ TFT = dict.fromkeys(
     ),
     list,
 )
-WAVENET = dict.fromkeys(("num_feat_static_cat", "num_feat_dynamic_real", "num_feat_static_real", "cardinality"), int)
+WAVENET = dict.fromkeys(
+    ("num_feat_static_cat", "num_feat_dynamic_real", "num_feat_static_real", "cardinality"), int
+)
 NPTS = dict.fromkeys(("use_feat_static_cat", "cardinality", "num_feat_dynamic_real"), int)
 
 
@@ -54,7 +58,11 @@ class Deriving(Estimator):
         categories = [entry["feat_static_cat"] for entry in entries if "feat_static_cat" in entry]
         cardinality = [int(max(values)) + 1 for values in zip(*categories, strict=True)]
         dynamic = len(entries[0].get("feat_dynamic_real", ()))
-        return {"num_feat_static_cat": len(cardinality), "cardinality": cardinality, "num_feat_dynamic_real": dynamic}
+        return {
+            "num_feat_static_cat": len(cardinality),
+            "cardinality": cardinality,
+            "num_feat_dynamic_real": dynamic,
+        }
 
 
 class Plain(RepresentablePredictor):
@@ -75,7 +83,9 @@ def data(tmp_path):
     def make(*rows, use=None):
         lines = [json.dumps({"start": "2020-01-01", "target": [1, 2], **row}) for row in rows]
         (tmp_path / "data.json").write_text("\n".join(lines))
-        return Channel("train", tmp_path, "D", features=(use or Use.of(Deriving, COUNTED)).to_read({})).read()
+        return Channel(
+            "train", tmp_path, "D", features=(use or Use.of(Deriving, COUNTED)).to_read({})
+        ).read()
 
     return make
 
@@ -117,11 +127,18 @@ class TestDeepArsWays:
 
     def test_ignore_takes_nothing(self, data):
         found = self.arguments(data, cardinality="ignore", dynamic="ignore", embedding_dimension=10)
-        assert (found["num_feat_static_cat"], found["cardinality"], found["num_feat_dynamic_real"]) == (0, None, 0)
+        assert (
+            found["num_feat_static_cat"],
+            found["cardinality"],
+            found["num_feat_dynamic_real"],
+        ) == (0, None, 0)
         assert "embedding_dimension" not in found
 
     def test_ignored_fields_may_hold_anything(self, data):
-        rows = ({"cat": ["a", "b", "c"], "dynamic_feat": "none"}, {"cat": {}, "dynamic_feat": [[1]]})
+        rows = (
+            {"cat": ["a", "b", "c"], "dynamic_feat": "none"},
+            {"cat": {}, "dynamic_feat": [[1]]},
+        )
         found = self.arguments(data, *rows, cardinality="ignore", dynamic="ignore")
         assert found["num_feat_static_cat"] == 0
 
@@ -149,14 +166,17 @@ class TestDeepArsWays:
             ),
         ],
     )
-    def test_explicit_values_that_contradict_the_data_are_named(self, data, dialect, error, sentence):
+    def test_explicit_values_that_contradict_the_data_are_named(
+        self, data, dialect, error, sentence
+    ):
         with pytest.raises(error) as caught:
             self.arguments(data, **dialect)
         assert str(caught.value) == sentence
 
     def test_a_category_without_an_example_is_named(self, data):
         with pytest.raises(
-            DataError, match=r"^channel 'train': cat\[0\] must take every value from 0 to 3; missing: 1, 2$"
+            DataError,
+            match=r"^channel 'train': cat\[0\] must take every value from 0 to 3; missing: 1, 2$",
         ):
             self.arguments(data, {"cat": [0]}, {"cat": [3]})
 
@@ -169,7 +189,8 @@ class TestDeepArsWays:
 
     def test_series_with_other_features_than_the_first_are_named(self, data):
         with pytest.raises(
-            DataError, match=r"data\.json line 2: it has 2 feat_static_cat \(or cat\), the series before it have 1$"
+            DataError,
+            match=r"data\.json line 2: it has 2 feat_static_cat \(or cat\), the series before it have 1$",
         ):
             self.arguments(data, {"cat": [0]}, {"cat": [0, 1]})
 
@@ -192,7 +213,12 @@ class TestDeepArsWays:
         ),
         (
             TFT,
-            {"static_cardinalities": [3, 4], "static_dims": [2], "dynamic_dims": [1, 3], "past_dynamic_dims": [1]},
+            {
+                "static_cardinalities": [3, 4],
+                "static_dims": [2],
+                "dynamic_dims": [1, 3],
+                "past_dynamic_dims": [1],
+            },
             Features((3, 4), 2, 4, 1, dynamic_cat=(), past_dynamic_cat=()),
         ),
         (
@@ -205,13 +231,17 @@ class TestDeepArsWays:
         (WAVENET, {"num_feat_static_cat": 1, "cardinality": [1]}, Features((1,), 0, 0, **NONE)),
     ],
 )
-def test_what_a_series_must_carry_follows_from_the_constructors_arguments(parameters, arguments, features):
+def test_what_a_series_must_carry_follows_from_the_constructors_arguments(
+    parameters, arguments, features
+):
     assert Use.of(Theirs, parameters).features(arguments, None) == features
 
 
 def test_labels_of_the_training_data_are_kept(data):
     channel = data({"cat": ["b"]}, {"cat": ["a"]})
-    found = Use.of(Theirs, COUNTED).features({"num_feat_static_cat": 1, "cardinality": [2]}, channel.statistics)
+    found = Use.of(Theirs, COUNTED).features(
+        {"num_feat_static_cat": 1, "cardinality": [2]}, channel.statistics
+    )
     assert found == Features((2,), 0, 0, **NONE, labels=(("a", "b"),))
 
 
@@ -240,7 +270,9 @@ def test_labels_of_the_training_data_are_kept(data):
         ),
     ],
 )
-def test_data_that_does_not_carry_what_the_arguments_ask_for_is_named(data, rows, arguments, sentence):
+def test_data_that_does_not_carry_what_the_arguments_ask_for_is_named(
+    data, rows, arguments, sentence
+):
     with pytest.raises(DataError) as caught:
         Use.of(Theirs, COUNTED).features(arguments, data(*rows).statistics)
     assert str(caught.value).endswith(sentence)
@@ -259,7 +291,15 @@ EVERYTHING = {
 class TestDerivation:
     """For every estimator: what the data carries and the constructor has a parameter for."""
 
-    def derive(self, data, parameters, given=None, ignored=frozenset(), known=None, rows=(EVERYTHING, EVERYTHING)):
+    def derive(
+        self,
+        data,
+        parameters,
+        given=None,
+        ignored=frozenset(),
+        known=None,
+        rows=(EVERYTHING, EVERYTHING),
+    ):
         use = Use.of(Theirs, parameters, ignored)
         return derived(use, data(*rows, use=use), given or {}, None, known)
 
@@ -279,7 +319,11 @@ class TestDerivation:
             "num_feat_dynamic_real": 1,
             "num_past_feat_dynamic_real": 2,
         }
-        assert self.derive(data, NPTS) == {"use_feat_static_cat": True, "cardinality": [1], "num_feat_dynamic_real": 1}
+        assert self.derive(data, NPTS) == {
+            "use_feat_static_cat": True,
+            "cardinality": [1],
+            "num_feat_dynamic_real": 1,
+        }
 
     def test_a_class_without_parameters_gets_nothing_and_reads_nothing(self, data):
         use = Use.of(Theirs, {})
@@ -288,11 +332,15 @@ class TestDerivation:
         assert set(next(iter(read))) == {"item_id", "start", "target"}
 
     def test_what_is_given_wins(self, data):
-        assert self.derive(data, TFT, {"dynamic_dims": [1], "static_cardinalities": [9]})["static_cardinalities"] == [9]
+        assert self.derive(data, TFT, {"dynamic_dims": [1], "static_cardinalities": [9]})[
+            "static_cardinalities"
+        ] == [9]
         assert self.derive(data, TIDE, {"cardinality": [7]})["num_feat_static_cat"] == 1
         assert self.derive(data, TIDE, {"num_feat_static_cat": 1})["cardinality"] == [1]
 
-    @pytest.mark.parametrize("given", [{"dynamic_dims": []}, {"static_dims": []}, {"static_cardinalities": []}])
+    @pytest.mark.parametrize(
+        "given", [{"dynamic_dims": []}, {"static_dims": []}, {"static_cardinalities": []}]
+    )
     def test_nothing_given_turns_it_off(self, data, given):
         found = self.derive(data, TFT, given)
         assert [found[name] for name in given] == [[]]
@@ -309,7 +357,8 @@ class TestDerivation:
 
     def test_uneven_series_are_named(self, data):
         with pytest.raises(
-            DataError, match=r"line 2: it has 0 feat_dynamic_real \(or dynamic_feat\), the series before"
+            DataError,
+            match=r"line 2: it has 0 feat_dynamic_real \(or dynamic_feat\), the series before",
         ):
             self.derive(data, TFT, rows=({"dynamic_feat": [[1, 2]]}, {}))
 
@@ -322,7 +371,9 @@ class TestDerivation:
         use.tell_unused(data(EVERYTHING, use=use))
         assert caplog.messages == [
             f"channel 'train': Theirs cannot use {names} of the data and ignores it: it has no parameter for it"
-            for names in ["feat_dynamic_cat, feat_static_real, past_feat_dynamic_cat, past_feat_dynamic_real"]
+            for names in [
+                "feat_dynamic_cat, feat_static_real, past_feat_dynamic_cat, past_feat_dynamic_real"
+            ]
         ]
 
     def test_a_derivation_of_ones_own_that_fails_is_a_sentence(self, data):
@@ -343,7 +394,12 @@ class TestDerivation:
     [
         (TFT, {"dynamic_dims": "ignore", "lr": "1"}, {"lr": "1"}, {"dynamic_real"}),
         (TFT, {"static_cardinalities": " Ignore ", "static_dims": "auto"}, {}, {"static_cat"}),
-        (TIDE, {"cardinality": "auto", "num_past_feat_dynamic_real": "ignore"}, {}, {"past_dynamic_real"}),
+        (
+            TIDE,
+            {"cardinality": "auto", "num_past_feat_dynamic_real": "ignore"},
+            {},
+            {"past_dynamic_real"},
+        ),
         (TIDE, {"dynamic_dims": "ignore"}, {"dynamic_dims": "ignore"}, set()),
         (TIDE, {"num_dynamic_feat": "2"}, {"num_feat_dynamic_real": "2"}, set()),
         (TFT, {"num_dynamic_feat": "2"}, {"dynamic_dims": [1, 1]}, set()),

@@ -73,7 +73,12 @@ def test_the_path_of_a_class_leads_back_to_it(kind):
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    "name", [name for name, path in SHORT_NAMES.items() if path.startswith(("gluonts.torch", "gluonts.model"))]
+    "name",
+    [
+        name
+        for name, path in SHORT_NAMES.items()
+        if path.startswith(("gluonts.torch", "gluonts.model"))
+    ],
 )
 def test_every_short_name_leads_to_a_class_of_that_name(name):
     kind = resolve(name)
@@ -94,7 +99,9 @@ def test_every_short_name_leads_to_a_class_of_that_name(name):
 def test_the_paths_of_the_time_with_mxnet_lead_to_todays_class(old, caplog):
     caplog.set_level(logging.INFO)
     assert class_path(resolve(old)) == "gluonts.torch.model.deepar.DeepAREstimator"
-    assert caplog.messages == [f"forecaster {old!r} is today's 'gluonts.torch.model.deepar.DeepAREstimator'"]
+    assert caplog.messages == [
+        f"forecaster {old!r} is today's 'gluonts.torch.model.deepar.DeepAREstimator'"
+    ]
 
 
 def test_a_users_class_is_found_by_its_path_even_inside_another(module):
@@ -118,7 +125,10 @@ def test_a_users_class_with_the_name_of_one_of_gluonts_keeps_its_own_path(module
             "SeasonalNaive",
             "there is no forecaster 'SeasonalNaive'; did you mean 'gluonts.model.seasonal_naive.SeasonalNaivePredictor'?",
         ),
-        ("gluonts.model.mean.MeanPredictr", "there is no forecaster 'gluonts.model.mean.MeanPredictr'; did you mean "),
+        (
+            "gluonts.model.mean.MeanPredictr",
+            "there is no forecaster 'gluonts.model.mean.MeanPredictr'; did you mean ",
+        ),
         ("Prophecy", "there is no forecaster 'Prophecy'; "),
         (
             "no.such.Thing",
@@ -135,7 +145,10 @@ def test_a_users_class_with_the_name_of_one_of_gluonts_keeps_its_own_path(module
             "collections.OrderedDict",
             "'collections.OrderedDict' is the class OrderedDict, expected a subclass of gluonts' Estimator or Predictor",
         ),
-        ("os.path.join", "'os.path.join' is a function, expected a subclass of gluonts' Estimator or Predictor"),
+        (
+            "os.path.join",
+            "'os.path.join' is a function, expected a subclass of gluonts' Estimator or Predictor",
+        ),
     ],
 )
 def test_a_name_that_leads_to_no_forecaster_has_its_own_message(name, sentence):
@@ -164,7 +177,10 @@ def test_what_is_no_forecaster_in_a_users_module_is_named(module):
             "import not_installed_at_all",
             "'mine_broken' raised ModuleNotFoundError: No module named 'not_installed_at_all'",
         ),
-        ("from os import not_there", "'mine_broken' raised ImportError: cannot import name 'not_there' from 'os'"),
+        (
+            "from os import not_there",
+            "'mine_broken' raised ImportError: cannot import name 'not_there' from 'os'",
+        ),
         ("1 / 0", "'mine_broken' raised ZeroDivisionError: division by zero"),
         ("def broken(:", "'mine_broken' raised SyntaxError: invalid syntax"),
     ],
@@ -173,15 +189,25 @@ def test_an_import_that_fails_inside_is_another_message_than_no_such_name(module
     module("mine_broken", text)
     with pytest.raises(ForecasterError) as caught:
         resolve("mine_broken.Mine")
-    assert str(caught.value).startswith(f"forecaster 'mine_broken.Mine' cannot be imported: {reason}")
+    assert str(caught.value).startswith(
+        f"forecaster 'mine_broken.Mine' cannot be imported: {reason}"
+    )
     assert caught.value.__cause__ is not None
 
 
 @pytest.mark.parametrize(
     ("package", "name", "remedy"),
     [
-        ("torch", "DeepAREstimator", "needs torch, which is not installed: install gluonts-shell[torch]"),
-        ("lightning", "DeepAREstimator", "needs lightning, which is not installed: install gluonts-shell[torch]"),
+        (
+            "torch",
+            "DeepAREstimator",
+            "needs torch, which is not installed: install gluonts-shell[torch]",
+        ),
+        (
+            "lightning",
+            "DeepAREstimator",
+            "needs lightning, which is not installed: install gluonts-shell[torch]",
+        ),
         (
             "statsforecast",
             "AutoETSPredictor",
@@ -191,7 +217,11 @@ def test_an_import_that_fails_inside_is_another_message_than_no_such_name(module
 )
 def test_a_missing_extra_is_named_with_what_to_install(package, name, remedy):
     """In a child process, where an importer that comes first says that there is no such package."""
-    if package != "torch" and name == "DeepAREstimator" and importlib.util.find_spec("torch") is None:
+    if (
+        package != "torch"
+        and name == "DeepAREstimator"
+        and importlib.util.find_spec("torch") is None
+    ):
         package, remedy = "torch", remedy.replace("lightning", "torch")
     code = f"""
         import sys
@@ -211,7 +241,11 @@ def test_a_missing_extra_is_named_with_what_to_install(package, name, remedy):
     """
     root = str(Path(gluonts_shell.__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.stdout.strip() == f"forecaster {SHORT_NAMES[name]!r} {remedy}", done.stderr
 
@@ -222,7 +256,10 @@ def test_a_missing_extra_is_named_with_what_to_install(package, name, remedy):
         ("gluonts.model.predictor.RepresentablePredictor", "predict_item"),
         ("gluonts.model.predictor.Predictor", "predict"),
         ("gluonts.model.estimator.Estimator", "train"),
-        ("gluonts.ext.r_forecast._predictor.RBasePredictor", "_forecast_dict_to_obj, _get_r_forecast"),
+        (
+            "gluonts.ext.r_forecast._predictor.RBasePredictor",
+            "_forecast_dict_to_obj, _get_r_forecast",
+        ),
     ],
 )
 def test_a_base_class_is_refused_with_what_it_leaves_open(name, missing):
@@ -234,7 +271,9 @@ def test_a_base_class_is_refused_with_what_it_leaves_open(name, missing):
 
 @pytest.mark.torch
 def test_a_base_of_torchs_estimators_is_refused_too():
-    with pytest.raises(ForecasterError, match=r"is a base class, which leaves .*create_lightning_module"):
+    with pytest.raises(
+        ForecasterError, match=r"is a base class, which leaves .*create_lightning_module"
+    ):
         resolve("gluonts.torch.model.estimator.PyTorchLightningEstimator")
 
 
@@ -256,11 +295,15 @@ def test_a_class_that_leaves_its_type_to_its_subclasses_is_a_base(module):
         """,
     )
     assert resolve("mine_typed.Mine").__name__ == "Mine"
-    with pytest.raises(ForecasterError, match="is a base class, which leaves ModelType to its subclasses"):
+    with pytest.raises(
+        ForecasterError, match="is a base class, which leaves ModelType to its subclasses"
+    ):
         resolve("mine_typed.Base")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mxnet") is not None, reason="says what is not so where mxnet is there")
+@pytest.mark.skipif(
+    importlib.util.find_spec("mxnet") is not None, reason="says what is not so where mxnet is there"
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -290,5 +333,7 @@ def test_a_class_that_is_missing_from_the_code_channel_tells_what_the_channel_in
 
 
 def test_a_name_that_is_only_similar_in_its_kind_is_not_suggested():
-    with pytest.raises(ForecasterError, match=r"^there is no forecaster 'PipelinePredictor'; expected a class path"):
+    with pytest.raises(
+        ForecasterError, match=r"^there is no forecaster 'PipelinePredictor'; expected a class path"
+    ):
         resolve("PipelinePredictor")

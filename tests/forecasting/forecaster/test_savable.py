@@ -70,6 +70,8 @@ def test_a_class_that_cannot_be_saved_is_refused_with_what_it_lacks(kind):
     )
 
 
-@pytest.mark.parametrize("kind", [Validated, Below, New, State, Itself, Own, SeasonalNaivePredictor])
+@pytest.mark.parametrize(
+    "kind", [Validated, Below, New, State, Itself, Own, SeasonalNaivePredictor]
+)
 def test_a_class_that_may_be_saved_passes(kind):
     check_savable(kind)

@@ -6,7 +6,12 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.forecasting.data.channel import Channel, Data, Statistics
-from gluonts_shell.forecasting.lightning.checkpoints import OURS, Checkpoints, differences, fingerprint
+from gluonts_shell.forecasting.lightning.checkpoints import (
+    OURS,
+    Checkpoints,
+    differences,
+    fingerprint,
+)
 
 PRINT = {"forecaster": "a.B", "lr": "0.001"}
 
@@ -16,7 +21,11 @@ PRINT = {"forecaster": "a.B", "lr": "0.001"}
     [
         ({"lr": "0.001"}, {"lr": "0.01"}, "lr was 0.001, is 0.01"),
         ({}, {"lr": "0.01"}, "lr was not given, is 0.01"),
-        ({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "0"}, "b was 2, is 0; c was 3, is not given"),
+        (
+            {"a": "1", "b": "2", "c": "3"},
+            {"a": "1", "b": "0"},
+            "b was 2, is 0; c was 3, is not given",
+        ),
         (
             dict.fromkeys("abcdefg", "1"),
             dict.fromkeys("abcdefg", "2"),
@@ -42,7 +51,9 @@ class Plain:
 
 
 def of(arguments=None, train=None):
-    return fingerprint("a.B", arguments or {"lr": 0.1}, {"train": train or data([1, 2]), "validation": None})
+    return fingerprint(
+        "a.B", arguments or {"lr": 0.1}, {"train": train or data([1, 2]), "validation": None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +161,9 @@ class TestFiles:
     def test_one_with_more_epochs_than_are_asked_for_is_ignored(self, written, caplog):
         found = written([5, 6])
         assert found.newest(5)["epoch"] == 5
-        assert caplog.messages == [f"checkpoint {found.written[-1].name} ignored: it has 6 epochs, and 5 are asked for"]
+        assert caplog.messages == [
+            f"checkpoint {found.written[-1].name} ignored: it has 6 epochs, and 5 are asked for"
+        ]
 
     def test_a_new_start_is_not_hidden_by_what_was_there(self, written):
         written([5, 6])

@@ -35,7 +35,17 @@ class Job:
         self.folder, self.caplog = folder, caplog
         caplog.set_level(logging.INFO)
 
-    def __call__(self, epochs, *callbacks, stop=None, lr=0.01, patience=None, keep=True, validation=None, **trainer):
+    def __call__(
+        self,
+        epochs,
+        *callbacks,
+        stop=None,
+        lr=0.01,
+        patience=None,
+        keep=True,
+        validation=None,
+        **trainer,
+    ):
         from gluonts.torch.model.deepar import DeepAREstimator
 
         seed_everything(5)
@@ -51,7 +61,12 @@ class Job:
             num_batches_per_epoch=3,
             lr=lr,
             patience=0,
-            trainer_kwargs={"max_epochs": epochs, "accelerator": "cpu", "callbacks": list(callbacks), **trainer},
+            trainer_kwargs={
+                "max_epochs": epochs,
+                "accelerator": "cpu",
+                "callbacks": list(callbacks),
+                **trainer,
+            },
         )
         checkpoints = Checkpoints(self.folder, "algo-1", {"lr": str(lr)}) if keep else None
         watch = Watch("algo-1", False, patience, checkpoints, stop or Stop())
@@ -130,7 +145,9 @@ def test_more_epochs_go_on_and_no_more_are_nothing_to_do(job):
     expected, final = job.losses, job.said("Final loss")
     first = job(2)
     again = job(2)
-    assert job.said("nothing is left to train") == ["all 2 epochs are in the checkpoint: nothing is left to train"]
+    assert job.said("nothing is left to train") == [
+        "all 2 epochs are in the checkpoint: nothing is left to train"
+    ]
     assert job.losses == {}
     assert len(job.said("train final_loss <loss>=")) == 1  # a tuning job looks for it
     assert_same(again, first)
@@ -233,8 +250,16 @@ def test_seconds_lie_between_checkpoints_and_the_last_is_written_in_any_case(job
     assert Keeper(Stop(), checkpoints, tmp_path).checkpoints is checkpoints
     from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
 
-    estimator = SimpleFeedForwardEstimator(2, num_batches_per_epoch=1, batch_size=2, trainer_kwargs={"max_epochs": 4})
-    fit(estimator, dataset(), None, options=Options(), watch=Watch("algo-1", False, None, checkpoints))
+    estimator = SimpleFeedForwardEstimator(
+        2, num_batches_per_epoch=1, batch_size=2, trainer_kwargs={"max_epochs": 4}
+    )
+    fit(
+        estimator,
+        dataset(),
+        None,
+        options=Options(),
+        watch=Watch("algo-1", False, None, checkpoints),
+    )
     assert written == [4]
 
 

@@ -27,7 +27,10 @@ ESTIMATORS = {
         },
     ),
     "patch_tst": ("patch_tst.PatchTSTEstimator", {"patch_len": 2}),
-    "patch_tst with features": ("patch_tst.PatchTSTEstimator", {"patch_len": 2, "num_feat_dynamic_real": 2}),
+    "patch_tst with features": (
+        "patch_tst.PatchTSTEstimator",
+        {"patch_len": 2, "num_feat_dynamic_real": 2},
+    ),
     "simple_feedforward": ("simple_feedforward.SimpleFeedForwardEstimator", {}),
     "d_linear": ("d_linear.DLinearEstimator", {}),
     "lag_tst": ("lag_tst.LagTSTEstimator", {"freq": "D", "lags_seq": [1, 2]}),
@@ -63,7 +66,9 @@ def estimator(path, arguments):
     module, _, name = f"gluonts.torch.model.{path}".rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     context = {} if "wavenet" in path else {"context_length": 6}
-    return kind(prediction_length=HORIZON, batch_size=8, num_batches_per_epoch=4, **context, **arguments)
+    return kind(
+        prediction_length=HORIZON, batch_size=8, num_batches_per_epoch=4, **context, **arguments
+    )
 
 
 def loader(kind, entries, ours, shuffle=None):
@@ -76,7 +81,9 @@ def loader(kind, entries, ours, shuffle=None):
     if ours:
         transformation = with_calendar(transformation)
     data = transformation.apply(entries, is_train=True)
-    found = kind.create_training_data_loader(data, kind.create_lightning_module(), shuffle_buffer_length=shuffle)
+    found = kind.create_training_data_loader(
+        data, kind.create_lightning_module(), shuffle_buffer_length=shuffle
+    )
     return straight(found, data) if ours else found
 
 
@@ -118,11 +125,15 @@ def test_targets_of_several_dimensions_too():
 
 @pytest.mark.parametrize("freq", ["5min", "h", "B", "W-SUN", "M", "2M", "Q-DEC", "Y-DEC"])
 def test_time_features_that_are_kept_are_those_of_gluonts(freq):
-    freq = pd.Period("2020-01-01", freq.replace("Y-", "A-") if pd.__version__ < "2.2" else freq).freqstr
+    freq = pd.Period(
+        "2020-01-01", freq.replace("Y-", "A-") if pd.__version__ < "2.2" else freq
+    ).freqstr
     arguments = {"freq": freq, "lags_seq": [1, 2]}
     entries = series(freq=freq)
     theirs = list(loader(estimator("deepar.DeepAREstimator", arguments), entries, False))
-    assert_equal(theirs, list(loader(estimator("deepar.DeepAREstimator", arguments), entries, True)))
+    assert_equal(
+        theirs, list(loader(estimator("deepar.DeepAREstimator", arguments), entries, True))
+    )
 
 
 def test_series_far_apart_do_not_fill_the_memory(monkeypatch):
@@ -135,9 +146,10 @@ def test_series_far_apart_do_not_fill_the_memory(monkeypatch):
     theirs = list(loader(kind, entries, False))
     kind = estimator(*ESTIMATORS["deepar"])
     calendar = next(
-        step for step in windows.with_calendar(kind.create_transformation()).transformations
+        step
+        for step in windows.with_calendar(kind.create_transformation()).transformations
         if type(step) is windows.Calendar
-    )  # fmt: skip
+    )
     for entry in entries:
         calendar.map_transform(dict(entry), True)
     assert [features.shape[1] for _, features in calendar.kept.values()] <= [100]
@@ -147,7 +159,10 @@ def test_series_far_apart_do_not_fill_the_memory(monkeypatch):
 def test_a_transformation_with_features_of_the_users_own_is_left_alone():
     from gluonts_shell.forecasting.lightning.windows import with_calendar
 
-    kind = estimator("deepar.DeepAREstimator", {"freq": "D", "time_features": [lambda index: np.arange(len(index))]})
+    kind = estimator(
+        "deepar.DeepAREstimator",
+        {"freq": "D", "time_features": [lambda index: np.arange(len(index))]},
+    )
     transformation = kind.create_transformation()
     assert [type(s) for s in with_calendar(transformation).transformations] == [
         type(s) for s in transformation.transformations

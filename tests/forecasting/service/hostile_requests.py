@@ -46,17 +46,56 @@ class More(ConstantValuePredictor):
         self.more = more
 """
 TEXTS = (
-    "1e12", "1_000_000_000", "\uff11\uff12", "[1]", "{'a': 1}", "null", "None", "true", "nan", "", "os.mkdir", "np.mean",
-    "__import__('os').mkdir('owned')", "lambda: 1", "[0] * 10**9", "Embedding", "LastValueImputation", "red", "RED",
-    "exponential", "D", "subprocess.Popen", "builtins.eval", "gluonts.itertools.Map", "__kind__", "()", "/etc/passwd",
-)  # fmt: skip
+    "1e12",
+    "1_000_000_000",
+    "\uff11\uff12",
+    "[1]",
+    "{'a': 1}",
+    "null",
+    "None",
+    "true",
+    "nan",
+    "",
+    "os.mkdir",
+    "np.mean",
+    "__import__('os').mkdir('owned')",
+    "lambda: 1",
+    "[0] * 10**9",
+    "Embedding",
+    "LastValueImputation",
+    "red",
+    "RED",
+    "exponential",
+    "D",
+    "subprocess.Popen",
+    "builtins.eval",
+    "gluonts.itertools.Map",
+    "__kind__",
+    "()",
+    "/etc/passwd",
+)
 CLASSES = (
-    "os.mkdir", "os.system", "subprocess.Popen", "builtins.eval", "builtins.list", "list", "gluonts.itertools.Map",
-    "torch.nn.Embedding", "pathlib.Path", "antigravity.geohash", "collections.OrderedDict", "numpy.load", "pandas.read_pickle",
-)  # fmt: skip
+    "os.mkdir",
+    "os.system",
+    "subprocess.Popen",
+    "builtins.eval",
+    "builtins.list",
+    "list",
+    "gluonts.itertools.Map",
+    "torch.nn.Embedding",
+    "pathlib.Path",
+    "antigravity.geohash",
+    "collections.OrderedDict",
+    "numpy.load",
+    "pandas.read_pickle",
+)
 BASES = {
-    "num_samples": 3, "season_length": 1, "num_seasons": 1, "samples": [[1, 2], [3, 4]], "prediction_length": 2,
-}  # fmt: skip
+    "num_samples": 3,
+    "season_length": 1,
+    "num_seasons": 1,
+    "samples": [[1, 2], [3, 4]],
+    "prediction_length": 2,
+}
 WATCHED = ("import", "exec", "compile", "os.", "subprocess.", "ctypes.", "socket.", "shutil.", "marshal.", "pickle.", "glob.",
            "tempfile.", "pty.", "syslog.", "urllib.", "webbrowser.", "code.", "mmap.", "sqlite3.")  # fmt: skip
 
@@ -78,7 +117,9 @@ class Watch:
             )
             if not writes:
                 return
-        elif not event.startswith(WATCHED) or (event == "import" and given[0].partition(".")[0] in self.late):
+        elif not event.startswith(WATCHED) or (
+            event == "import" and given[0].partition(".")[0] in self.late
+        ):
             return
         self.seen.append((event, repr(given)[:200]))
 
@@ -90,8 +131,24 @@ class Hostile:
         self.random = random.Random(seed)
 
     def atom(self):
-        numbers = (0, 1, 2, -1, 5.0, 1.5, 10**6, 10**7, 10**12, 10**30, 1e300, float("nan"), float("inf"))
-        return self.random.choice((self.random.choice(numbers), self.random.choice(TEXTS), True, False, None))
+        numbers = (
+            0,
+            1,
+            2,
+            -1,
+            5.0,
+            1.5,
+            10**6,
+            10**7,
+            10**12,
+            10**30,
+            1e300,
+            float("nan"),
+            float("inf"),
+        )
+        return self.random.choice(
+            (self.random.choice(numbers), self.random.choice(TEXTS), True, False, None)
+        )
 
     def nest(self, depth=0):
         chance = self.random.random()
@@ -100,7 +157,10 @@ class Hostile:
         if chance < 0.45:
             return [self.nest(depth + 1) for _ in range(self.random.randrange(4))]
         if chance < 0.5:
-            return {self.random.choice(TEXTS): self.nest(depth + 1) for _ in range(self.random.randrange(3))}
+            return {
+                self.random.choice(TEXTS): self.nest(depth + 1)
+                for _ in range(self.random.randrange(3))
+            }
         if chance < 0.6:
             return {
                 "()": self.random.choice(("Embedding", "Linear", *CLASSES)),
@@ -114,7 +174,10 @@ class Hostile:
         return self.kind(depth)
 
     def kind(self, depth):
-        made = {"__kind__": self.random.choice(("instance", "type", "stateful")), "class": self.random.choice(CLASSES)}
+        made = {
+            "__kind__": self.random.choice(("instance", "type", "stateful")),
+            "class": self.random.choice(CLASSES),
+        }
         if self.random.random() < 0.7:
             made["args"] = [self.nest(depth + 1) for _ in range(self.random.randrange(3))]
         if self.random.random() < 0.5:
@@ -141,12 +204,20 @@ def without_statsforecast():
         def forecast(self, y, h, level=()):
             import numpy as np
 
-            return {"mean": np.zeros(h), **{f"{side}-{at}": np.zeros(h) for at in level for side in ("lo", "hi")}}
+            return {
+                "mean": np.zeros(h),
+                **{f"{side}-{at}": np.zeros(h) for at in level for side in ("lo", "hi")},
+            }
 
     models = types.ModuleType("statsforecast.models")
     for path in catalog.STATSFORECAST:
-        setattr(models, path.rpartition(".")[2].removesuffix("Predictor"), type("Model", (Model,), {}))
-    sys.modules |= {"statsforecast": types.ModuleType("statsforecast"), "statsforecast.models": models}
+        setattr(
+            models, path.rpartition(".")[2].removesuffix("Predictor"), type("Model", (Model,), {})
+        )
+    sys.modules |= {
+        "statsforecast": types.ModuleType("statsforecast"),
+        "statsforecast.models": models,
+    }
 
 
 def ask(service, text):
@@ -165,14 +236,27 @@ def main(count):
     without_statsforecast()
     service = Forecasting(None, Rule(installed=known.Installed(code.absolute())))
     good = [*sorted(catalog.HARMLESS), "owners.Rich", "owners.More"]
-    classes = {name: service._rule.find(name) for name in good}  # imports what a first request would
-    parameters = {name: constructors.constructor_parameters(kind)[0] for name, kind in classes.items()}
-    base = {name: {key: value for key, value in BASES.items() if key in parameters[name]} for name in good}
+    # imports what a first request would
+    classes = {name: service._rule.find(name) for name in good}
+    parameters = {
+        name: constructors.constructor_parameters(kind)[0] for name, kind in classes.items()
+    }
+    base = {
+        name: {key: value for key, value in BASES.items() if key in parameters[name]}
+        for name in good
+    }
     for name in good:
         ask(
             service,
             json.dumps(
-                {"configuration": {"forecaster_name": name, "freq": "D", "output_types": ["mean"], **base[name]}}
+                {
+                    "configuration": {
+                        "forecaster_name": name,
+                        "freq": "D",
+                        "output_types": ["mean"],
+                        **base[name],
+                    }
+                }
             ),
         )
     bad = [*catalog.OTHERS, *catalog.ESTIMATORS, *CLASSES, "owners.os.mkdir", "owners.subprocess.Popen", "owners.Path",
@@ -181,9 +265,17 @@ def main(count):
     answered, refused, failed, tried = 0, 0, 0, set()
     for turn in range(count):
         name = good[turn % len(good)] if turn % 10 else hostile.random.choice(bad)
-        wanted = [*parameters.get(name, base["owners.Rich"]), "value", "season_length", "anything_else"]
+        wanted = [
+            *parameters.get(name, base["owners.Rich"]),
+            "value",
+            "season_length",
+            "anything_else",
+        ]
         given = dict(base.get(name, {}))
-        for key in (wanted[turn // len(good) % len(wanted)], *hostile.random.choices(wanted, k=turn % 2)):
+        for key in (
+            wanted[turn // len(good) % len(wanted)],
+            *hostile.random.choices(wanted, k=turn % 2),
+        ):
             given[key] = hostile.nest()
             tried.add((name, key))
         configuration = {"forecaster_name": name, "freq": "D", "output_types": ["mean"], **given}

@@ -66,7 +66,10 @@ def test_a_missing_package_says_what_to_install():
 
 
 def test_what_the_operator_named_himself_is_found():
-    assert Rule((), chosen={"mine.Own": ConstantValuePredictor}).find("mine.Own") is ConstantValuePredictor
+    assert (
+        Rule((), chosen={"mine.Own": ConstantValuePredictor}).find("mine.Own")
+        is ConstantValuePredictor
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,13 +85,19 @@ def test_what_the_operator_named_himself_is_found():
         ("../x", "expected a class path such as"),
         ("", "expected a class path such as"),
         ("x" * 5000, "expected a class path such as"),
-        ("gluonts.json.os.system", "there is no predictor 'gluonts.json.os.system' in GluonTS that requests may name"),
+        (
+            "gluonts.json.os.system",
+            "there is no predictor 'gluonts.json.os.system' in GluonTS that requests may name",
+        ),
         ("gluonts.model.predictor.json.JSONDecoder", "in GluonTS that requests may name"),
         ("gluonts.model.predictor.TemporaryDirectory", "in GluonTS that requests may name"),
         ("gluonts.model.trivial.constant.ConstantValuPredictor", f"did you mean '{CONSTANT}'"),
         ("gluonts.model.predictor.Localizer", "in GluonTS that requests may name"),
         ("code.__main__.Mine", "expected a class path such as"),
-        ("gluonts.model.trivial.mean.MeanEstimator", "an Estimator, which needs training; expected a Predictor"),
+        (
+            "gluonts.model.trivial.mean.MeanEstimator",
+            "an Estimator, which needs training; expected a Predictor",
+        ),
     ],
 )
 def test_other_names_are_refused(name, words):
@@ -150,7 +159,9 @@ def code(tmp_path, monkeypatch):
 def test_the_code_channel_may_be_named(code, name):
     assert Rule(installed=Installed(code)).find(name).__module__.startswith("channel_")
     assert Rule(("channel_forecasters", "channel_package"), Installed(code)).find(name)
-    assert refused(name).startswith(f"configuration.forecaster_name is '{name}', which is not allowed: ")
+    assert refused(name).startswith(
+        f"configuration.forecaster_name is '{name}', which is not allowed: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,11 +185,15 @@ def test_the_code_channel_may_be_named(code, name):
     ],
 )
 def test_what_the_code_channel_only_imported_is_not_its_own(code, name):
-    assert "which is not allowed" in refused(name, Rule(installed=Installed(code))) or "class path" in refused(name)
+    assert "which is not allowed" in refused(
+        name, Rule(installed=Installed(code))
+    ) or "class path" in refused(name)
 
 
 def test_a_program_of_the_code_channel_is_not_run(code):
-    assert "expected a class path" in refused("channel_package.__main__.Mine", Rule(installed=Installed(code)))
+    assert "expected a class path" in refused(
+        "channel_package.__main__.Mine", Rule(installed=Installed(code))
+    )
 
 
 def test_an_estimator_or_a_broken_module_of_the_code_channel_has_its_own_sentence(code):
@@ -194,8 +209,12 @@ def test_a_package_of_the_image_is_the_operators_to_allow(code):
     found = Installed(None, ("channel_package",))
     assert Rule(("channel_package",), found).find("channel_package.Mine").__name__ == "Mine"
     assert Rule(("channel_package.Mine",), found).find("channel_package.Mine").__name__ == "Mine"
-    assert "is not allowed" in refused("channel_package._impl.Mine", Rule(("channel_package.Mine",), found))
-    assert "is not allowed" in refused("channel_forecasters.Mine", Rule(("channel_package",), found))
+    assert "is not allowed" in refused(
+        "channel_package._impl.Mine", Rule(("channel_package.Mine",), found)
+    )
+    assert "is not allowed" in refused(
+        "channel_forecasters.Mine", Rule(("channel_package",), found)
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ class Noisy(RepresentablePredictor):
 class MeanOnly(RepresentablePredictor):
     def predict_item(self, item):
         start = item["start"] + len(item["target"])
-        return QuantileForecast(np.array([[np.nan, 2.0, 3.0]]), start_date=start, forecast_keys=["mean"])
+        return QuantileForecast(
+            np.array([[np.nan, 2.0, 3.0]]), start_date=start, forecast_keys=["mean"]
+        )
 
 
 def replayed(first, second, folder, relative=canary.SAME, entries=None):
@@ -81,8 +83,16 @@ def test_the_same_model_passes(make, tmp_path):
             r"^item_id 'a': its mean was 10.9999 at step 1 and is 10.5291$",
         ),
         (Noisy(), Noisy(level=0.0), r"its mean was \d+\.\d+ at step 1 and is -?0\.\d"),
-        (MeanPredictor(prediction_length=5), MeanOnly(prediction_length=5), r"there is no mean of 5 values"),
-        (MeanPredictor(prediction_length=5), MeanPredictor(prediction_length=4), r"there is no mean of 5 values"),
+        (
+            MeanPredictor(prediction_length=5),
+            MeanOnly(prediction_length=5),
+            r"there is no mean of 5 values",
+        ),
+        (
+            MeanPredictor(prediction_length=5),
+            MeanPredictor(prediction_length=4),
+            r"there is no mean of 5 values",
+        ),
     ],
 )
 def test_another_model_is_told_apart(first, second, expected, tmp_path):
@@ -93,7 +103,10 @@ def test_another_model_is_told_apart(first, second, expected, tmp_path):
 def test_a_small_difference_passes_elsewhere_and_not_in_the_same_image():
     rows = {"mean": np.array([1.0, 100.0])}
     other = {"mean": np.array([1.0001, 100.01])}
-    assert canary.difference(rows, other, 0.0, canary.SAME) == "its mean was 100 at step 2 and is 100.01"
+    assert (
+        canary.difference(rows, other, 0.0, canary.SAME)
+        == "its mean was 100 at step 2 and is 100.01"
+    )
     assert canary.difference(rows, other, 0.0, canary.ELSEWHERE) is None
     assert canary.difference(rows, {"mean": np.array([1.0, np.nan])}, 0.0, 1e-3) is not None
 
@@ -109,7 +122,10 @@ def test_a_model_that_raises_is_a_sentence(tmp_path):
         def predict_item(self, item):
             raise AttributeError("no attribute\n'distr_output'")
 
-    with pytest.raises(ModelError, match=r"^the saved model does not forecast: AttributeError: no attribute 'distr_ou"):
+    with pytest.raises(
+        ModelError,
+        match=r"^the saved model does not forecast: AttributeError: no attribute 'distr_ou",
+    ):
         replayed(MeanOnly(prediction_length=3), Raising(prediction_length=3), tmp_path)
 
 
@@ -134,7 +150,10 @@ def test_entries_come_back_as_the_model_got_them(tmp_path):
     }
     target = np.array([1, np.nan, 3, 4], dtype=np.float32)
     made = entry(4, target=target, **features)
-    assert replayed(Echo(prediction_length=2), Echo(prediction_length=2), tmp_path, entries=[made]) == 1
+    assert (
+        replayed(Echo(prediction_length=2), Echo(prediction_length=2), tmp_path, entries=[made])
+        == 1
+    )
     (line,) = (tmp_path / canary.NAME).read_text().splitlines()
     read = json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
     assert read["entry"]["target"]["values"] == [1, None, 3, 4]
@@ -142,7 +161,10 @@ def test_entries_come_back_as_the_model_got_them(tmp_path):
 
 
 def test_the_series_are_a_few_and_their_last_values():
-    features = {"feat_dynamic_real": np.arange(3002.0)[None], "past_feat_dynamic_real": np.arange(3002.0)[None]}
+    features = {
+        "feat_dynamic_real": np.arange(3002.0)[None],
+        "past_feat_dynamic_real": np.arange(3002.0)[None],
+    }
     many = [entry(2), entry(3002, **features), *(entry(12) for _ in range(9))]
     found = canary.choose(iter(many), 2)
     assert len(found) == 3
@@ -152,7 +174,9 @@ def test_the_series_are_a_few_and_their_last_values():
     assert first["feat_dynamic_real"][0, [0, -1]].tolist() == [2000, 3001]
     assert first["past_feat_dynamic_real"][0, [0, -1]].tolist() == [2000, 2999]
     assert second["target"].shape == (10,)
-    assert canary.choose([entry(2)] * 60 + [entry(40)], 2) == [], "it looks at the first series only"
+    assert canary.choose([entry(2)] * 60 + [entry(40)], 2) == [], (
+        "it looks at the first series only"
+    )
 
 
 def test_a_target_of_several_dimensions(tmp_path):
@@ -165,7 +189,10 @@ def test_a_target_of_several_dimensions(tmp_path):
             last = np.repeat(item["target"][None, :, -1], 3, axis=0)
             return SampleForecast(last[None], start_date=item["start"])
 
-    assert replayed(Last(prediction_length=3), Last(prediction_length=3), tmp_path, entries=[chosen]) == 1
+    assert (
+        replayed(Last(prediction_length=3), Last(prediction_length=3), tmp_path, entries=[chosen])
+        == 1
+    )
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_drawn(tmp_path):
@@ -174,7 +201,10 @@ def test_random_numbers_go_on_as_if_nothing_had_been_drawn(tmp_path):
     expected = (random.random(), np.random.rand())
     random.seed(1)
     np.random.seed(1)
-    assert replayed(MeanPredictor(prediction_length=5), MeanPredictor(prediction_length=5), tmp_path) == 2
+    assert (
+        replayed(MeanPredictor(prediction_length=5), MeanPredictor(prediction_length=5), tmp_path)
+        == 2
+    )
     assert (random.random(), np.random.rand()) == expected
 
 
@@ -185,5 +215,8 @@ def test_a_model_without_a_canary_starts_as_ever(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[1]", '{"entry": 1}', "3"])
 def test_a_canary_that_cannot_be_read_is_a_sentence(tmp_path, text):
     (tmp_path / canary.NAME).write_text(text)
-    with pytest.raises(ModelError, match=r"^canary.jsonl in the model folder cannot be read: expected lines that a tr"):
+    with pytest.raises(
+        ModelError,
+        match=r"^canary.jsonl in the model folder cannot be read: expected lines that a tr",
+    ):
         canary.replay(model(MeanOnly(prediction_length=3)), "D", tmp_path, canary.SAME)

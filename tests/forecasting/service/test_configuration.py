@@ -7,11 +7,16 @@ from gluonts_shell.forecasting.service import configuration
 from gluonts_shell.forecasting.service.configuration import check_contract, check_freq, parse
 from gluonts_shell.messages import Configuration
 
-DECILES = tuple((text, float(text)) for text in ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"))
+DECILES = tuple(
+    (text, float(text)) for text in ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")
+)
 
 
 def test_without_a_configuration_the_answer_has_the_mean_and_nine_deciles():
-    for nothing in ({}, {"num_samples": None, "output_types": None, "quantiles": None, "freq": None}):
+    for nothing in (
+        {},
+        {"num_samples": None, "output_types": None, "quantiles": None, "freq": None},
+    ):
         found = parse(nothing)
         assert found == Configuration(100, ("mean", "quantiles"), DECILES)
 
@@ -65,18 +70,39 @@ def test_other_keys_are_ignored_and_told_once(caplog):
         assert parse({"epochs": 3, "context_length": 7}) == Configuration()
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        f"a request has configuration.{k}, which is ignored (told once)" for k in ("epochs", "context_length")
+        f"a request has configuration.{k}, which is ignored (told once)"
+        for k in ("epochs", "context_length")
     ]
 
 
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("prediction_length", 12, "configuration.prediction_length is 12, but the model was trained with 6"),
-        ("prediction_length", "12", "configuration.prediction_length is '12', but the model was trained with 6"),
-        ("prediction_length", "x", "configuration.prediction_length is 'x', but the model was trained with 6"),
-        ("num_dynamic_feat", 2, "configuration.num_dynamic_feat is 2, but the model was trained with 1"),
-        ("cardinality", [3], "configuration.cardinality is [3], but the model was trained with [3, 2]"),
+        (
+            "prediction_length",
+            12,
+            "configuration.prediction_length is 12, but the model was trained with 6",
+        ),
+        (
+            "prediction_length",
+            "12",
+            "configuration.prediction_length is '12', but the model was trained with 6",
+        ),
+        (
+            "prediction_length",
+            "x",
+            "configuration.prediction_length is 'x', but the model was trained with 6",
+        ),
+        (
+            "num_dynamic_feat",
+            2,
+            "configuration.num_dynamic_feat is 2, but the model was trained with 1",
+        ),
+        (
+            "cardinality",
+            [3],
+            "configuration.cardinality is [3], but the model was trained with [3, 2]",
+        ),
     ],
 )
 def test_what_training_has_decided_cannot_be_asked_for_otherwise(key, value, sentence):
@@ -101,21 +127,36 @@ def test_both_names_of_the_frequency_are_compared(key):
 
 
 def test_output_types_are_answered_once_and_in_one_order():
-    assert parse({"output_types": ["samples", "mean", "samples"]}).output_types == ("mean", "samples")
+    assert parse({"output_types": ["samples", "mean", "samples"]}).output_types == (
+        "mean",
+        "samples",
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("mean", "configuration.output_types is 'mean', expected a list out of 'mean', 'quantiles', 'samples'"),
-        ([], "configuration.output_types is a list of 0, expected a list out of 'mean', 'quantiles', 'samples'"),
+        (
+            "mean",
+            "configuration.output_types is 'mean', expected a list out of 'mean', 'quantiles', 'samples'",
+        ),
+        (
+            [],
+            "configuration.output_types is a list of 0, expected a list out of 'mean', 'quantiles', 'samples'",
+        ),
         (
             ["mean", "quantile"],
             "configuration.output_types[1] is 'quantile', expected a list out of 'mean', 'quantiles', 'samples'; "
             "did you mean 'quantiles'?",
         ),
-        ([3], "configuration.output_types[0] is 3, expected a list out of 'mean', 'quantiles', 'samples'"),
-        ([[0]], "configuration.output_types[0] is a list of 1, expected a list out of 'mean', 'quantiles', 'samples'"),
+        (
+            [3],
+            "configuration.output_types[0] is 3, expected a list out of 'mean', 'quantiles', 'samples'",
+        ),
+        (
+            [[0]],
+            "configuration.output_types[0] is a list of 1, expected a list out of 'mean', 'quantiles', 'samples'",
+        ),
     ],
 )
 def test_other_output_types_are_refused(value, sentence):
@@ -126,11 +167,20 @@ def test_other_output_types_are_refused(value, sentence):
 
 def test_quantiles_keep_the_text_that_was_sent():
     found = parse({"quantiles": ["0.50", 0.5, ".9", "p90", 0.1, "1e-2", "0.50"]}).quantiles
-    assert found == (("0.50", 0.5), ("0.5", 0.5), (".9", 0.9), ("p90", 0.9), ("0.1", 0.1), ("1e-2", 0.01))
+    assert found == (
+        ("0.50", 0.5),
+        ("0.5", 0.5),
+        (".9", 0.9),
+        ("p90", 0.9),
+        ("0.1", 0.1),
+        ("1e-2", 0.01),
+    )
     assert parse({"quantiles": []}).quantiles == ()
 
 
-@pytest.mark.parametrize("value", ["1.5", 1.5, "mean", 0, 1, "0", "1.0", -0.1, None, [], "", "nan", float("nan"), True])
+@pytest.mark.parametrize(
+    "value", ["1.5", 1.5, "mean", 0, 1, "0", "1.0", -0.1, None, [], "", "nan", float("nan"), True]
+)
 def test_other_quantiles_are_refused(value):
     with pytest.raises(RequestError) as caught:
         parse({"quantiles": ["0.5", value]})
@@ -139,17 +189,25 @@ def test_other_quantiles_are_refused(value):
 
 
 def test_quantiles_are_a_list_with_an_end():
-    with pytest.raises(RequestError, match=r"quantiles is '0.5', expected a list of at most 1000 levels$"):
+    with pytest.raises(
+        RequestError, match=r"quantiles is '0.5', expected a list of at most 1000 levels$"
+    ):
         parse({"quantiles": "0.5"})
-    with pytest.raises(RequestError, match=r"quantiles is a list of 1001, expected a list of at most 1000 levels$"):
+    with pytest.raises(
+        RequestError, match=r"quantiles is a list of 1001, expected a list of at most 1000 levels$"
+    ):
         parse({"quantiles": [0.5] * 1001})
 
 
 def test_frequencies_have_one_spelling():
     assert {parse({"freq": text}).freq for text in ("H", "h", "1h", "1H")} == {"h"}
-    with pytest.raises(RequestError, match=r"^configuration\.freq is 'X', which is no pandas period; expected "):
+    with pytest.raises(
+        RequestError, match=r"^configuration\.freq is 'X', which is no pandas period; expected "
+    ):
         parse({"freq": "X"})
-    with pytest.raises(RequestError, match=r"^configuration\.freq is 3, expected a text such as 'h' or 'D'$"):
+    with pytest.raises(
+        RequestError, match=r"^configuration\.freq is 3, expected a text such as 'h' or 'D'$"
+    ):
         parse({"freq": 3})
 
 
@@ -158,7 +216,15 @@ def test_other_keys_are_ignored_unless_a_forecaster_is_named():
 
 
 def test_with_a_forecaster_the_other_keys_are_its_parameters():
-    found = parse({"forecaster_name": "a.B", "value": 1, "freq": "D", "prediction_length": 7, "num_samples": 3})
+    found = parse(
+        {
+            "forecaster_name": "a.B",
+            "value": 1,
+            "freq": "D",
+            "prediction_length": 7,
+            "num_samples": 3,
+        }
+    )
     assert found == Configuration(
         num_samples=3, freq="D", forecaster="a.B", parameters='{"prediction_length": 7, "value": 1}'
     )
@@ -169,9 +235,21 @@ def test_with_a_forecaster_the_other_keys_are_its_parameters():
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("prediction_length", 10_001, "configuration.prediction_length is 10001, expected at most 10000"),
-        ("prediction_length", float("nan"), "configuration.prediction_length is nan, expected at most 10000"),
-        ("season_length", 1_000_001, "configuration.season_length is 1000001, expected at most 1000000"),
+        (
+            "prediction_length",
+            10_001,
+            "configuration.prediction_length is 10001, expected at most 10000",
+        ),
+        (
+            "prediction_length",
+            float("nan"),
+            "configuration.prediction_length is nan, expected at most 10000",
+        ),
+        (
+            "season_length",
+            1_000_001,
+            "configuration.season_length is 1000001, expected at most 1000000",
+        ),
         ("season_length", 1e300, "configuration.season_length is 1e+300, expected at most 1000000"),
         ("method", "x" * 1001, "configuration.method has 1001 characters, expected at most 1000"),
         (
@@ -184,7 +262,11 @@ def test_with_a_forecaster_the_other_keys_are_its_parameters():
             [[[[[[[[[]]]]]]]]],
             "configuration.value is a list of 1, expected at most 8 levels of lists and objects",
         ),
-        ("value", [0] * 100_000, "configuration.value is a list of 100000, expected at most 100000 values"),
+        (
+            "value",
+            [0] * 100_000,
+            "configuration.value is a list of 100000, expected at most 100000 values",
+        ),
         ("forecaster_name", 5, "configuration.forecaster_name is 5, expected a class path"),
     ],
 )

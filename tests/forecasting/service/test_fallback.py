@@ -20,7 +20,10 @@ SEASONAL = "gluonts.model.seasonal_naive.SeasonalNaivePredictor"
 
 
 def forecast(
-    name: str, target: list[float], configuration: Configuration, contract: Contract | None = CONTRACT
+    name: str,
+    target: list[float],
+    configuration: Configuration,
+    contract: Contract | None = CONTRACT,
 ) -> list:
     predict, _ = fallback(name, configuration, contract)
     entry = {"start": pd.Period("2024-01-01", "h"), "target": np.array(target, dtype=np.float32)}
@@ -56,7 +59,9 @@ def test_a_forecaster_named_in_the_configuration_gives_its_horizon() -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_series_without_history_is_forecast_too() -> None:
-    assert all(map(math.isnan, forecast(MEAN, [], Configuration(freq="h", output_types=("mean",)))[0]))
+    assert all(
+        map(math.isnan, forecast(MEAN, [], Configuration(freq="h", output_types=("mean",)))[0])
+    )
     assert len(forecast(SEASONAL, [], Configuration(freq="h", output_types=("mean",)))[0]) == 5
 
 
@@ -68,10 +73,26 @@ def test_the_label_is_the_class_path(short: str, label: str) -> None:
 @pytest.mark.parametrize(
     ("name", "contract", "sentence"),
     [
-        ("my.Predictor", CONTRACT, "GLUONTS_BATCH_FALLBACK_PREDICTOR: there is no forecaster 'my.Predictor'"),
-        ("MeanEstimator", CONTRACT, "is 'MeanEstimator', expected a Predictor, which needs no training"),
-        (SEASONAL, Contract("h", 5, "x"), "it needs 'season_length', which the model was not made with"),
-        (SEASONAL, Contract("h", 5, "x", {"season_length": "x"}), "its season_length would be 'x', expected"),
+        (
+            "my.Predictor",
+            CONTRACT,
+            "GLUONTS_BATCH_FALLBACK_PREDICTOR: there is no forecaster 'my.Predictor'",
+        ),
+        (
+            "MeanEstimator",
+            CONTRACT,
+            "is 'MeanEstimator', expected a Predictor, which needs no training",
+        ),
+        (
+            SEASONAL,
+            Contract("h", 5, "x"),
+            "it needs 'season_length', which the model was not made with",
+        ),
+        (
+            SEASONAL,
+            Contract("h", 5, "x", {"season_length": "x"}),
+            "its season_length would be 'x', expected",
+        ),
     ],
 )
 def test_a_broken_fallback_is_a_sentence(name: str, contract: Contract, sentence: str) -> None:
@@ -99,7 +120,9 @@ def test_a_series_without_history_keeps_its_features(monkeypatch: pytest.MonkeyP
     }
     predict([Call(Configuration(freq="D", output_types=("mean",)), [entry])])
     assert seen[0]["start"] == pd.Period("2024-01-01", "D")
-    assert seen[0]["feat_dynamic_real"].tolist() == [[1.0, 1.0, 2.0, 3.0]], "as long as the target and the horizon"
+    assert seen[0]["feat_dynamic_real"].tolist() == [[1.0, 1.0, 2.0, 3.0]], (
+        "as long as the target and the horizon"
+    )
     assert seen[0]["past_feat_dynamic_real"].shape == (1, 1)
 
 

@@ -19,7 +19,12 @@ MKDIR = (
     r'"iterable": ["owned"]}}]}]'
 )
 NPTS = {"freq": "D", "forecaster_name": "NPTSPredictor", "prediction_length": 3}
-SEASONAL = {"freq": "D", "forecaster_name": "SeasonalNaivePredictor", "prediction_length": 3, "season_length": 1}
+SEASONAL = {
+    "freq": "D",
+    "forecaster_name": "SeasonalNaivePredictor",
+    "prediction_length": 3,
+    "season_length": 1,
+}
 
 
 def refusal(**configuration):
@@ -32,9 +37,14 @@ def child(arguments, folder, given=""):
     root = Path(gluonts_shell.__file__).parent.parent
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, input=given, env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=folder,
+        input=given,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize("value", [MKDIR, json.loads(MKDIR)], ids=["text", "json"])
@@ -51,7 +61,9 @@ def test_a_request_makes_no_object():
             assert refusal(**{**SEASONAL, name: value}).startswith(f"configuration.{name} is ")
 
 
-@pytest.mark.parametrize("text", ["1e12", "1_000_000_000", "\uff11\uff12", "1", " 7 ", "0x10", "null", "True", "[1]"])
+@pytest.mark.parametrize(
+    "text", ["1e12", "1_000_000_000", "\uff11\uff12", "1", " 7 ", "0x10", "null", "True", "[1]"]
+)
 @pytest.mark.parametrize("name", ["prediction_length", "season_length"])
 def test_a_number_in_a_text_is_a_text(name, text):
     sentence = refusal(**{**SEASONAL, name: text})
@@ -76,9 +88,15 @@ def test_naming_an_estimator_imports_nothing(tmp_path):
     done = child(["-c", code], tmp_path)
     *sentences, imported = done.stdout.splitlines()
     assert imported == "[]", done.stderr
-    assert [("needs training" in sentence, "is not allowed" in sentence) for sentence in sentences] == [
-        (True, False), (True, False), (False, True), (False, True), (True, False),
-    ]  # fmt: skip
+    assert [
+        ("needs training" in sentence, "is not allowed" in sentence) for sentence in sentences
+    ] == [
+        (True, False),
+        (True, False),
+        (False, True),
+        (False, True),
+        (True, False),
+    ]
 
 
 def test_random_nests_for_every_predictor_and_parameter_do_nothing(tmp_path):

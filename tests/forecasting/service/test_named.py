@@ -22,10 +22,14 @@ def refused(**configuration):
 
 
 def test_a_predictor_gets_its_parameters_typed():
-    predictor = made(forecaster_name=CONSTANT, freq="D", prediction_length=7.0, value=2, num_samples=3)
+    predictor = made(
+        forecaster_name=CONSTANT, freq="D", prediction_length=7.0, value=2, num_samples=3
+    )
     assert isinstance(predictor, ConstantValuePredictor)
     assert (predictor.prediction_length, predictor.value, predictor.num_samples) == (7, 2.0, 3)
-    predictor = made(forecaster_name="SeasonalNaivePredictor", freq="D", prediction_length=7, season_length=7)
+    predictor = made(
+        forecaster_name="SeasonalNaivePredictor", freq="D", prediction_length=7, season_length=7
+    )
     assert (predictor.prediction_length, predictor.season_length) == (7, 7)
 
 

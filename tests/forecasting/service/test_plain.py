@@ -4,7 +4,20 @@
 import enum
 import math
 from pathlib import Path
-from typing import Annotated, Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Callable,
+    Dict,
+    List,
+    Literal,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 import pytest
@@ -152,7 +165,12 @@ PLAIN = st.recursive(
 )
 
 
-@given(PLAIN, st.sampled_from([Any, int, float, str, Dict[str, Any], List[float], Optional[bool], np.ndarray, Colour]))
+@given(
+    PLAIN,
+    st.sampled_from(
+        [Any, int, float, str, Dict[str, Any], List[float], Optional[bool], np.ndarray, Colour]
+    ),
+)
 def test_anything_fits_or_is_refused_and_no_text_becomes_anything_else(sent, annotation):
     try:
         found = check(sent, annotation)

@@ -39,7 +39,9 @@ def contract(freq="h", length=3, features=None):
 
 def service(predictor=None, freq="h", features=None, **options):
     predictor = predictor or SeasonalNaivePredictor(prediction_length=3, season_length=3)
-    return Forecasting((predictor, contract(freq, 3, features)), options.pop("rule", Rule()), **options)
+    return Forecasting(
+        (predictor, contract(freq, 3, features)), options.pop("rule", Rule()), **options
+    )
 
 
 def ask(service, *instances, **configuration):
@@ -64,7 +66,9 @@ def test_a_trained_model_needs_no_configuration():
 
 
 def test_predictions_come_in_the_order_of_the_instances():
-    predictions = ask(service(), *({"start": START, "target": [n] * 3} for n in range(5)), output_types=["mean"])
+    predictions = ask(
+        service(), *({"start": START, "target": [n] * 3} for n in range(5)), output_types=["mean"]
+    )
     assert [prediction.mean[0] for prediction in predictions] == list(range(5))
     assert ask(service()) == []
 
@@ -76,26 +80,33 @@ def test_a_frequency_that_means_the_same_is_no_contradiction(freq):
 
 @pytest.mark.parametrize("freq", ["D", "2h", "30min"])
 def test_a_frequency_that_contradicts_the_model_is_refused(freq):
-    assert refused(service(), freq=freq) == f"configuration.freq is {freq!r}, but the model was trained with 'h'"
+    assert (
+        refused(service(), freq=freq)
+        == f"configuration.freq is {freq!r}, but the model was trained with 'h'"
+    )
 
 
 def test_where_the_model_does_not_tell_its_frequency_the_request_must():
     found = service(freq=None)
     assert (
-        refused(found) == "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+        refused(found)
+        == "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
     )
     assert ask(found, {"start": START, "target": [1]}, freq="D")[0].mean == [1, 1, 1]
 
 
 def test_keys_for_training_are_ignored_by_a_trained_model():
-    assert ask(service(), {"start": START, "target": [1]}, epochs="400", time_freq="h", cardinality="auto")
+    assert ask(
+        service(), {"start": START, "target": [1]}, epochs="400", time_freq="h", cardinality="auto"
+    )
 
 
 def test_a_horizon_that_contradicts_the_model_is_refused():
     ours = service()
     assert ours.configure({"prediction_length": 3}) == ours.configure({})
     with pytest.raises(
-        RequestError, match=r"^configuration.prediction_length is 12, but the model was trained with 3$"
+        RequestError,
+        match=r"^configuration.prediction_length is 12, but the model was trained with 3$",
     ):
         ours.configure({"prediction_length": 12})
 
@@ -104,14 +115,22 @@ def test_a_predictor_named_in_the_request_beside_a_model_and_without_one():
     for found in (service(), Forecasting(None, Rule())):
         (prediction,) = ask(found, {"start": "2020-01-01", "target": []}, **CONSTANT)
         assert prediction.mean == [3, 3]
-        assert ask(found, {"start": "2020-01-01", "target": [1]}, **{**CONSTANT, "value": 4})[0].mean == [4, 4]
+        assert ask(found, {"start": "2020-01-01", "target": [1]}, **{**CONSTANT, "value": 4})[
+            0
+        ].mean == [4, 4]
 
 
 def test_without_a_model_a_request_must_name_a_predictor():
     found = Forecasting(None, Rule())
-    assert refused(found) == "configuration.forecaster_name is missing: this server has no trained model"
+    assert (
+        refused(found)
+        == "configuration.forecaster_name is missing: this server has no trained model"
+    )
     without_freq = {name: value for name, value in CONSTANT.items() if name != "freq"}
-    assert refused(found, **without_freq) == "configuration.freq is missing: a forecaster named in the request needs it"
+    assert (
+        refused(found, **without_freq)
+        == "configuration.freq is missing: a forecaster named in the request needs it"
+    )
 
 
 def test_a_configuration_of_any_depth_is_refused_with_a_sentence():
@@ -119,7 +138,9 @@ def test_a_configuration_of_any_depth_is_refused_with_a_sentence():
         value = []
         for _ in range(depth):
             value = [value]
-        assert "levels of lists and objects" in refused(Forecasting(None, Rule()), **{**CONSTANT, "value": value})
+        assert "levels of lists and objects" in refused(
+            Forecasting(None, Rule()), **{**CONSTANT, "value": value}
+        )
         while value:
             value = value.pop()
 
@@ -130,9 +151,13 @@ def test_the_operators_forecaster_needs_no_name_in_the_request():
     found = Forecasting(None, Rule(prefixes=()), default)
     given = {name: value for name, value in CONSTANT.items() if name != "forecaster_name"}
     assert ask(found, {"start": "2020-01-01", "target": []}, **given)[0].mean == [3, 3]
-    assert refused(found) == "configuration.freq is missing: a forecaster named in the request needs it"
+    assert (
+        refused(found)
+        == "configuration.freq is missing: a forecaster named in the request needs it"
+    )
     with pytest.raises(
-        ConfigurationError, match=r"^forecaster 'MeanEstimator' is an Estimator, which needs training, and"
+        ConfigurationError,
+        match=r"^forecaster 'MeanEstimator' is an Estimator, which needs training, and",
     ):
         default_forecaster("MeanEstimator")
 
@@ -141,13 +166,18 @@ def test_the_same_predictor_is_built_once(monkeypatch):
     from gluonts_shell.forecasting.service import service as prediction
 
     built = []
-    monkeypatch.setattr(prediction, "build", lambda *given, real=prediction.build: built.append(given) or real(*given))
+    monkeypatch.setattr(
+        prediction,
+        "build",
+        lambda *given, real=prediction.build: built.append(given) or real(*given),
+    )
     found = Forecasting(None, Rule())
     for quantiles in (["0.1"], ["0.2"], ["0.1"]):
         ask(found, {"start": START, "target": [1]}, quantiles=quantiles, **CONSTANT)
     ask(found, {"start": START, "target": [1]}, **{**CONSTANT, "prediction_length": 3})
     assert len(built) == 2
-    for length in range(1, 12):  # no client fills the memory with them: the one used longest ago is let go
+    # no client fills the memory with them: the one used longest ago is let go
+    for length in range(1, 12):
         ask(found, {"start": START, "target": [1]}, **{**CONSTANT, "prediction_length": length})
     ask(found, {"start": START, "target": [1]}, **CONSTANT)
     assert len(built) == 12
@@ -159,7 +189,9 @@ def test_series_without_values_are_answered(target):
         (SeasonalNaivePredictor(prediction_length=3, season_length=3), [0.0] * 3),
         (MeanPredictor(prediction_length=3), [np.nan] * 3),
     ):
-        (prediction,) = ask(service(predictor), {"start": START, "target": target}, output_types=["mean"])
+        (prediction,) = ask(
+            service(predictor), {"start": START, "target": target}, output_types=["mean"]
+        )
         np.testing.assert_array_equal(prediction.mean, expected)
 
 
@@ -175,7 +207,9 @@ class Remembering(Predictor):
         self.asked.append((len(dataset), num_samples))
         for entry in dataset[: self.count]:
             value = entry["target"][-1]
-            yield SampleForecast(np.full((num_samples, 3), value), start_date=entry["start"] + len(entry["target"]))
+            yield SampleForecast(
+                np.full((num_samples, 3), value), start_date=entry["start"] + len(entry["target"])
+            )
 
 
 def test_joined_calls_are_one_predict_and_get_their_own_predictions():
@@ -188,7 +222,12 @@ def test_joined_calls_are_one_predict_and_get_their_own_predictions():
     ]
     assert [call.lengths for call in calls] == [[1, 1], [], [1], [1, 1, 1]]
     answers = found.predict(calls)
-    assert [[prediction.samples[0][0] for prediction in answer] for answer in answers] == [[1, 2], [], [3], [4, 5, 6]]
+    assert [[prediction.samples[0][0] for prediction in answer] for answer in answers] == [
+        [1, 2],
+        [],
+        [3],
+        [4, 5, 6],
+    ]
     assert np.shape(answers[0][0].samples) == (4, 3)
     assert predictor.asked == [(6, 4)]
 
@@ -218,10 +257,15 @@ TWO = [{"start": START, "target": [1], "item_id": name} for name in "ab"]
 
 
 def test_answers_out_of_order_are_the_models_fault():
-    predictor = Answering(lambda dataset: [named(entry, entry["item_id"]) for entry in dataset[::-1]])
+    predictor = Answering(
+        lambda dataset: [named(entry, entry["item_id"]) for entry in dataset[::-1]]
+    )
     with pytest.raises(ModelError) as caught:
         ask(service(predictor), *TWO)
-    assert str(caught.value) == "the model answered out of order: forecast 0 is for item_id 'b', expected 'a'"
+    assert (
+        str(caught.value)
+        == "the model answered out of order: forecast 0 is for item_id 'b', expected 'a'"
+    )
 
 
 def test_more_answers_than_series_are_the_models_fault():
@@ -282,7 +326,11 @@ def test_a_cold_start_that_a_model_cannot_forecast_is_the_clients_to_mend(target
 
 def test_other_errors_of_a_model_are_not_blamed_on_a_cold_start_beside_them():
     with pytest.raises(ValueError, match="negative"):
-        ask(service(Needy(prediction_length=3)), {"start": START, "target": [-1]}, {"start": START, "target": []})
+        ask(
+            service(Needy(prediction_length=3)),
+            {"start": START, "target": [-1]},
+            {"start": START, "target": []},
+        )
 
 
 class MeanOnly(RepresentablePredictor):
@@ -309,7 +357,9 @@ def test_the_sentence_about_a_quantile_names_the_hyperparameter_that_gives_it():
 def test_the_number_of_samples_reaches_predictors_that_draw():
     found = service(NPTSPredictor(prediction_length=3))
     target = [float(n) for n in range(50)]
-    (prediction,) = ask(found, {"start": START, "target": target}, num_samples=7, output_types=["samples"])
+    (prediction,) = ask(
+        found, {"start": START, "target": target}, num_samples=7, output_types=["samples"]
+    )
     assert np.shape(prediction.samples) == (7, 3)
 
 
@@ -324,7 +374,12 @@ def test_what_a_request_may_ask_for_has_an_end():
 
 
 def test_what_a_forecaster_named_in_the_request_may_draw_has_an_end():
-    given = {**CONSTANT, "prediction_length": 10_000, "num_samples": 10_000, "output_types": ["mean"]}
+    given = {
+        **CONSTANT,
+        "prediction_length": 10_000,
+        "num_samples": 10_000,
+        "output_types": ["mean"],
+    }
     assert refused(service(), {"start": START, "target": [1]}, **given).startswith(
         "the request asks for 100000000 values to be drawn for a series (1 instances x 10000 steps x 10000), "
     )
@@ -332,8 +387,12 @@ def test_what_a_forecaster_named_in_the_request_may_draw_has_an_end():
 
 def test_a_series_that_the_model_refuses_is_the_clients_to_mend():
     good = {"start": START, "target": [1.0, 2.0, 3.0]}
-    sentence = refused(service(NPTSPredictor(prediction_length=3)), good, {"start": START, "target": [None] * 3})
-    assert sentence.startswith("instance 1: the model cannot forecast it: The last 1100 positions of the target")
+    sentence = refused(
+        service(NPTSPredictor(prediction_length=3)), good, {"start": START, "target": [None] * 3}
+    )
+    assert sentence.startswith(
+        "instance 1: the model cannot forecast it: The last 1100 positions of the target"
+    )
 
 
 def test_the_start_of_a_series_is_where_its_period_begins():
@@ -352,10 +411,16 @@ def test_configurations_of_clients_do_not_pile_up():
 
 def test_the_description_is_for_the_log():
     described = service().description
-    assert described.startswith("some.Forecaster (freq h, prediction_length 3), with gluonts_shell ")
+    assert described.startswith(
+        "some.Forecaster (freq h, prediction_length 3), with gluonts_shell "
+    )
     assert f", gluonts {gluonts.__version__}, " in described
-    assert service(freq=None).description.startswith("some.Forecaster (freq unknown (requests must tell it), ")
-    assert Forecasting(None, Rule()).description.startswith("requests for the forecasters that they name, with ")
+    assert service(freq=None).description.startswith(
+        "some.Forecaster (freq unknown (requests must tell it), "
+    )
+    assert Forecasting(None, Rule()).description.startswith(
+        "requests for the forecasters that they name, with "
+    )
 
 
 def test_workers_draw_different_numbers():
@@ -386,10 +451,15 @@ def test_targets_of_several_dimensions_are_answered_in_their_orientation():
     np.testing.assert_array_equal(prediction.quantiles["0.5"], [[4] * 3, [np.nan] * 3])
     assert np.shape(prediction.samples) == (4, 2, 3)
     assert prediction.samples[1][0] == [3, 3, 3]
-    sentence = refused(found, *[{"start": START, "target": [[1], [2]]}] * 200, num_samples=10_000, **{
-        "output_types": ["samples"]
-    })  # fmt: skip
-    assert sentence.startswith("the request asks for 12000000 values in the answer (200 instances x 6 steps x 10000)")
+    sentence = refused(
+        found,
+        *[{"start": START, "target": [[1], [2]]}] * 200,
+        num_samples=10_000,
+        **{"output_types": ["samples"]},
+    )
+    assert sentence.startswith(
+        "the request asks for 12000000 values in the answer (200 instances x 6 steps x 10000)"
+    )
     assert refused(found, {"start": START, "target": [1, 2]}) == (
         "instance 0: target is one list of numbers, expected a list of 2 lists of numbers: the model forecasts 2 "
         "dimensions"
@@ -398,7 +468,9 @@ def test_targets_of_several_dimensions_are_answered_in_their_orientation():
 
 def test_a_model_of_one_dimension_takes_a_list_of_one_row():
     found = service()
-    one, other = ask(found, {"start": START, "target": [1, 2, 3]}, {"start": START, "target": [[1, 2, 3]]})
+    one, other = ask(
+        found, {"start": START, "target": [1, 2, 3]}, {"start": START, "target": [[1, 2, 3]]}
+    )
     assert one.mean == other.mean == [1, 2, 3]
     assert refused(found, {"start": START, "target": [[1, 2], [3, 4]]}) == (
         "instance 0: target is a list of 2 lists, expected one list of numbers: the model forecasts one dimension"
@@ -421,11 +493,24 @@ def trained(tmp_path_factory):
         for n in range(6)
     ]
     estimator = DeepAREstimator(
-        freq="h", prediction_length=3, context_length=6, num_layers=1, hidden_size=8, lags_seq=[1, 2],
-        num_feat_static_cat=2, cardinality=[2, 3], num_feat_dynamic_real=1, num_batches_per_epoch=2, batch_size=4,
-        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False,
-                        "default_root_dir": str(tmp_path_factory.mktemp("lightning"))},
-    )  # fmt: skip
+        freq="h",
+        prediction_length=3,
+        context_length=6,
+        num_layers=1,
+        hidden_size=8,
+        lags_seq=[1, 2],
+        num_feat_static_cat=2,
+        cardinality=[2, 3],
+        num_feat_dynamic_real=1,
+        num_batches_per_epoch=2,
+        batch_size=4,
+        trainer_kwargs={
+            "max_epochs": 1,
+            "enable_progress_bar": False,
+            "logger": False,
+            "default_root_dir": str(tmp_path_factory.mktemp("lightning")),
+        },
+    )
     return estimator.train(entries)
 
 
@@ -441,7 +526,12 @@ def test_gradients_are_left_out_for_the_networks_that_take_none(trained):
         prediction_net = type("Net", (), {"__module__": mqf2.__name__ + ".lightning_module"})()
 
     modes = {}
-    for name, predictor in {"own": trained, "foreign": Takes, "mqf2": TakesToo, "none": object()}.items():
+    for name, predictor in {
+        "own": trained,
+        "foreign": Takes,
+        "mqf2": TakesToo,
+        "none": object(),
+    }.items():
         with forward_only(predictor)():
             modes[name] = torch.is_inference_mode_enabled()
     assert modes == {"own": True, "foreign": False, "mqf2": False, "none": False}
@@ -451,9 +541,18 @@ def test_gradients_are_left_out_for_the_networks_that_take_none(trained):
 def test_deepar_with_categories_and_dynamic_features(trained):
     found = service(trained, features=Features((2, 3), 0, 1, 0))
     assert found.joins is True
-    instance = {"start": START, "target": [5.0, None, 5.5, 6.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 7]}
+    instance = {
+        "start": START,
+        "target": [5.0, None, 5.5, 6.0],
+        "cat": [1, 2],
+        "dynamic_feat": [[0.5] * 7],
+    }
     cold = {"start": START, "target": [], "cat": [0, 0], "dynamic_feat": [[0.5] * 3]}
-    configuration = {"num_samples": 20, "output_types": ["mean", "quantiles", "samples"], "quantiles": ["0.1", "0.9"]}
+    configuration = {
+        "num_samples": 20,
+        "output_types": ["mean", "quantiles", "samples"],
+        "quantiles": ["0.1", "0.9"],
+    }
     predictions = ask(found, instance, cold, {**instance, "target": [None] * 4}, **configuration)
     for prediction in predictions:
         drawn = np.array(prediction.samples)
@@ -497,9 +596,15 @@ def test_deepar_without_a_contract_still_says_which_feature_it_misses(trained):
     instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
     assert len(ask(found, instance)) == 1
     del instance["dynamic_feat"]
-    assert refused(found, instance) == "a series: it has no dynamic_feat (or feat_dynamic_real): the model needs it"
+    assert (
+        refused(found, instance)
+        == "a series: it has no dynamic_feat (or feat_dynamic_real): the model needs it"
+    )
     del instance["cat"]
-    assert refused(found, instance) == "a series: it has no cat (or feat_static_cat): the model needs it"
+    assert (
+        refused(found, instance)
+        == "a series: it has no cat (or feat_static_cat): the model needs it"
+    )
 
 
 @pytest.mark.torch
@@ -507,7 +612,10 @@ def test_joined_deepar_calls_with_and_without_item_ids(trained):
     found = service(trained, features=Features((2, 3), 0, 1, 0))
     configuration = found.configure({"num_samples": 5, "output_types": ["samples"]})
     instance = {"start": START, "target": [5.0], "cat": [1, 2], "dynamic_feat": [[0.5] * 4]}
-    calls = [found.prepare([{**instance, **more}], configuration) for more in ({}, {"item_id": 3}, {"item_id": "x"})]
+    calls = [
+        found.prepare([{**instance, **more}], configuration)
+        for more in ({}, {"item_id": 3}, {"item_id": "x"})
+    ]
     answers = found.predict(calls * 20)
     assert [np.shape(answer[0].samples) for answer in answers] == [(5, 3)] * 60
     assert json.dumps(answers[0][0].samples) != json.dumps(answers[1][0].samples)
@@ -522,16 +630,28 @@ def test_a_network_of_several_dimensions_is_scored_and_answers(tmp_path):
         {
             "item_id": str(n),
             "start": pd.Period(START, "h"),
-            "target": np.stack([np.sin(np.arange(40.0) + n) + 5, np.cos(np.arange(40.0))]).astype(np.float32),
+            "target": np.stack([np.sin(np.arange(40.0) + n) + 5, np.cos(np.arange(40.0))]).astype(
+                np.float32
+            ),
         }
         for n in range(3)
     ]
     predictor = ITransformerEstimator(
-        prediction_length=3, context_length=6, d_model=8, nhead=2, dim_feedforward=8, num_encoder_layers=1,
-        num_batches_per_epoch=2, batch_size=4,
-        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False,
-                        "default_root_dir": str(tmp_path)},
-    ).train(entries)  # fmt: skip
+        prediction_length=3,
+        context_length=6,
+        d_model=8,
+        nhead=2,
+        dim_feedforward=8,
+        num_encoder_layers=1,
+        num_batches_per_epoch=2,
+        batch_size=4,
+        trainer_kwargs={
+            "max_epochs": 1,
+            "enable_progress_bar": False,
+            "logger": False,
+            "default_root_dir": str(tmp_path),
+        },
+    ).train(entries)
     found = service(predictor, features=Features((), 0, 0, 0, dimensions=2))
     wanted = {"num_samples": 7, "output_types": ["mean", "quantiles", "samples"]}
     instance = {"start": START, "target": entries[0]["target"].tolist()}
@@ -546,4 +666,6 @@ def test_a_network_of_several_dimensions_is_scored_and_answers(tmp_path):
     expected, _ = MultivariateEvaluator(quantiles=DECILES, num_workers=0)(series, forecasts)
     scored = evaluate(Answering(lambda dataset: [f for f, _ in zip(forecasts, dataset, strict=True)]),
                       entries, prediction_length=3, freq="h").aggregate  # fmt: skip
-    assert {name: scored[name] for name in expected} == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    assert {name: scored[name] for name in expected} == pytest.approx(
+        expected, rel=1e-6, nan_ok=True
+    )

@@ -28,7 +28,9 @@ def main(command: str, *names: str) -> int:
     try:
         if command == "train":
             kept = paths.model / "code"
-            code = channel.activate(paths.data / "code", paths.code, settings, os.environ, copy_to=kept)
+            code = channel.activate(
+                paths.data / "code", paths.code, settings, os.environ, copy_to=kept
+            )
         else:
             code = channel.activate(paths.model / "code", paths.code, settings, os.environ)
         found = {}
@@ -37,8 +39,15 @@ def main(command: str, *names: str) -> int:
             found[name] = [getattr(module, "VALUE", None), module.__file__]
     except Exception as error:
         return failure.report(error, paths.failure)
-    child = subprocess.run([sys.executable, "-c", GRANDCHILD], capture_output=True, text=True, check=True)
-    result = {"code": code and str(code), "found": found, "grandchild": json.loads(child.stdout), "pid": os.getpid()}
+    child = subprocess.run(
+        [sys.executable, "-c", GRANDCHILD], capture_output=True, text=True, check=True
+    )
+    result = {
+        "code": code and str(code),
+        "found": found,
+        "grandchild": json.loads(child.stdout),
+        "pid": os.getpid(),
+    }
     print("RESULT", json.dumps(result))
     return 0
 

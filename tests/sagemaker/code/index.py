@@ -24,8 +24,12 @@ class Answer(BaseHTTPRequestHandler):
         if self.files and (self.files / name).is_file():
             self.answer(200, (self.files / name).read_bytes())
         elif self.files and self.path.startswith("/pages/"):
-            rows = [f'<a href="/files/{path.name}">{path.name}</a>' for path in self.files.iterdir()]
-            self.answer(200, "\n".join(["<!DOCTYPE html><html><body>", *rows, "</body></html>"]).encode())
+            rows = [
+                f'<a href="/files/{path.name}">{path.name}</a>' for path in self.files.iterdir()
+            ]
+            self.answer(
+                200, "\n".join(["<!DOCTYPE html><html><body>", *rows, "</body></html>"]).encode()
+            )
         else:
             self.answer(self.status, b"")
 

@@ -24,7 +24,14 @@ MIB = 1024 * 1024
 Tree = dict[str, tuple[str, str]]
 
 
-def member(name: str, content: bytes = b"x = 1\n", *, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644):
+def member(
+    name: str,
+    content: bytes = b"x = 1\n",
+    *,
+    kind: bytes = tarfile.REGTYPE,
+    link: str = "",
+    mode: int = 0o644,
+):
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.mode = kind, link, mode
     info.size = len(content) if kind == tarfile.REGTYPE else 0
@@ -116,15 +123,32 @@ SYM, HARD = tarfile.SYMTYPE, tarfile.LNKTYPE
 
 # unpacked without harm: inside the target, within the budget, with a plain mode. A later Python may refuse some of them
 HARMLESS = {
-    *("absolute.tar", "absolute.zip", "drive.zip", "backslash.zip", "unc.tar", "nul.zip", "twice.tar", "twice.zip"),
-    *("hardlink-to-symlink.tar", "write-through-symlink.tar", "symlink-through-symlink.tar", "symlink-to-itself.tar"),
+    *(
+        "absolute.tar",
+        "absolute.zip",
+        "drive.zip",
+        "backslash.zip",
+        "unc.tar",
+        "nul.zip",
+        "twice.tar",
+        "twice.zip",
+    ),
+    *(
+        "hardlink-to-symlink.tar",
+        "write-through-symlink.tar",
+        "symlink-through-symlink.tar",
+        "symlink-to-itself.tar",
+    ),
     *("overwriting-symlink.tar", "set-uid.tar", "set-gid.tar", "set-uid.zip"),
 }
 
 # what is made, and what the sentence has to say of it
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute.tar": (lambda p: tar(p, member(f"{p.parent}/escaped.py")), "absolute path"),
-    "absolute.zip": (lambda p: zipped(p, (f"{p.parent}/escaped.py", b"", REGULAR)), "absolute path"),
+    "absolute.zip": (
+        lambda p: zipped(p, (f"{p.parent}/escaped.py", b"", REGULAR)),
+        "absolute path",
+    ),
     "dots.tar.gz": (lambda p: tar(p, member("../escaped.py")), "outside"),
     "dots.zip": (lambda p: zipped(p, ("../escaped.py", b"", REGULAR)), "outside"),
     "deep-dots.tar": (lambda p: tar(p, member("a/b/../../../escaped.py")), "outside"),
@@ -134,12 +158,23 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "backslash.zip": (lambda p: zipped(p, ("..\\escaped.py", b"", REGULAR)), "backslash"),
     "unc.tar": (lambda p: tar(p, member("\\\\host\\share\\escaped.py")), "absolute path"),
     "symlink-out.tar": (lambda p: tar(p, member("a", kind=SYM, link="../../escaped")), "outside"),
-    "symlink-absolute.tar": (lambda p: tar(p, member("a", kind=SYM, link="/etc/passwd")), "absolute path"),
+    "symlink-absolute.tar": (
+        lambda p: tar(p, member("a", kind=SYM, link="/etc/passwd")),
+        "absolute path",
+    ),
     "symlink-out.zip": (lambda p: zipped(p, ("a", b"../escaped", LINK)), "outside"),
-    "hardlink-out.tar": (lambda p: tar(p, member("a", kind=HARD, link="../outside.txt")), "outside"),
-    "hardlink-absolute.tar": (lambda p: tar(p, member("a", kind=HARD, link="/etc/passwd")), "absolute path"),
+    "hardlink-out.tar": (
+        lambda p: tar(p, member("a", kind=HARD, link="../outside.txt")),
+        "outside",
+    ),
+    "hardlink-absolute.tar": (
+        lambda p: tar(p, member("a", kind=HARD, link="/etc/passwd")),
+        "absolute path",
+    ),
     "hardlink-to-symlink.tar": (
-        lambda p: tar(p, member("d/f"), member("s", kind=SYM, link="d"), member("h", kind=HARD, link="s")),
+        lambda p: tar(
+            p, member("d/f"), member("s", kind=SYM, link="d"), member("h", kind=HARD, link="s")
+        ),
         "does not come before",
     ),
     "write-through-symlink.tar": (
@@ -162,7 +197,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         "outside",
     ),
     "symlink-through-symlink.tar": (
-        lambda p: tar(p, member("d/f"), member("d/up", kind=SYM, link=".."), member("d/e", kind=SYM, link="up/d/f")),
+        lambda p: tar(
+            p,
+            member("d/f"),
+            member("d/up", kind=SYM, link=".."),
+            member("d/e", kind=SYM, link="up/d/f"),
+        ),
         "not in it",
     ),
     "symlink-to-itself.tar": (lambda p: tar(p, member("a", kind=SYM, link="a")), "not in it"),
@@ -170,7 +210,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: tar(p, member("f"), member("a", kind=SYM, link="f"), member("a")),
         "twice",
     ),
-    "symlink-after-file.zip": (lambda p: zipped(p, ("f", b"", REGULAR), ("f", b"f", LINK)), "cannot be unpacked"),
+    "symlink-after-file.zip": (
+        lambda p: zipped(p, ("f", b"", REGULAR), ("f", b"f", LINK)),
+        "cannot be unpacked",
+    ),
     "device.tar": (lambda p: tar(p, member("null", kind=tarfile.CHRTYPE)), "special file"),
     "disk.tar": (lambda p: tar(p, member("sda", kind=tarfile.BLKTYPE)), "special file"),
     "pipe.tar": (lambda p: tar(p, member("pipe", kind=tarfile.FIFOTYPE)), "special file"),
@@ -179,14 +222,20 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "set-gid.tar": (lambda p: tar(p, member("sg", mode=0o2755)), "set-gid"),
     "set-uid.zip": (lambda p: zipped(p, ("su", b"", stat.S_IFREG | 0o4755)), "set-uid"),
     "twice.tar": (lambda p: tar(p, member("a.py"), member("./a.py", b"evil = 1\n")), "twice"),
-    "twice.zip": (lambda p: zipped(p, ("a/b.py", b"", REGULAR), ("a//b.py", b"", REGULAR)), "twice"),
+    "twice.zip": (
+        lambda p: zipped(p, ("a/b.py", b"", REGULAR), ("a//b.py", b"", REGULAR)),
+        "twice",
+    ),
     "file-and-folder.tar": (lambda p: tar(p, member("a"), member("a/b.py")), "cannot be unpacked"),
     "nul.zip": (lambda p: zipped(p, ("a.py\0.txt", b"", REGULAR)), "NUL"),
     "nameless.tar": (lambda p: tar(p, member("./.")), "cannot be unpacked"),
     "long-name.tar": (lambda p: tar(p, member("a" * 5000 + ".py")), "too long"),
     "bomb.tar.gz": (lambda p: tar(p, member("bomb.py", bytes(4 * MIB))), "MAX_UNPACKED_BYTES"),
     "bomb.zip": (lambda p: zipped(p, ("bomb.py", bytes(4 * MIB), REGULAR)), "MAX_UNPACKED_BYTES"),
-    "many-small.zip": (lambda p: zipped(p, *((f"{i}.py", bytes(MIB), REGULAR) for i in range(3))), "MAX_UNPACKED"),
+    "many-small.zip": (
+        lambda p: zipped(p, *((f"{i}.py", bytes(MIB), REGULAR) for i in range(3))),
+        "MAX_UNPACKED",
+    ),
     "deceitful.zip": (deceitful_size, "cannot be unpacked"),
     "sparse.tar": (sparse, "MAX_UNPACKED_BYTES"),
     "huge-header.tar.gz": (huge_header, "headers claims"),
@@ -203,12 +252,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"" for p in folder.rglob("*")}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b""
+        for p in folder.rglob("*")
+    }
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_is_written_outside_of_the_target_or_beyond_the_budget(name: str, tmp_path: Path) -> None:
+def test_nothing_is_written_outside_of_the_target_or_beyond_the_budget(
+    name: str, tmp_path: Path
+) -> None:
     make, sentence = HOSTILE[name]
     (tmp_path / "outside.txt").write_text("mine")
     archive = make(tmp_path / name)
@@ -234,9 +288,14 @@ def test_there_are_at_least_twenty_of_them() -> None:
     assert len(HOSTILE) >= 20
 
 
-def test_a_python_without_the_filter_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_the_filter_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(tarfile, "data_filter")
-    with pytest.raises(CodeChannelError, match=r"'a.tar' is not unpacked: Python .* lacks .*; use 3.10.12, 3.11.4 or"):
+    with pytest.raises(
+        CodeChannelError,
+        match=r"'a.tar' is not unpacked: Python .* lacks .*; use 3.10.12, 3.11.4 or",
+    ):
         archives.unpack(tar(tmp_path / "a.tar", member("a.py")), tmp_path / "target", Budget(MIB))
 
 
@@ -245,8 +304,13 @@ def test_hard_links_count_as_what_they_lead_to(tmp_path: Path) -> None:
     big, gone = member("big.py", bytes(MIB)), member("big.py", kind=SYM, link="nothing")
     links = [member(f"{i}.py", kind=HARD, link="big.py") for i in range(50)]
     with pytest.raises(CodeChannelError, match=r"cannot be unpacked|MAX_UNPACKED_BYTES"):
-        archives.unpack(tar(tmp_path / "a.tar.gz", big, gone, *links), tmp_path / "target", Budget(3 * MIB))
-    assert sum(path.stat().st_size for path in (tmp_path / "target").rglob("*") if path.is_file()) <= 3 * MIB
+        archives.unpack(
+            tar(tmp_path / "a.tar.gz", big, gone, *links), tmp_path / "target", Budget(3 * MIB)
+        )
+    assert (
+        sum(path.stat().st_size for path in (tmp_path / "target").rglob("*") if path.is_file())
+        <= 3 * MIB
+    )
 
 
 def test_every_member_counts_over_all_archives_of_a_channel(tmp_path: Path) -> None:
@@ -268,7 +332,12 @@ def test_too_many_members_are_refused_before_they_fill_the_disk(tmp_path: Path) 
 
 
 def compressed(suffix: str, data: bytes) -> bytes:
-    table = {".tar.gz": gzip.compress, ".tgz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
+    table = {
+        ".tar.gz": gzip.compress,
+        ".tgz": gzip.compress,
+        ".tar.bz2": bz2.compress,
+        ".tar.xz": lzma.compress,
+    }
     return table.get(suffix, bytes)(data)
 
 
@@ -315,7 +384,8 @@ def test_a_plain_zip_is_unpacked_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("a.tar.gz", ".tar.gz"), ("A.TGZ", ".tgz"), ("a.zip", ".zip"), ("a.gz", "")]
+    ("name", "expected"),
+    [("a.tar.gz", ".tar.gz"), ("A.TGZ", ".tgz"), ("a.zip", ".zip"), ("a.gz", "")],
 )
 def test_the_suffix_tells_an_archive(name: str, expected: str) -> None:
     assert archives.suffix(name) == expected

@@ -47,7 +47,9 @@ class Tree:
     def run(self, command: str, *names: str, **environ: str) -> Outcome:
         variables = {**self.environ, "SAGEMAKER_DATA_PATH": str(self.base), **environ}
         argv = [*self.before, sys.executable, str(TOY), command, *names]
-        done = subprocess.run(argv, env=variables, cwd=self.base, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            argv, env=variables, cwd=self.base, capture_output=True, text=True, timeout=300
+        )
         failure = self.base / "output" / "failure"
         lines = [line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         return Outcome(
@@ -83,9 +85,17 @@ FILTER: dict[str, Any] = {"filter": "data"} if hasattr(__import__("tarfile"), "d
 def environment(**more: str) -> dict[str, str]:
     """No network: what a test does not hand to pip is not there."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SAGEMAKER_", "GLUONTS_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PIP_", "SAGEMAKER_", "GLUONTS_"))
     }
-    return {**kept, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PYTHONPATH": str(ROOT), **more}
+    return {
+        **kept,
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
 
 
 @pytest.fixture
@@ -97,7 +107,9 @@ def tree(tmp_path: Path) -> Tree:
 
 def everything(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
         for path in sorted(folder.rglob("*"))
     }
 
@@ -106,7 +118,10 @@ def everything(folder: Path) -> dict[str, str]:
 
 
 def package(channel: Path) -> None:
-    write(channel, {"mypkg/__init__.py": "from mypkg.deep.model import VALUE\n", "mypkg/deep/__init__.py": ""})
+    write(
+        channel,
+        {"mypkg/__init__.py": "from mypkg.deep.model import VALUE\n", "mypkg/deep/__init__.py": ""},
+    )
     write(channel, {"mypkg/deep/model.py": "VALUE = '1.0'\n"})
 
 
@@ -138,7 +153,9 @@ FORMS = [package, loose, archived, named_by_archive, setup_py, requirements]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
-def test_every_form_is_installed_at_training_and_again_from_the_model(form: Any, tree: Tree, tmp_path: Path) -> None:
+def test_every_form_is_installed_at_training_and_again_from_the_model(
+    form: Any, tree: Tree, tmp_path: Path
+) -> None:
     form(tree.channel)
     before = everything(tree.channel)
     first = tree.run("train", "mypkg", PIP_NO_BUILD_ISOLATION="0")
@@ -173,7 +190,9 @@ def test_projects_of_every_kind_may_need_each_other(tree: Tree) -> None:
     assert everything(tree.channel) == before
 
 
-def test_the_second_iteration_is_the_same_process_and_nothing_leaks_but_the_path(tree: Tree) -> None:
+def test_the_second_iteration_is_the_same_process_and_nothing_leaks_but_the_path(
+    tree: Tree,
+) -> None:
     package(tree.channel)
     outcome = tree.run("train", "mypkg")
     child = outcome.result["grandchild"]
@@ -225,7 +244,9 @@ def test_a_rerun_replaces_what_an_earlier_one_installed(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["beside ours", "alone"])
-def test_a_users_file_where_the_code_is_installed_stays_and_the_code_goes_elsewhere(tree: Tree, earlier: bool) -> None:
+def test_a_users_file_where_the_code_is_installed_stays_and_the_code_goes_elsewhere(
+    tree: Tree, earlier: bool
+) -> None:
     package(tree.channel)
     if earlier:
         assert tree.values("train", "mypkg") == ["1.0"]
@@ -256,7 +277,9 @@ def test_a_link_where_the_model_keeps_its_code_stops_the_job(tree: Tree, tmp_pat
     write(tmp_path / "elsewhere", {"mine.py": ""})
     (tree.base / "model").mkdir()
     (tree.base / "model" / "code").symlink_to(tmp_path / "elsewhere")
-    assert tree.fails("mypkg").startswith(f"'{tree.base / 'model' / 'code'}' was not written by this program")
+    assert tree.fails("mypkg").startswith(
+        f"'{tree.base / 'model' / 'code'}' was not written by this program"
+    )
     assert (tree.base / "model" / "code").is_symlink()
     assert (tmp_path / "elsewhere" / "mine.py").exists()
 
@@ -329,7 +352,9 @@ def test_training_as_another_user_with_a_read_only_channel(nobody: Tree) -> None
     assert everything(nobody.channel) == before
 
 
-def test_serving_as_another_user_from_a_read_only_tree_installs_in_the_temporary_folder(nobody: Tree) -> None:
+def test_serving_as_another_user_from_a_read_only_tree_installs_in_the_temporary_folder(
+    nobody: Tree,
+) -> None:
     model = nobody.base / "model" / "code"
     package(model)
     wheel(model, "needed")
@@ -343,7 +368,9 @@ def test_serving_as_another_user_from_a_read_only_tree_installs_in_the_temporary
     assert [name for name in left if not name.startswith("gluonts-shell-code-")] == []
 
 
-def test_a_target_that_does_not_move_is_left_alone(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_that_does_not_move_is_left_alone(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a mount point: renaming it fails with EBUSY."""
     package(tree.channel)
     write(tree.base / "code", {"mine.txt": ""})
@@ -366,13 +393,19 @@ def test_a_target_that_does_not_move_is_left_alone(tree: Tree, monkeypatch: pyte
 # --- names that others have as well
 
 
-def test_a_module_that_hides_the_standard_librarys_is_named_and_still_fails_with_a_sentence(tree: Tree) -> None:
+def test_a_module_that_hides_the_standard_librarys_is_named_and_still_fails_with_a_sentence(
+    tree: Tree,
+) -> None:
     write(tree.channel, {"json.py": "raise RuntimeError('not that json')\n", "mypkg.py": ""})
     outcome = tree.run("train", "mypkg")
     assert outcome.status == 1
-    assert "brings a module 'json', which is imported instead of the standard library's" in outcome.log
+    assert (
+        "brings a module 'json', which is imported instead of the standard library's" in outcome.log
+    )
     reason = outcome.failure.splitlines()[0]
-    assert "cannot start with the modules of the code channel: RuntimeError: not that json" in reason
+    assert (
+        "cannot start with the modules of the code channel: RuntimeError: not that json" in reason
+    )
     assert "rename 'json'" in reason
 
 
@@ -411,7 +444,10 @@ def test_pips_last_reason_is_the_sentence_and_its_whole_output_is_in_the_log(tre
     outcome = tree.run("train")
     assert outcome.status == 1
     first = outcome.failure.splitlines()[0]
-    assert first == "pip cannot install the code channel: No matching distribution found for nowhere-to-be-found>=3"
+    assert (
+        first
+        == "pip cannot install the code channel: No matching distribution found for nowhere-to-be-found>=3"
+    )
     assert "Could not find a version that satisfies the requirement" in outcome.log
     assert not (tree.base / "code").exists()
     assert not (tree.base / "model").exists()
@@ -420,7 +456,10 @@ def test_pips_last_reason_is_the_sentence_and_its_whole_output_is_in_the_log(tre
 def without_network() -> list[str]:
     """The command that runs another in an empty network namespace, or nothing where the kernel refuses one."""
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*command, "true"], capture_output=True).returncode == 0
+        ):
             return command
     return []
 
@@ -432,11 +471,15 @@ def test_behind_the_air_gap_a_missing_wheel_is_named_at_once(tree: Tree) -> None
         pytest.skip("the kernel refuses a network namespace")
     tree.environ = environment(GLUONTS_SHELL_OFFLINE="true")
     del tree.environ["PIP_NO_INDEX"]
-    route = subprocess.run([*tree.before, "cat", "/proc/net/route"], capture_output=True, text=True).stdout
+    route = subprocess.run(
+        [*tree.before, "cat", "/proc/net/route"], capture_output=True, text=True
+    ).stdout
     assert len(route.splitlines()) <= 1
     wheel(tree.channel / "wheels", "mypkg", requires=["packaging"])
     write(tree.channel, {"requirements.txt": "mypkg\nholidays>=0.30\n"})
-    assert tree.fails().startswith("cannot install offline: holidays>=0.30 is not in the code channel")
+    assert tree.fails().startswith(
+        "cannot install offline: holidays>=0.30 is not in the code channel"
+    )
 
 
 def test_a_hostile_archive_fails_the_job_with_its_sentence(tree: Tree) -> None:
@@ -445,7 +488,9 @@ def test_a_hostile_archive_fails_the_job_with_its_sentence(tree: Tree) -> None:
     with tarfile.open(tree.channel / "evil.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("../../escaped.py"))
     sentence = tree.fails()
-    assert sentence.startswith("archive 'evil.tar' is refused: '../../escaped.py' would be extracted to ")
+    assert sentence.startswith(
+        "archive 'evil.tar' is refused: '../../escaped.py' would be extracted to "
+    )
     assert sentence.endswith("which is outside the destination")
     assert not list(tree.base.rglob("escaped.py"))
     assert sorted(path.name for path in tree.base.iterdir()) == ["input", "output"]
@@ -458,13 +503,18 @@ def test_a_link_out_of_the_channel_is_not_kept_in_the_model(tree: Tree) -> None:
     outcome = tree.run("train", "mymodule")
     assert outcome.status == 0, outcome.log
     assert "'elsewhere' in the code channel is a link that leads out of it" in outcome.log
-    assert [path.name for path in (tree.base / "model" / "code").iterdir() if path.name[0] != "."] == ["mymodule.py"]
+    assert [
+        path.name for path in (tree.base / "model" / "code").iterdir() if path.name[0] != "."
+    ] == ["mymodule.py"]
     assert not list((tree.base / "code").rglob("secret.txt"))
 
 
 def test_a_file_whose_name_is_a_line_of_the_log_makes_none(tree: Tree) -> None:
     """pip and the walk name what lies in the channel."""
-    write(tree.channel, {"mymodule.py": "VALUE = 1\n", "a\n[ERROR] forged \x1b[2J.py": "def model_fn(): ..."})
+    write(
+        tree.channel,
+        {"mymodule.py": "VALUE = 1\n", "a\n[ERROR] forged \x1b[2J.py": "def model_fn(): ..."},
+    )
     outcome = tree.run("train", "mymodule", SAGEMAKER_PROGRAM="x\n[ERROR] forged")
     assert outcome.status == 0, outcome.log
     assert "SAGEMAKER_PROGRAM is 'x\\n[ERROR] forged'" in outcome.log

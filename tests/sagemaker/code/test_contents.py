@@ -38,7 +38,16 @@ def test_a_folder_with_init_is_a_package_and_is_not_searched(channel: Path) -> N
 
 
 def test_loose_modules_are_copied_flat_with_the_data_beside_them(channel: Path) -> None:
-    write(channel, {"model.py": "", "table.csv": "", "holidays/de.csv": "", "sub/other.py": "", "sub/other.json": ""})
+    write(
+        channel,
+        {
+            "model.py": "",
+            "table.csv": "",
+            "holidays/de.csv": "",
+            "sub/other.py": "",
+            "sub/other.json": "",
+        },
+    )
     assert copied(look(channel)) == {
         "holidays": "holidays",  # a folder without code beside modules is their data
         "model.py": "model.py",
@@ -78,7 +87,9 @@ def test_caches_repositories_hidden_files_and_links_in_circles_are_skipped(chann
 
 @pytest.mark.parametrize("form", ["setup.py", "pyproject", "src"])
 @pytest.mark.parametrize("where", ["", "below/it"])
-def test_a_project_is_for_pip_and_nothing_in_it_is_copied(channel: Path, form: str, where: str) -> None:
+def test_a_project_is_for_pip_and_nothing_in_it_is_copied(
+    channel: Path, form: str, where: str
+) -> None:
     project(channel / where, "mypkg", form=form)
     write(channel / where, {"__init__.py": "", "loose.py": "", "requirements.txt": "x"})
     plan = look(channel)
@@ -97,29 +108,39 @@ def test_a_pyproject_for_a_linter_makes_no_project(channel: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_archives_are_unpacked_and_treated_likewise(channel: Path, tmp_path: Path, suffix: str) -> None:
+def test_archives_are_unpacked_and_treated_likewise(
+    channel: Path, tmp_path: Path, suffix: str
+) -> None:
     inner = write(tmp_path / "inner", {**PACKAGE, "requirements-all.txt": "a"})
     pack(inner, tmp_path / "outer" / f"inner{suffix}")
     pack(tmp_path / "outer", channel / f"outer{suffix}")
     plan = look(channel)
     assert copied(plan) == {f"outer{suffix}/inner{suffix}/mypkg": "mypkg"}
-    assert [source.label for source in plan.requirements] == [f"outer{suffix}/inner{suffix}/requirements-all.txt"]
+    assert [source.label for source in plan.requirements] == [
+        f"outer{suffix}/inner{suffix}/requirements-all.txt"
+    ]
 
 
-def test_init_at_an_archives_root_makes_a_package_of_the_archives_name(channel: Path, tmp_path: Path) -> None:
+def test_init_at_an_archives_root_makes_a_package_of_the_archives_name(
+    channel: Path, tmp_path: Path
+) -> None:
     pack(write(tmp_path / "x", {"__init__.py": "", "model.py": ""}), channel / "mypkg.tar.gz")
     assert copied(look(channel)) == {"mypkg.tar.gz": "mypkg"}
 
 
 def test_a_package_whose_name_cannot_be_imported_is_refused(channel: Path, tmp_path: Path) -> None:
     pack(write(tmp_path / "x", {"__init__.py": ""}), channel / "mypkg-1.0.zip")
-    with pytest.raises(CodeChannelError, match=r"'mypkg-1.0.zip'.*'mypkg-1.0', which cannot be imported; name the"):
+    with pytest.raises(
+        CodeChannelError, match=r"'mypkg-1.0.zip'.*'mypkg-1.0', which cannot be imported; name the"
+    ):
         look(channel)
 
 
 def test_init_at_the_channels_root_is_refused_with_what_to_do(channel: Path) -> None:
     write(channel, {"__init__.py": "", "model.py": ""})
-    with pytest.raises(CodeChannelError, match=r"'__init__.py' at its root .* put it into a folder that is named"):
+    with pytest.raises(
+        CodeChannelError, match=r"'__init__.py' at its root .* put it into a folder that is named"
+    ):
         look(channel)
 
 
@@ -128,16 +149,23 @@ def test_wheels_and_requirements_are_found_anywhere(channel: Path) -> None:
     write(channel, {"a/requirements.txt": "x", "requirements-2.txt": "y", "notes.txt": ""})
     plan = look(channel)
     assert [one.label for one in plan.wheels] == ["a/b/mypkg-1.0-py3-none-any.whl"]
-    assert [source.label for source in plan.requirements] == ["requirements-2.txt", "a/requirements.txt"]
+    assert [source.label for source in plan.requirements] == [
+        "requirements-2.txt",
+        "a/requirements.txt",
+    ]
 
 
 def test_a_file_that_only_ends_like_a_wheel_is_refused(channel: Path) -> None:
     write(channel, {"mypkg.whl": ""})
-    with pytest.raises(CodeChannelError, match=r"'mypkg.whl' in the code channel is not named as a wheel is"):
+    with pytest.raises(
+        CodeChannelError, match=r"'mypkg.whl' in the code channel is not named as a wheel is"
+    ):
         look(channel)
 
 
-def test_wheels_in_a_project_are_for_pip_to_choose_from_but_not_what_it_built_itself(channel: Path) -> None:
+def test_wheels_in_a_project_are_for_pip_to_choose_from_but_not_what_it_built_itself(
+    channel: Path,
+) -> None:
     project(channel, "mypkg")
     wheel(channel / "wheels", "needed")
     wheel(channel / "dist", "mypkg")
@@ -196,7 +224,10 @@ def test_links_are_not_followed_out_of_the_channel(
     (channel / "elsewhere").symlink_to(tmp_path / "outside" / "mypkg")
     (channel / "again.csv").symlink_to("table.csv")
     assert sorted(copied(look(channel))) == ["again.csv", "model.py", "table.csv"]
-    assert "'elsewhere' in the code channel is a link that leads out of it, and is left out" in caplog.text
+    assert (
+        "'elsewhere' in the code channel is a link that leads out of it, and is left out"
+        in caplog.text
+    )
 
 
 def test_a_link_in_an_archive_is_not_followed_into_the_channel(channel: Path) -> None:
@@ -229,6 +260,9 @@ def test_a_bomb_of_links_ends_at_the_budget(channel: Path, tmp_path: Path) -> No
 def test_functions_of_awss_toolkits_are_found(channel: Path) -> None:
     write(
         channel,
-        {"inference.py": "def model_fn(d): ...\nasync def predict_fn(a, b): ...\n", "code/other.py": "model_fn = 1"},
+        {
+            "inference.py": "def model_fn(d): ...\nasync def predict_fn(a, b): ...\n",
+            "code/other.py": "model_fn = 1",
+        },
     )
     assert contents.hooks(look(channel)) == {"inference.py": ["model_fn", "predict_fn"]}

@@ -31,14 +31,20 @@ class Channel(type(Path())):  # type: ignore[misc]
         variables = {**kept, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, **environ}
         base = self.parent / "ml"
         kept_in = base / "model" / "code"
-        return code_channel.install(self, base / "code", Settings(offline=offline), variables, kept_in)
+        return code_channel.install(
+            self, base / "code", Settings(offline=offline), variables, kept_in
+        )
 
     def modules(self, **environ: Any) -> list[str]:
         """What was installed: the names, and of a module that tells its version that as well."""
         code = self.install(**environ)
         found = []
         for name in sorted(code_channel.modules(code)):
-            path = code / f"{name}.py" if (code / f"{name}.py").exists() else code / name / "__init__.py"
+            path = (
+                code / f"{name}.py"
+                if (code / f"{name}.py").exists()
+                else code / name / "__init__.py"
+            )
             text = path.read_text()
             found.append(f"{name} {text.split(chr(39))[1]}" if "VALUE" in text else name)
         return found
@@ -73,7 +79,9 @@ def test_a_wheel_that_needs_only_what_the_image_has_comes_alone(channel: Channel
     assert channel.modules(offline=True) == ["mypkg 1.0"]
 
 
-def test_the_code_may_bring_its_own_gluonts(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_code_may_bring_its_own_gluonts(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     wheel(channel, "gluonts", "99.0", files={"gluonts/__init__.py": "VALUE = '99.0'\n"})
     assert channel.modules() == ["gluonts 99.0"]
     assert "brings a module 'gluonts', which is imported instead of this image's" in caplog.text
@@ -96,7 +104,9 @@ def test_a_project_finds_what_it_needs_beside_it(channel: Channel) -> None:
     assert channel.modules() == ["mypkg 1.0", "needed 1.2", "other 1.0"]
 
 
-def test_everything_that_was_installed_is_recorded_with_its_checksum(channel: Channel, tmp_path: Path) -> None:
+def test_everything_that_was_installed_is_recorded_with_its_checksum(
+    channel: Channel, tmp_path: Path
+) -> None:
     file = wheel(channel / "wheels", "my-pkg", requires=["needed"])
     other = wheel(channel / "wheels", "needed", "1.5")
     write(channel, {"requirements.txt": "my-pkg\n"})
@@ -115,7 +125,13 @@ def test_requirement_files_include_others_pin_hashes_and_name_paths(channel: Cha
     pinned = f"mypkg==1.0 \\\n  --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
     write(channel, {"requirements.txt": "-r more/base.txt\n", "more/base.txt": pinned})
     assert channel.modules() == ["mypkg 1.0"]
-    write(channel, {"requirements.txt": "-c more/c.txt\n./mypkg-2.0-py3-none-any.whl\n", "more/c.txt": "mypkg<2\n"})
+    write(
+        channel,
+        {
+            "requirements.txt": "-c more/c.txt\n./mypkg-2.0-py3-none-any.whl\n",
+            "more/c.txt": "mypkg<2\n",
+        },
+    )
     assert channel.modules() == ["mypkg 1.0"]
 
 
@@ -140,15 +156,21 @@ def test_of_two_versions_the_higher_is_taken_and_both_are_named(
     wheel(channel / "a", "mypkg", "1.10")
     wheel(channel / "b", "mypkg", "1.9")
     assert channel.modules() == ["mypkg 1.10"]
-    named = "'b/mypkg-1.9-py3-none-any.whl' and 'a/mypkg-1.10-py3-none-any.whl' both install 'mypkg'"
+    named = (
+        "'b/mypkg-1.9-py3-none-any.whl' and 'a/mypkg-1.10-py3-none-any.whl' both install 'mypkg'"
+    )
     assert named in caplog.text
 
 
-def test_a_project_is_taken_before_a_wheel_of_its_name(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_project_is_taken_before_a_wheel_of_its_name(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     project(channel / "lib", "mypkg", "0.5")
     wheel(channel, "mypkg", "2.0")
     assert channel.modules(offline=True) == ["mypkg 0.5"]
-    assert "'mypkg-2.0-py3-none-any.whl' and 'lib' both install 'mypkg': 'lib' is taken" in caplog.text
+    assert (
+        "'mypkg-2.0-py3-none-any.whl' and 'lib' both install 'mypkg': 'lib' is taken" in caplog.text
+    )
 
 
 def test_a_package_that_pip_installs_as_well_is_named_and_taken_from_the_folder(
@@ -188,7 +210,10 @@ def test_a_conflict_names_its_parties(channel: Channel, caplog: pytest.LogCaptur
 def test_a_wheel_for_another_python_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg", tag="cp27-cp27m-win32")
     name = "mypkg-1.0-cp27-cp27m-win32.whl"
-    assert channel.fails() == f"{name!r} in the code channel does not fit this container ({wheels.container()})"
+    assert (
+        channel.fails()
+        == f"{name!r} in the code channel does not fit this container ({wheels.container()})"
+    )
 
 
 def test_offline_all_that_is_missing_is_named_with_the_tag_of_this_python(channel: Channel) -> None:
@@ -196,7 +221,9 @@ def test_offline_all_that_is_missing_is_named_with_the_tag_of_this_python(channe
     wheel(channel / "wheels", "mypkg", requires=needs)
     wheel(channel / "wheels", "holidays", "0.20")
     write(channel, {"requirements.txt": "holidays>=0.30\nmypkg[x]\npackaging\nabsent\n"})
-    names, _, rest = channel.fails(offline=True).removeprefix("cannot install offline: ").partition(" are ")
+    names, _, rest = (
+        channel.fails(offline=True).removeprefix("cannot install offline: ").partition(" are ")
+    )
     assert sorted(names.split(", ")) == ["absent", "deep-need==2", "extra", "holidays>=0.30"]
     assert rest == f"not in the code channel (this container takes {wheels.container()})"
 
@@ -210,16 +237,22 @@ def test_offline_a_single_missing_wheel_gives_the_documented_sentence(channel: C
     assert sentence.endswith(f"{os.uname().machine})")
 
 
-def test_offline_no_index_and_no_address_is_asked(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+def test_offline_no_index_and_no_address_is_asked(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever pip is told by its settings and the requirements file."""
     caplog.set_level(logging.DEBUG)
     url = "http://127.0.0.1:1"
     text = f"--index-url {url}/a\n--extra-index-url {url}/b\nabsent\n"
     write(channel, {"requirements.txt": text})
-    sentence = channel.fails(offline=True, PIP_NO_INDEX="0", PIP_INDEX_URL=f"{url}/c", PIP_FIND_LINKS=f"{url}/d")
+    sentence = channel.fails(
+        offline=True, PIP_NO_INDEX="0", PIP_INDEX_URL=f"{url}/c", PIP_FIND_LINKS=f"{url}/d"
+    )
     assert sentence.startswith("cannot install offline: absent is not in the code channel")
     assert "Looking in indexes" not in caplog.text
-    write(channel, {"requirements.txt": "absent @ http://localhost:1/absent-1.0-py3-none-any.whl\n"})
+    write(
+        channel, {"requirements.txt": "absent @ http://localhost:1/absent-1.0-py3-none-any.whl\n"}
+    )
     assert channel.fails(offline=True, PIP_NO_INDEX="0").startswith(
         "cannot install offline: 'absent @ http://localhost:1"
     )
@@ -230,11 +263,15 @@ def test_offline_a_project_whose_build_tools_are_absent_says_what_to_do(channel:
     text = (channel / "pyproject.toml").read_text()
     write(channel, {"pyproject.toml": text.replace("setuptools.build_meta", "nobody.has_this")})
     sentence = channel.fails(offline=True)
-    assert "cannot build 'the code channel' offline: its build tools are not in this image" in sentence
+    assert (
+        "cannot build 'the code channel' offline: its build tools are not in this image" in sentence
+    )
     assert "put a wheel of it into the code channel instead" in sentence
 
 
-def test_what_is_read_only_in_the_channel_can_be_written_where_it_is_installed(channel: Channel) -> None:
+def test_what_is_read_only_in_the_channel_can_be_written_where_it_is_installed(
+    channel: Channel,
+) -> None:
     write(channel, {"mypkg/__init__.py": "", "mypkg/data/table.csv": "", "mypkg/run.sh": ""})
     (channel / "mypkg" / "run.sh").chmod(0o555)
     (channel / "mypkg" / "data" / "table.csv").chmod(0o400)
@@ -246,25 +283,34 @@ def test_what_is_read_only_in_the_channel_can_be_written_where_it_is_installed(c
     shutil.rmtree(code)
 
 
-def test_what_is_copied_is_charged_and_stays_within_its_root(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_copied_is_charged_and_stays_within_its_root(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path, {"outside/x.py": "#" * 10, "root/shared/y.py": "#" * 100, "root/pkg/z.py": "#"})
     (tmp_path / "root" / "pkg" / "out").symlink_to(tmp_path / "outside")
     (tmp_path / "root" / "pkg" / "shared").symlink_to("../shared")
     budget = Budget(1000)
     installation.copy(tmp_path / "root" / "pkg", tmp_path / "copy", budget, tmp_path / "root")
-    assert sorted(str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*.py")) == [
+    assert sorted(
+        str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*.py")
+    ) == [
         "shared/y.py",
         "z.py",
     ]
     assert budget.bytes_left == 1000 - 101
     assert "'out' in the code channel is a link that leads out of it" in caplog.text
     with pytest.raises(CodeChannelError, match="raise GLUONTS_SHELL_MAX_UNPACKED_BYTES"):
-        installation.copy(tmp_path / "root" / "pkg", tmp_path / "again", Budget(100), tmp_path / "root")
+        installation.copy(
+            tmp_path / "root" / "pkg", tmp_path / "again", Budget(100), tmp_path / "root"
+        )
 
 
-def test_what_only_awss_toolkits_would_call_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_only_awss_toolkits_would_call_is_told(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     write(channel, {"inference.py": "def model_fn(folder):\n    pass\n"})
     channel.install()
     assert (
-        "'inference.py' in the code channel defines model_fn for AWS's toolkits; nothing calls that here" in caplog.text
+        "'inference.py' in the code channel defines model_fn for AWS's toolkits; nothing calls that here"
+        in caplog.text
     )

@@ -6,7 +6,10 @@ from gluonts_shell.sagemaker.code.masking import masked
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("see https://user:pass@host:8080/simple/ for it", "see https://****@host:8080/simple/ for it"),
+        (
+            "see https://user:pass@host:8080/simple/ for it",
+            "see https://****@host:8080/simple/ for it",
+        ),
         ("'git+ssh://git@host/x.git@v1'", "'git+ssh://****@host/x.git@v1'"),
         ("git+https://host/x.git@v1#egg=x", "git+https://host/x.git@v1#egg=x"),
         ("https://token@host https://u:p@other", "https://****@host https://****@other"),
@@ -18,7 +21,10 @@ from gluonts_shell.sagemaker.code.masking import masked
         ),
         ("https://host/a1B2c3D4e5F6g7H8i9J0k/simple/x/", "https://host/****/simple/x/"),
         ("https://host:8080/a/b@c", "https://host:8080/a/b@c"),
-        ("what? a = b, user@host, /usr/lib/python3.11/x.py", "what? a = b, user@host, /usr/lib/python3.11/x.py"),
+        (
+            "what? a = b, user@host, /usr/lib/python3.11/x.py",
+            "what? a = b, user@host, /usr/lib/python3.11/x.py",
+        ),
     ],
 )
 def test_secrets_of_addresses_are_taken_out_and_nothing_else(text: str, expected: str) -> None:

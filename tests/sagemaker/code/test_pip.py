@@ -56,10 +56,14 @@ class Failure:
         self.channel, self.target, self.caplog = folder / "channel", folder / "ml" / "code", caplog
         caplog.set_level(logging.DEBUG)
 
-    def sentence(self, requirements: str = "tinynetrc\n", *, offline: bool = False, **environ: str) -> str:
+    def sentence(
+        self, requirements: str = "tinynetrc\n", *, offline: bool = False, **environ: str
+    ) -> str:
         write(self.channel, {"requirements.txt": requirements})
         with pytest.raises(CodeChannelError) as raised:
-            code_channel.install(self.channel, self.target, Settings(offline=offline), environment(**environ))
+            code_channel.install(
+                self.channel, self.target, Settings(offline=offline), environment(**environ)
+            )
         for secret in (USER, PASSWORD, TOKEN):
             assert secret not in str(raised.value)
             assert secret not in self.caplog.text
@@ -89,7 +93,9 @@ def servers() -> Iterator[ExitStack]:
         (503, f"the index fails (503 Service Unavailable); try again later, or {WHEELS}"),
     ],
 )  # fmt: skip
-def test_an_index_that_answers_with_an_error(failure: Failure, servers: ExitStack, status: int, reason: str) -> None:
+def test_an_index_that_answers_with_an_error(
+    failure: Failure, servers: ExitStack, status: int, reason: str
+) -> None:
     port = servers.enter_context(answering(status))
     sentence = failure.sentence(PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{port}/{TOKEN}/simple")
     assert sentence == NOT_LOOKED_UP + reason
@@ -99,9 +105,7 @@ def test_an_index_that_answers_with_an_error(failure: Failure, servers: ExitStac
 def test_only_a_true_404_is_no_such_package(failure: Failure, servers: ExitStack) -> None:
     absent, failing = servers.enter_context(answering(404)), servers.enter_context(answering(500))
     index = f"http://{LOGIN}127.0.0.1:{absent}/simple"
-    expected = (
-        "pip cannot install the code channel: tinynetrc>=1: there is no such package (404 Not Found); check its name"
-    )
+    expected = "pip cannot install the code channel: tinynetrc>=1: there is no such package (404 Not Found); check its name"
     assert failure.sentence("tinynetrc>=1\n", PIP_INDEX_URL=index) == expected
     more = f"http://127.0.0.1:{failing}/simple"
     assert "the index fails (500 Internal Server Error)" in failure.sentence(
@@ -109,11 +113,15 @@ def test_only_a_true_404_is_no_such_package(failure: Failure, servers: ExitStack
     )
 
 
-def test_versions_that_do_not_fit_are_named(failure: Failure, servers: ExitStack, tmp_path: Path) -> None:
+def test_versions_that_do_not_fit_are_named(
+    failure: Failure, servers: ExitStack, tmp_path: Path
+) -> None:
     wheel(tmp_path / "files", "tinynetrc", "1.3")
     port = servers.enter_context(answering(404, files=tmp_path / "files"))
     sentence = failure.sentence("tinynetrc>=2\n", PIP_INDEX_URL=f"http://127.0.0.1:{port}/pages")
-    assert sentence.endswith("No matching distribution found for tinynetrc>=2; there are the versions 1.3")
+    assert sentence.endswith(
+        "No matching distribution found for tinynetrc>=2; there are the versions 1.3"
+    )
 
 
 def test_an_index_that_refuses_connections(failure: Failure) -> None:
@@ -123,9 +131,13 @@ def test_an_index_that_refuses_connections(failure: Failure) -> None:
 
 def test_an_index_that_says_nothing(failure: Failure, servers: ExitStack) -> None:
     port = servers.enter_context(silent())
-    sentence = failure.sentence(PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{port}/simple", PIP_DEFAULT_TIMEOUT="1")
+    sentence = failure.sentence(
+        PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{port}/simple", PIP_DEFAULT_TIMEOUT="1"
+    )
     assert re.fullmatch(
-        re.escape(NOT_LOOKED_UP) + r"the index does not answer \(.*(1|timed out).*\); put wheels .*", sentence
+        re.escape(NOT_LOOKED_UP)
+        + r"the index does not answer \(.*(1|timed out).*\); put wheels .*",
+        sentence,
     )
 
 
@@ -139,33 +151,46 @@ def test_an_index_that_says_nothing(failure: Failure, servers: ExitStack) -> Non
         (False, r"the index does not speak TLS as it should \([\w ]+\); check its address"),
     ],
 )
-def test_an_index_that_cannot_be_trusted(failure: Failure, servers: ExitStack, tls: bool, reason: str) -> None:
+def test_an_index_that_cannot_be_trusted(
+    failure: Failure, servers: ExitStack, tls: bool, reason: str
+) -> None:
     port = servers.enter_context(answering(404, tls=tls))
     sentence = failure.sentence(PIP_INDEX_URL=f"https://{LOGIN}127.0.0.1:{port}/simple")
-    assert re.fullmatch(re.escape(NOT_LOOKED_UP) + reason, sentence.replace("self signed", "self-signed"))
+    assert re.fullmatch(
+        re.escape(NOT_LOOKED_UP) + reason, sentence.replace("self signed", "self-signed")
+    )
 
 
 def test_an_index_without_tls_that_pip_does_not_ask(failure: Failure) -> None:
     sentence = failure.sentence(PIP_INDEX_URL=f"http://{LOGIN}index.invalid/simple")
-    assert sentence.startswith(NOT_LOOKED_UP + "index.invalid is not asked, because its address begins with http")
+    assert sentence.startswith(
+        NOT_LOOKED_UP + "index.invalid is not asked, because its address begins with http"
+    )
 
 
 def test_a_proxy_that_is_dead(failure: Failure) -> None:
     proxy = f"http://{LOGIN}127.0.0.1:{closed()}"
     sentence = failure.sentence(PIP_INDEX_URL="https://index.invalid/simple", https_proxy=proxy)
     assert (
-        sentence == NOT_LOOKED_UP + f"the proxy cannot be reached (Connection refused); check https_proxy, or {WHEELS}"
+        sentence
+        == NOT_LOOKED_UP
+        + f"the proxy cannot be reached (Connection refused); check https_proxy, or {WHEELS}"
     )
 
 
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (407, "asks for a user name and password, or refuses those that it got (407 Proxy Authentication Required)"),
+        (
+            407,
+            "asks for a user name and password, or refuses those that it got (407 Proxy Authentication Required)",
+        ),
         (403, "does not let the connection through (403 Forbidden)"),
     ],
 )
-def test_a_proxy_that_refuses(failure: Failure, servers: ExitStack, status: int, reason: str) -> None:
+def test_a_proxy_that_refuses(
+    failure: Failure, servers: ExitStack, status: int, reason: str
+) -> None:
     proxy = f"http://{LOGIN}127.0.0.1:{servers.enter_context(answering(status))}"
     sentence = failure.sentence(PIP_INDEX_URL="https://index.invalid/simple", https_proxy=proxy)
     assert sentence.startswith(f"{NOT_LOOKED_UP}the proxy {reason}")
@@ -173,7 +198,10 @@ def test_a_proxy_that_refuses(failure: Failure, servers: ExitStack, status: int,
 
 def without_network() -> list[str]:
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*command, "true"], capture_output=True).returncode == 0
+        ):
             return command
     return []
 
@@ -188,12 +216,16 @@ def test_no_name_resolution(tmp_path: Path) -> None:
         "except Exception as error: print(error)"
     )
     environ = environment(
-        PIP_INDEX_URL=f"https://{LOGIN}index.invalid/simple", PYTHONPATH=str(Path(__file__).parents[3])
+        PIP_INDEX_URL=f"https://{LOGIN}index.invalid/simple",
+        PYTHONPATH=str(Path(__file__).parents[3]),
     )
     command = [*without_network(), sys.executable, "-c", code]
-    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert re.fullmatch(
-        re.escape(f"{NOT_LOOKED_UP}the index cannot be reached (") + r"[^)]*[Nn]ame[^)]*\); put wheels .*",
+        re.escape(f"{NOT_LOOKED_UP}the index cannot be reached (")
+        + r"[^)]*[Nn]ame[^)]*\); put wheels .*",
         done.stdout.strip(),
     ), done.stderr
     assert PASSWORD not in done.stdout + done.stderr
@@ -203,25 +235,38 @@ def test_no_name_resolution(tmp_path: Path) -> None:
     ("status", "reason"),
     [
         (404, "there is no such file (404 Not Found); check its address"),
-        (401, "the server asks for a user name and password, or refuses those that it got (401 Unauthorized)"),
+        (
+            401,
+            "the server asks for a user name and password, or refuses those that it got (401 Unauthorized)",
+        ),
         (0, "the server cannot be reached (Connection refused)"),
     ],
 )
-def test_an_address_that_a_requirement_names(failure: Failure, servers: ExitStack, status: int, reason: str) -> None:
+def test_an_address_that_a_requirement_names(
+    failure: Failure, servers: ExitStack, status: int, reason: str
+) -> None:
     port = servers.enter_context(answering(status)) if status else closed()
     line = f"tinynetrc @ http://{LOGIN}127.0.0.1:{port}/{TOKEN}/tinynetrc-1.0-py3-none-any.whl?sig={TOKEN}\n"
     sentence = failure.sentence(line, PIP_NO_INDEX="1")
-    assert sentence.startswith(f"pip cannot install the code channel: tinynetrc could not be downloaded: {reason}")
+    assert sentence.startswith(
+        f"pip cannot install the code channel: tinynetrc could not be downloaded: {reason}"
+    )
 
 
 def test_gits_own_reason(failure: Failure) -> None:
-    sentence = failure.sentence(f"tinynetrc @ git+http://{LOGIN}127.0.0.1:{closed()}/x.git@main\n", PIP_NO_INDEX="1")
-    assert sentence.startswith("pip cannot install the code channel: fatal: unable to access 'http://")
+    sentence = failure.sentence(
+        f"tinynetrc @ git+http://{LOGIN}127.0.0.1:{closed()}/x.git@main\n", PIP_NO_INDEX="1"
+    )
+    assert sentence.startswith(
+        "pip cannot install the code channel: fatal: unable to access 'http://"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["git+ssh", "git+git", "git+https", "https", "hg+ssh"])
 def test_offline_no_address_is_fetched(failure: Failure, scheme: str) -> None:
-    sentence = failure.sentence(f"packaging\nx @ {scheme}://{LOGIN}127.0.0.1:{closed()}/x.git\n", offline=True)
+    sentence = failure.sentence(
+        f"packaging\nx @ {scheme}://{LOGIN}127.0.0.1:{closed()}/x.git\n", offline=True
+    )
     assert sentence.startswith(f"cannot install offline: 'x @ {scheme}://****@127.0.0.1")
     assert "(requirements.txt line 2) is fetched from an address; put a wheel of it" in sentence
 
@@ -234,7 +279,11 @@ def test_offline_git_refuses_what_a_wheel_needs_from_an_address(
     import socket
 
     server = servers.enter_context(socket.create_server(("127.0.0.1", 0)))
-    wheel(failure.channel, "mypkg", requires=[f"x @ {scheme}://127.0.0.1:{server.getsockname()[1]}/x.git"])
+    wheel(
+        failure.channel,
+        "mypkg",
+        requires=[f"x @ {scheme}://127.0.0.1:{server.getsockname()[1]}/x.git"],
+    )
     sentence = failure.sentence("mypkg\n", offline=True)
     assert f"fatal: transport '{scheme.removeprefix('git+')}' not allowed" in sentence
     server.setblocking(False)
@@ -252,7 +301,9 @@ def test_a_wrong_line_is_named_by_file_and_number(failure: Failure, wrong: str) 
     text = f"# a comment\n\npackaging \\\n  >= 1 # goes on\nnumpy\n{wrong}\n"
     assert "requirements.txt line 6" in failure.sentence(text, PIP_NO_INDEX="1")
     write(failure.channel, {"more/dev.txt": f"numpy\n\n# x\n{wrong}\n"})
-    assert "more/dev.txt line 4" in failure.sentence("packaging\n-r more/dev.txt\n", PIP_NO_INDEX="1")
+    assert "more/dev.txt line 4" in failure.sentence(
+        "packaging\n-r more/dev.txt\n", PIP_NO_INDEX="1"
+    )
 
 
 def test_a_wrong_line_of_a_constraint_file(failure: Failure) -> None:
@@ -261,7 +312,9 @@ def test_a_wrong_line_of_a_constraint_file(failure: Failure) -> None:
 
 
 def test_what_ended_a_build_is_said(failure: Failure) -> None:
-    write(failure.channel, {"lib/setup.py": "import sys\nsys.exit('the compiler has no licence')\n"})
+    write(
+        failure.channel, {"lib/setup.py": "import sys\nsys.exit('the compiler has no licence')\n"}
+    )
     sentence = failure.sentence("packaging\n", PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0")
     assert sentence == "pip cannot build 'lib' of the code channel: the compiler has no licence"
     assert "the compiler has no licence" in failure.caplog.text
@@ -270,14 +323,23 @@ def test_what_ended_a_build_is_said(failure: Failure) -> None:
 def test_build_tools_that_cannot_be_looked_up(failure: Failure) -> None:
     text = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "x"\n'
     write(failure.channel, {"lib/pyproject.toml": text})
-    sentence = failure.sentence("packaging\n", PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{closed()}/simple")
-    assert "setuptools could not be looked up: the index cannot be reached (Connection refused)" in sentence
+    sentence = failure.sentence(
+        "packaging\n", PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{closed()}/simple"
+    )
+    assert (
+        "setuptools could not be looked up: the index cannot be reached (Connection refused)"
+        in sentence
+    )
 
 
-def test_pips_own_log_is_still_written_where_the_user_wants_it(failure: Failure, tmp_path: Path) -> None:
+def test_pips_own_log_is_still_written_where_the_user_wants_it(
+    failure: Failure, tmp_path: Path
+) -> None:
     journal = tmp_path / "mine.log"
     journal.write_text("before\n")
-    sentence = failure.sentence(PIP_INDEX_URL=f"http://127.0.0.1:{closed()}/simple", PIP_LOG=str(journal))
+    sentence = failure.sentence(
+        PIP_INDEX_URL=f"http://127.0.0.1:{closed()}/simple", PIP_LOG=str(journal)
+    )
     assert "the index cannot be reached (Connection refused)" in sentence
     assert journal.read_text().startswith("before\n")
     assert "Could not fetch URL" in journal.read_text()
@@ -310,7 +372,9 @@ def test_pips_own_log_is_still_written_where_the_user_wants_it(failure: Failure,
 def test_causes_in_the_words_of_other_versions(text: str, expected: str) -> None:
     output = "ERROR: No matching distribution found for Tiny_Netrc[x]>=1\n"
     log = f"Could not fetch URL http://h/simple/tiny-netrc/: {text} - skipping\nCould not fetch URL http://h/y/: 404 - skipping\n"
-    assert reasons.why(output, log).startswith(f"Tiny_Netrc[x]>=1 could not be looked up: {expected}")
+    assert reasons.why(output, log).startswith(
+        f"Tiny_Netrc[x]>=1 could not be looked up: {expected}"
+    )
 
 
 def test_the_box_in_which_later_pips_say_why_a_file_could_not_be_downloaded() -> None:

@@ -24,7 +24,8 @@ def read(folder: Path, name: str = "requirements.txt") -> Requirements:
     [
         "größe==1\nnumpy\n".encode(),
         codecs.BOM_UTF8 + "größe==1\nnumpy\n".encode(),
-        codecs.BOM_UTF16_LE + "größe==1\r\nnumpy\r\n".encode("utf-16-le"),  # PowerShell's pip freeze >
+        codecs.BOM_UTF16_LE
+        + "größe==1\r\nnumpy\r\n".encode("utf-16-le"),  # PowerShell's pip freeze >
         codecs.BOM_UTF16_BE + "größe==1\nnumpy\n".encode("utf-16-be"),
         codecs.BOM_UTF32_LE + "größe==1\nnumpy\n".encode("utf-32-le"),
         b"# -*- coding: latin-1 -*-\n" + "größe==1\nnumpy\n".encode("latin-1"),
@@ -35,12 +36,16 @@ def test_encodings(tmp_path: Path, data: bytes) -> None:
     assert read(tmp_path).texts() == ["größe==1", "numpy"]
 
 
-def test_the_locale_is_the_last_to_be_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_locale_is_the_last_to_be_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "requirements.txt").write_bytes("größe==1\n".encode("cp1252"))
     monkeypatch.setattr("locale.getpreferredencoding", lambda _: "cp1252")
     assert read(tmp_path).texts() == ["größe==1"]
     monkeypatch.setattr("locale.getpreferredencoding", lambda _: "ascii")
-    with pytest.raises(CodeChannelError, match=r"'requirements.txt' cannot be read as ascii: .* write it in UTF-8"):
+    with pytest.raises(
+        CodeChannelError, match=r"'requirements.txt' cannot be read as ascii: .* write it in UTF-8"
+    ):
         read(tmp_path)
 
 
@@ -52,7 +57,13 @@ def test_a_coding_that_nobody_knows(tmp_path: Path) -> None:
 
 def test_places_are_those_of_the_first_of_continued_lines(tmp_path: Path) -> None:
     text = "# head\na \\\n  >=1  # why\n\nb; x \\\n# ends it\n-r more/dev.txt\nc#d\n"
-    write(tmp_path, {"requirements.txt": text, "more/dev.txt": "\ne\n-r ../requirements.txt\n--requirement=deep.txt\n"})
+    write(
+        tmp_path,
+        {
+            "requirements.txt": text,
+            "more/dev.txt": "\ne\n-r ../requirements.txt\n--requirement=deep.txt\n",
+        },
+    )
     write(tmp_path, {"more/deep.txt": "f"})
     assert [(line.text, line.place) for line in read(tmp_path).lines] == [
         ("a   >=1", "requirements.txt line 2"),
@@ -67,7 +78,13 @@ def test_paths_become_absolute_and_what_lies_in_the_channel_is_left_out(tmp_path
     text = "-c c.txt\n-f 'wheels'\n--find-links https://h/x\n-e ./lib\n./x-1.0-py3-none-any.whl\ny\n--pre\n-e git+https://h/z\n"
     write(
         tmp_path,
-        {"requirements.txt": text, "c.txt": "", "wheels/a": "", "lib/setup.py": "", "x-1.0-py3-none-any.whl": ""},
+        {
+            "requirements.txt": text,
+            "c.txt": "",
+            "wheels/a": "",
+            "lib/setup.py": "",
+            "x-1.0-py3-none-any.whl": "",
+        },
     )
     found = read(tmp_path)
     links = f"--find-links {tmp_path}/wheels"
@@ -85,7 +102,9 @@ def test_paths_become_absolute_and_what_lies_in_the_channel_is_left_out(tmp_path
 @pytest.mark.parametrize("option", ["-r", "-c", "--constraint="])
 def test_a_file_that_is_named_and_not_there(tmp_path: Path, option: str) -> None:
     write(tmp_path, {"requirements.txt": f"x\n{option} none.txt\n"})
-    with pytest.raises(CodeChannelError, match=r"^requirements.txt line 2 names 'none.txt', which is not there$"):
+    with pytest.raises(
+        CodeChannelError, match=r"^requirements.txt line 2 names 'none.txt', which is not there$"
+    ):
         read(tmp_path)
 
 
@@ -102,7 +121,9 @@ def test_a_file_that_is_named_and_not_there(tmp_path: Path, option: str) -> None
         ("(from line 7 of /else/where.txt)", "(from line 7 of /else/where.txt)"),
     ],
 )
-def test_what_pip_says_of_lines_is_said_of_what_a_person_wrote(tmp_path: Path, said: str, expected: str) -> None:
+def test_what_pip_says_of_lines_is_said_of_what_a_person_wrote(
+    tmp_path: Path, said: str, expected: str
+) -> None:
     folder = tmp_path / "a folder"
     write(folder, {"requirements.txt": "-c c.txt\n\n\na b\n", "c.txt": ""})
     asked = tmp_path / "asked.txt"

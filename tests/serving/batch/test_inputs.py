@@ -22,7 +22,15 @@ def touch(path: Path, body: bytes = b"x\n") -> Path:
 
 
 def test_a_folder_keeps_its_shape(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a/b/c.json", "a.jsonl", ".hidden", "a/_SUCCESS", ".folder/x.jsonl", "a/_part.json"):
+    for name in (
+        "b.jsonl",
+        "a/b/c.json",
+        "a.jsonl",
+        ".hidden",
+        "a/_SUCCESS",
+        ".folder/x.jsonl",
+        "a/_part.json",
+    ):
         touch(tmp_path / "in" / name)
     found = inputs.find(tmp_path / "in", tmp_path / "out")
     assert [file.name for file in found] == ["a.jsonl", "a/_part.json", "a/b/c.json", "b.jsonl"]
@@ -76,7 +84,11 @@ def test_a_wrong_shard_is_a_sentence(text: str) -> None:
         inputs.shard([], text)
 
 
-@given(st.lists(st.sampled_from([b"\n", b"a\n", b"bb\r\n", b" \n"]), max_size=20), st.booleans(), st.integers(1, 5))
+@given(
+    st.lists(st.sampled_from([b"\n", b"a\n", b"bb\r\n", b" \n"]), max_size=20),
+    st.booleans(),
+    st.integers(1, 5),
+)
 def test_chunks_are_whole_lines_with_their_numbers(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], zipped: bool, size: int
 ) -> None:
@@ -117,7 +129,9 @@ def test_a_damaged_gzip_file_raises_what_the_caller_expects(tmp_path: Path, body
         list(inputs.chunks(touch(tmp_path / "x.gz", body), 1))
 
 
-@pytest.mark.parametrize(("name", "packed"), [("x", True), ("x.jsonl", True), ("x.gz", False), ("x.jsonl.gz", True)])
+@pytest.mark.parametrize(
+    ("name", "packed"), [("x", True), ("x.jsonl", True), ("x.gz", False), ("x.jsonl.gz", True)]
+)
 def test_gzip_is_known_by_its_first_bytes(tmp_path: Path, name: str, packed: bool) -> None:
     body = b"1\n2\n"
     path = touch(tmp_path / name, gzip.compress(body) if packed else body)

@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonts_shell.errors import Cancelled, ConfigurationError, InstanceError, ModelError, RequestError
+from gluonts_shell.errors import (
+    Cancelled,
+    ConfigurationError,
+    InstanceError,
+    ModelError,
+    RequestError,
+)
 from gluonts_shell.messages import Call, Configuration, Prediction
 from gluonts_shell.serving.batch import job
 from gluonts_shell.serving.batch.job import Batch
@@ -105,15 +111,26 @@ def test_a_lone_carriage_return_is_white_space_of_json() -> None:
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_instances_in_one_document_are_a_line_each(indent: int | None) -> None:
-    body = json.dumps({"instances": [{"target": [1]}, {"target": [2]}], "configuration": {}}, indent=indent)
+    body = json.dumps(
+        {"instances": [{"target": [1]}, {"target": [2]}], "configuration": {}}, indent=indent
+    )
     assert means(batch().answer(body.encode())) == [1.0, 2.0]
 
 
 def test_a_line_with_instances_counts_as_so_many_lines() -> None:
-    body = line([1]) + b'\n{"instances": [{"target": [2], "n": 2.0}, {"target": [3], "n": 3e0}]}\n' + line([4])
+    body = (
+        line([1])
+        + b'\n{"instances": [{"target": [2], "n": 2.0}, {"target": [3], "n": 3e0}]}\n'
+        + line([4])
+    )
     answer = batch(forward=["n"]).answer(body)
     assert means(answer) == [1.0, 2.0, 3.0, 4.0]
-    assert [text.rpartition(b":")[2] for text in answer.split(b"\n")] == [b"null}", b"2.0}", b"3e0}", b"null}"]
+    assert [text.rpartition(b":")[2] for text in answer.split(b"\n")] == [
+        b"null}",
+        b"2.0}",
+        b"3e0}",
+        b"null}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +155,9 @@ def test_a_bad_line_fails_the_request_and_is_named(bad: bytes, sentence: str) ->
     assert sum(service.predicted) == 0, "nothing is predicted for a request that fails anyway"
 
 
-@pytest.mark.parametrize("body", [b'{"instances": []}', b'{"instances": [], "configuration": {}}\r\n'])
+@pytest.mark.parametrize(
+    "body", [b'{"instances": []}', b'{"instances": [], "configuration": {}}\r\n']
+)
 def test_a_line_without_instances_is_a_line(body: bytes) -> None:
     assert batch().answer(body) == b'{"predictions":[]}'
     assert batch(forward=["item_id"]).answer(body) == b'{"predictions":[],"item_id":null}'
@@ -154,14 +173,19 @@ def test_a_configuration_in_a_line_is_told_of_once(caplog: pytest.LogCaptureFixt
     ours.answer(body)
     ours.answer(body)
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told.startswith("a line has a configuration, which is ignored: a job's is INFERENCE_CONFIG")
+    assert told.startswith(
+        "a line has a configuration, which is ignored: a job's is INFERENCE_CONFIG"
+    )
 
 
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
         (b'{"instances": [{"target": [1]}], "config": {}}', "did you mean 'configuration'?"),
-        (b'{"instances": [{"target": [1]}], "quantile": []}', "put 'quantiles' into 'configuration'"),
+        (
+            b'{"instances": [{"target": [1]}], "quantile": []}',
+            "put 'quantiles' into 'configuration'",
+        ),
     ],
 )
 def test_a_slip_beside_the_instances_costs_its_line(bad: bytes, sentence: str) -> None:
@@ -182,9 +206,13 @@ def test_the_line_number_counts_from_where_the_body_began() -> None:
         batch().answer(line([1]) + b"\n{}", first_line=101)
 
 
-def test_a_failing_model_is_a_500_that_names_the_line_and_not_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_model_is_a_500_that_names_the_line_and_not_the_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     body = b"\n".join([line([1]), line(["poison"], item_id="a"), line([3])])
-    with pytest.raises(ModelError, match=r"^line 2 \(item_id 'a'\): the model failed on this series") as caught:
+    with pytest.raises(
+        ModelError, match=r"^line 2 \(item_id 'a'\): the model failed on this series"
+    ) as caught:
         batch().answer(body)
     assert caught.value.status == 500
     assert "secret detail" not in str(caught.value)
@@ -193,7 +221,12 @@ def test_a_failing_model_is_a_500_that_names_the_line_and_not_the_traceback(capl
 
 
 def test_suppressed_errors_have_a_line_of_their_own() -> None:
-    bad = [b'{"item_id": "SKU-7", "foo": 1.50}', b"garbage", b"[3]", line(["poison"], item_id=7, foo={"a": []})]
+    bad = [
+        b'{"item_id": "SKU-7", "foo": 1.50}',
+        b"garbage",
+        b"[3]",
+        line(["poison"], item_id=7, foo={"a": []}),
+    ]
     body = b"\n".join([line([1], foo="\u00e9"), *bad, line([2])])
     answer = batch(suppress=True, forward=["foo"]).answer(body).split(b"\n")
     assert means(answer[0]) == [1.0] and answer[0].endswith(b',"foo":"\\u00e9"}')
@@ -204,7 +237,9 @@ def test_suppressed_errors_have_a_line_of_their_own() -> None:
         "foo": None,
     }
     assert json.loads(answer[3])["error"] == "it is no object"
-    assert json.loads(answer[4])["error"].startswith("the model failed on this series: ZeroDivisionError")
+    assert json.loads(answer[4])["error"].startswith(
+        "the model failed on this series: ZeroDivisionError"
+    )
     assert answer[4].endswith(b',"item_id":7,"foo":{"a": []}}')
     assert means(answer[5]) == [2.0]
     assert b"Traceback" not in b"".join(answer)
@@ -224,11 +259,15 @@ def test_deep_nesting_costs_its_line_at_most(depth: int) -> None:
     answer = batch(suppress=True, forward=["deep"]).answer(body).split(b"\n")
     assert len(answer) == 4
     for text in answer[1:3]:
-        assert text.endswith(b'"deep":' + deep + b"}") or json.loads(text)["error"].endswith("is nested too deeply")
+        assert text.endswith(b'"deep":' + deep + b"}") or json.loads(text)["error"].endswith(
+            "is nested too deeply"
+        )
 
 
 def test_item_id_is_forwarded_once_even_on_an_error_line() -> None:
-    answer = batch(suppress=True, forward=["item_id", "item_id"]).answer(b'{"item_id": 1.0}\n' + line([1], item_id="a"))
+    answer = batch(suppress=True, forward=["item_id", "item_id"]).answer(
+        b'{"item_id": 1.0}\n' + line([1], item_id="a")
+    )
     first, second = answer.split(b"\n")
     assert first == b'{"error":"target is missing","item_id":1.0}'
     assert second == b'{"mean":[1.0,1.0],"item_id":"a"}'
@@ -264,13 +303,17 @@ def test_debug_adds_the_seconds_of_each_line() -> None:
 
 def test_a_large_body_is_predicted_in_slices() -> None:
     service = LastValue()
-    assert means(batch(service).answer(b"\n".join(line([n]) for n in range(1000)))) == [float(n) for n in range(1000)]
+    assert means(batch(service).answer(b"\n".join(line([n]) for n in range(1000)))) == [
+        float(n) for n in range(1000)
+    ]
     assert max(service.predicted) == job.SLICE
     batch(service, whole=True).answer(b"\n".join(line([n]) for n in range(1000)))
     assert service.predicted[-1] == 1000
 
 
-def test_a_log_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO)
     ours = batch(suppress=True)
     ours.answer(line([1]))
@@ -283,13 +326,26 @@ def test_a_log_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pyte
 BLANK = st.sampled_from([b"", b" ", b"\t", b"\r"])
 GOOD = st.integers(-5, 5).map(lambda n: line([n], tag=[n, {"n": float(n)}]))
 BAD = st.sampled_from(
-    [b"x", b"{", b"[]", b"3", b"null", b'"text"', b"{}", b'{"item_id": NaN}', b"\xff\xfe", b'{"tag": 1.0, "tag": 2.50}']
+    [
+        b"x",
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"item_id": NaN}',
+        b"\xff\xfe",
+        b'{"tag": 1.0, "tag": 2.50}',
+    ]
 ) | st.just(line(["poison"]))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(GOOD | BAD | BLANK, max_size=12), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-def test_as_many_lines_out_as_lines_in_whatever_they_are(lines: list[bytes], end: bytes, last: bool) -> None:
+def test_as_many_lines_out_as_lines_in_whatever_they_are(
+    lines: list[bytes], end: bytes, last: bool
+) -> None:
     logging.getLogger("gluonts_shell.serving.blame").disabled = True
     body = end.join(lines) + (end if last else b"")
     answer = batch(suppress=True, forward=["tag"]).answer(body)
@@ -319,7 +375,9 @@ def test_what_is_no_exception_is_its_lines_error_alone() -> None:
     first, second, third = map(json.loads, batch(suppress=True).answer(body).split(b"\n"))
     assert (first["mean"], third["mean"]) == ([1.0, 1.0], [3.0, 3.0])
     assert second["error"].startswith("the model failed on this series: KeyboardInterrupt")
-    with pytest.raises(ModelError, match="line 2: the model failed on this series: KeyboardInterrupt"):
+    with pytest.raises(
+        ModelError, match="line 2: the model failed on this series: KeyboardInterrupt"
+    ):
         batch().answer(body)
 
 

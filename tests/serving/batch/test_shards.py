@@ -8,7 +8,9 @@ from gluonts_shell.errors import DataError
 from gluonts_shell.serving.batch.shards import shard_of
 
 
-def slurm(task: int, first: int = 0, last: int = 7, step: int = 1, count: int = 8) -> dict[str, str]:
+def slurm(
+    task: int, first: int = 0, last: int = 7, step: int = 1, count: int = 8
+) -> dict[str, str]:
     values = {"ID": task, "MIN": first, "MAX": last, "STEP": step, "COUNT": count}
     return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
 
@@ -33,17 +35,39 @@ def test_the_index_counts_from_one(text: str, environ: dict[str, str], share: st
 @pytest.mark.parametrize(
     ("text", "environ", "sentence"),
     [
-        ("auto", {}, "this is no array job: none of AWS_BATCH_JOB_ARRAY_INDEX, SLURM_ARRAY_TASK_ID or"),
-        ("auto", {"JOB_COMPLETION_INDEX": "3"}, "give auto/N, where N is the Job's spec.completions"),
-        ("auto/3", {"JOB_COMPLETION_INDEX": "3"}, "the index of this process is 3, expected less than 3"),
+        (
+            "auto",
+            {},
+            "this is no array job: none of AWS_BATCH_JOB_ARRAY_INDEX, SLURM_ARRAY_TASK_ID or",
+        ),
+        (
+            "auto",
+            {"JOB_COMPLETION_INDEX": "3"},
+            "give auto/N, where N is the Job's spec.completions",
+        ),
+        (
+            "auto/3",
+            {"JOB_COMPLETION_INDEX": "3"},
+            "the index of this process is 3, expected less than 3",
+        ),
         ("auto/0", {"JOB_COMPLETION_INDEX": "3"}, "expected auto, auto/N, or I/N such as 2/8"),
         ("auto/x", {"JOB_COMPLETION_INDEX": "3"}, "expected auto, auto/N, or I/N such as 2/8"),
-        ("auto", {"AWS_BATCH_JOB_ARRAY_INDEX": "1"}, "AWS_BATCH_JOB_ARRAY_SIZE is None, expected a whole number"),
-        ("auto", {"AWS_BATCH_JOB_ARRAY_INDEX": "-1"}, "AWS_BATCH_JOB_ARRAY_INDEX is '-1', expected a whole number"),
+        (
+            "auto",
+            {"AWS_BATCH_JOB_ARRAY_INDEX": "1"},
+            "AWS_BATCH_JOB_ARRAY_SIZE is None, expected a whole number",
+        ),
+        (
+            "auto",
+            {"AWS_BATCH_JOB_ARRAY_INDEX": "-1"},
+            "AWS_BATCH_JOB_ARRAY_INDEX is '-1', expected a whole number",
+        ),
         ("auto", slurm(9, first=1, last=9, count=3), "the numbers of this Slurm array have gaps"),
     ],
 )
-def test_what_the_scheduler_does_not_tell_is_a_sentence(text: str, environ: dict[str, str], sentence: str) -> None:
+def test_what_the_scheduler_does_not_tell_is_a_sentence(
+    text: str, environ: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(DataError) as caught:
         shard_of(text, environ)
     assert sentence in str(caught.value)

@@ -28,7 +28,10 @@ LONG = 60.0
 
 def predict(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
     """An entry is what to do: a number is the forecast, a callable is called first."""
-    return [[Prediction(mean=[float(e() if callable(e) else e)]) for e in call.entries] for call in calls]
+    return [
+        [Prediction(mean=[float(e() if callable(e) else e)]) for e in call.entries]
+        for call in calls
+    ]
 
 
 def fallback(calls: Sequence[Call], wanted: Callable[[], bool] = always) -> list[list[Prediction]]:
@@ -123,7 +126,9 @@ def test_the_child_is_kept_across_requests(timed: Callable[..., Timed]) -> None:
     assert first == second != os.getpid()
 
 
-def test_finished_lines_keep_their_forecast_and_the_rest_say_who_stood_in(timed: Callable[..., Timed]) -> None:
+def test_finished_lines_keep_their_forecast_and_the_rest_say_who_stood_in(
+    timed: Callable[..., Timed],
+) -> None:
     ours = timed(seconds=0.7)
     (before,) = run(ours, pid)
     assert run(ours, 1, 2, hang, 4) == [1.0, 2.0, LABEL, LABEL]
@@ -138,9 +143,13 @@ def test_the_child_that_was_late_is_gone_at_once(timed: Callable[..., Timed]) ->
     assert not Path(f"/proc/{int(child)}").exists(), "killed and reaped"
 
 
-def test_several_requests_joined_share_the_limit_and_get_their_own(timed: Callable[..., Timed]) -> None:
+def test_several_requests_joined_share_the_limit_and_get_their_own(
+    timed: Callable[..., Timed],
+) -> None:
     configuration = Configuration()
-    outcomes = timed(seconds=0.5).predict([Call(configuration, [1, 2]), Call(configuration, [hang, 4])])
+    outcomes = timed(seconds=0.5).predict(
+        [Call(configuration, [1, 2]), Call(configuration, [hang, 4])]
+    )
     assert [[o.fallback for o in call] for call in outcomes] == [[None, None], [LABEL, LABEL]]
 
 
@@ -149,11 +158,16 @@ def test_a_predictor_that_batches_gets_its_series_together(timed: Callable[..., 
 
 
 @pytest.mark.parametrize("joins", [False, True])
-def test_an_exception_is_an_error_at_once_and_no_time_out(timed: Callable[..., Timed], joins: bool) -> None:
+def test_an_exception_is_an_error_at_once_and_no_time_out(
+    timed: Callable[..., Timed], joins: bool
+) -> None:
     started = time.monotonic()
     first, error, last = run(timed(joins=joins), 1, fail, 3)
     assert (first, last) == (1.0, 3.0)
-    assert error.startswith("the model failed on this series: ZeroDivisionError") and "secret" not in error
+    assert (
+        error.startswith("the model failed on this series: ZeroDivisionError")
+        and "secret" not in error
+    )
     assert time.monotonic() - started < LONG / 2
 
 
@@ -161,7 +175,9 @@ def test_an_exception_is_an_error_at_once_and_no_time_out(timed: Callable[..., T
 @pytest.mark.parametrize(
     ("death", "how"), [(leave, "ended with exit status 3"), (kill_myself, "was killed by signal 9")]
 )
-def test_a_death_is_an_error_at_once(timed: Callable[..., Timed], death: Any, how: str, joins: bool) -> None:
+def test_a_death_is_an_error_at_once(
+    timed: Callable[..., Timed], death: Any, how: str, joins: bool
+) -> None:
     ours = timed(joins=joins)
     started = time.monotonic()
     first, error, last = run(ours, 1, death, 3)
@@ -213,7 +229,9 @@ def test_a_stopped_child_is_late_even_for_a_large_message(timed: Callable[..., T
 
 def test_nothing_is_left_when_it_closes() -> None:
     before = set(children(os.getpid()))
-    ours = Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)
+    ours = Timed.start(
+        predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None
+    )
     (child,) = run(ours, pid)
     assert len(set(children(os.getpid())) - before) == 1
     ours.close()
@@ -221,7 +239,9 @@ def test_nothing_is_left_when_it_closes() -> None:
     assert not Path(f"/proc/{int(child)}").exists()
 
 
-def test_the_keeper_and_its_child_let_go_of_the_servers_sockets(timed: Callable[..., Timed]) -> None:
+def test_the_keeper_and_its_child_let_go_of_the_servers_sockets(
+    timed: Callable[..., Timed],
+) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
     run(timed(), pid)
@@ -235,16 +255,29 @@ def test_it_stops_and_the_child_is_gone_once_nobody_waits(timed: Callable[..., T
     (child,) = run(ours, pid)
     asked: list[bool] = []
     with pytest.raises(Cancelled, match="stopped after 1 of 3 series"):
-        ours.predict([Call(Configuration(), [1, hang, 3])], lambda: len(asked.append(True) or asked) < 3)  # type: ignore[func-returns-value]
+        ours.predict(
+            [Call(Configuration(), [1, hang, 3])], lambda: len(asked.append(True) or asked) < 3
+        )  # type: ignore[func-returns-value]
     assert not Path(f"/proc/{int(child)}").exists()
     assert run(ours, 5) == [5.0], "the next request has a new child"
 
 
 def test_a_child_that_has_grown_is_replaced_between_two_requests() -> None:
-    with closing(Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)) as other:
+    with closing(
+        Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None)
+    ) as other:
         (before,) = run(other, size)
     most = before + (100 << 20)
-    ours = Timed.start(predict, LONG, fallback, LABEL, joins=False, thorough=True, begin=lambda: None, most_bytes=most)
+    ours = Timed.start(
+        predict,
+        LONG,
+        fallback,
+        LABEL,
+        joins=False,
+        thorough=True,
+        begin=lambda: None,
+        most_bytes=most,
+    )
     try:
         first, again = run(ours, pid, pid)
         assert first == again
@@ -274,7 +307,9 @@ timed.predict([Call(Configuration(), [1])])
 @pytest.mark.parametrize("who", ["worker", "keeper"])
 def test_everything_goes_when_the_worker_or_the_keeper_is_killed(who: str) -> None:
     root = str(Path(__file__).parents[3])
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, root], stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, root], stdout=subprocess.PIPE, text=True
+    )
     assert worker.stdout
     keeper = int(worker.stdout.readline())
     child, grandchild = map(int, worker.stdout.readline().split())

@@ -51,7 +51,11 @@ class Doubling:
 
 def endpoint(service=None, **options):
     service = service or Doubling()
-    return App(Endpoint(service, Batcher(service.predict, joins=service.joins)), {"BatchStrategy": "X"}, **options)
+    return App(
+        Endpoint(service, Batcher(service.predict, joins=service.joins)),
+        {"BatchStrategy": "X"},
+        **options,
+    )
 
 
 def ask(app, method="GET", path="/ping", body=b"", **headers):
@@ -65,11 +69,18 @@ def post(app, value, **headers):
 
 def test_what_a_client_without_accept_is_taken_to_want():
     service = Doubling()
-    app = App(Endpoint(service, Batcher(service.predict, joins=False), accept="application/jsonlines"), {})
+    app = App(
+        Endpoint(service, Batcher(service.predict, joins=False), accept="application/jsonlines"), {}
+    )
     body = {"instances": [1, 2]}
-    assert [json.loads(line) for line in post(app, body).body.splitlines()] == [{"mean": [2]}, {"mean": [4]}]
+    assert [json.loads(line) for line in post(app, body).body.splitlines()] == [
+        {"mean": [2]},
+        {"mean": [4]},
+    ]
     assert ("Content-Type", "application/jsonlines") in post(app, body).headers
-    assert ("Content-Type", "application/json") in post(app, body, accept="application/json").headers
+    assert ("Content-Type", "application/json") in post(
+        app, body, accept="application/json"
+    ).headers
 
 
 def test_ping_is_200_with_an_empty_body():
@@ -106,7 +117,9 @@ def test_concurrent_transforms(given, concurrent):
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/ping/", "/invocations/x", "/endpoints/x/invocations", "/PING"])
+@pytest.mark.parametrize(
+    "path", ["/", "/ping/", "/invocations/x", "/endpoints/x/invocations", "/PING"]
+)
 def test_unknown_paths_are_404(path):
     app = endpoint()
     with pytest.raises(NotFound, match=r"there are /ping, /execution-parameters, /invocations$"):
@@ -116,11 +129,17 @@ def test_unknown_paths_are_404(path):
 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
-    [("POST", "/ping", "GET, HEAD"), ("DELETE", "/execution-parameters", "GET, HEAD"), ("GET", "/invocations", "POST")],
+    [
+        ("POST", "/ping", "GET, HEAD"),
+        ("DELETE", "/execution-parameters", "GET, HEAD"),
+        ("GET", "/invocations", "POST"),
+    ],
 )
 def test_other_methods_are_405_and_allow_says_which(method, path, allow):
     app = endpoint()
-    with pytest.raises(MethodNotAllowed, match=f"^{path} does not take '{method}'; it takes {allow}$"):
+    with pytest.raises(
+        MethodNotAllowed, match=f"^{path} does not take '{method}'; it takes {allow}$"
+    ):
         app.check(method, path, {})
     response = ask(app, method, path)
     assert response.status == 405
@@ -146,11 +165,18 @@ def test_a_request_and_its_answer():
 
 
 def test_json_lines_are_answered_in_kind():
-    response = ask(endpoint(), "POST", "/invocations", b"1\n2\n", content_type="application/jsonlines")
+    response = ask(
+        endpoint(), "POST", "/invocations", b"1\n2\n", content_type="application/jsonlines"
+    )
     assert ("Content-Type", "application/jsonlines") in response.headers
     assert response.body == b'{"mean":[2.0]}\n{"mean":[4.0]}'
     response = ask(
-        endpoint(), "POST", "/invocations", b"1\n", content_type="application/jsonlines", accept="application/json"
+        endpoint(),
+        "POST",
+        "/invocations",
+        b"1\n",
+        content_type="application/jsonlines",
+        accept="application/json",
     )
     assert response.body == b'{"predictions":[{"mean":[2.0]}]}'
 
@@ -192,7 +218,9 @@ def test_a_model_that_exits_does_not_end_the_server():
 
     response = post(endpoint(Exits()), {"instances": [1]})
     assert response.status == 500
-    assert json.loads(response.body)["error"].startswith("the model failed with SystemExit; the log tells why under ")
+    assert json.loads(response.body)["error"].startswith(
+        "the model failed with SystemExit; the log tells why under "
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +268,9 @@ def test_one_line_an_invocation_and_no_data_in_it(caplog):
     assert len(lines) == 2
     assert lines[0].startswith("invocation: status 200, 2 instances of 1 to 5 values, ")
     assert lines[0].endswith(" ms, 1 joined")
-    assert re.fullmatch(r"invocation: status 400, 1 instances, \d+\.\d ms: instance 0...: it is ...", lines[1])
+    assert re.fullmatch(
+        r"invocation: status 400, 1 instances, \d+\.\d ms: instance 0...: it is ...", lines[1]
+    )
     assert "12345" not in "".join(lines)
     assert "wrong" not in "".join(lines) and "SKU" not in "".join(lines)
 
@@ -261,21 +291,31 @@ def test_a_failed_request_of_a_batch_job_is_logged_without_its_data(caplog):
         raise InstanceError("line 1", "target is missing", repr("secret"))
 
     response = ask(App(Transform(fail), {}), "POST", "/invocations", b"{}")
-    assert response.status == 400 and b"line 1 (item_id 'secret'): target is missing" in response.body
+    assert (
+        response.status == 400 and b"line 1 (item_id 'secret'): target is missing" in response.body
+    )
     (line,) = (record.getMessage() for record in caplog.records)
-    assert re.fullmatch(r"invocation: status 400, 0 instances, \d+\.\d ms: line 1\.\.\.: target is missing", line)
+    assert re.fullmatch(
+        r"invocation: status 400, 0 instances, \d+\.\d ms: line 1\.\.\.: target is missing", line
+    )
 
 
 def test_a_line_has_the_requests_id(caplog):
     caplog.set_level(logging.INFO)
-    for identity, expected in (("inf-7", ", 1 joined, id inf-7"), ("x" * 65, ", 1 joined"), ("\t", ", 1 joined")):
+    for identity, expected in (
+        ("inf-7", ", 1 joined, id inf-7"),
+        ("x" * 65, ", 1 joined"),
+        ("\t", ", 1 joined"),
+    ):
         caplog.clear()
         post(endpoint(), {"instances": [1]}, **{"x-amzn-sagemaker-inference-id": identity})
         (line,) = (record.getMessage() for record in caplog.records)
         assert line.endswith(expected)
 
 
-@pytest.mark.parametrize("app", [endpoint(), App(Transform(lambda body, wanted: b""), {})], ids=["endpoint", "batch"])
+@pytest.mark.parametrize(
+    "app", [endpoint(), App(Transform(lambda body, wanted: b""), {})], ids=["endpoint", "batch"]
+)
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -287,8 +327,13 @@ def test_a_line_has_the_requests_id(caplog):
         (UnsupportedMediaType("Content-Type 'text/csv' is not supported"), 415),
     ],
 )
-def test_what_is_refused_before_it_is_read_has_its_line_and_its_attributes(caplog, app, error, status):
-    headers = {"x-amzn-sagemaker-inference-id": "inf-7", "x-amzn-sagemaker-custom-attributes": "trace=1"}
+def test_what_is_refused_before_it_is_read_has_its_line_and_its_attributes(
+    caplog, app, error, status
+):
+    headers = {
+        "x-amzn-sagemaker-inference-id": "inf-7",
+        "x-amzn-sagemaker-custom-attributes": "trace=1",
+    }
     response = app.refuse(error, "/invocations", headers)
     assert response.status == status
     assert ("X-Amzn-SageMaker-Custom-Attributes", "trace=1") in response.headers
@@ -325,13 +370,17 @@ def test_a_packed_body_is_unpacked_for_endpoint_and_batch():
         response = ask(endpoint(), "POST", "/invocations", sent, content_encoding=coding)
         assert json.loads(response.body) == {"predictions": [{"mean": [2.0]}]}
     app = App(Transform(lambda body, wanted: body.upper()), {})
-    assert ask(app, "POST", "/invocations", gzip.compress(b"a"), content_encoding="gzip").body == b"A"
+    assert (
+        ask(app, "POST", "/invocations", gzip.compress(b"a"), content_encoding="gzip").body == b"A"
+    )
 
 
 def test_other_codings_are_415_and_accept_encoding_says_what_is_taken():
     for app in (endpoint(), App(Transform(lambda body, wanted: b""), {})):
         for coding in ("br", "deflate", "gzip, gzip", "gzip, br"):
-            with pytest.raises(UnsupportedMediaType, match=rf"^Content-Encoding '{coding}' is not supported") as caught:
+            with pytest.raises(
+                UnsupportedMediaType, match=rf"^Content-Encoding '{coding}' is not supported"
+            ) as caught:
                 app.check("POST", "/invocations", {"content-encoding": coding})
             response = app.refuse(caught.value)
             assert response.status == 415
@@ -345,19 +394,29 @@ def test_the_limit_holds_for_what_a_body_unpacks_to():
     assert response.status == 413
     assert json.loads(response.body) == {"error": "the body unpacks to more than 1000000 bytes"}
     whole = b'{"instances":[]}'.ljust(1_000_000)
-    assert ask(app, "POST", "/invocations", gzip.compress(whole), content_encoding="gzip").status == 200
+    assert (
+        ask(app, "POST", "/invocations", gzip.compress(whole), content_encoding="gzip").status
+        == 200
+    )
     for broken in (b"{}", gzip.compress(whole)[:-9]):
         response = ask(app, "POST", "/invocations", broken, content_encoding="gzip")
-        assert response.status == 400 and b"the body is not the gzip that Content-Encoding says" in response.body
+        assert (
+            response.status == 400
+            and b"the body is not the gzip that Content-Encoding says" in response.body
+        )
 
 
 def test_fields_of_the_instances_can_stand_in_the_answers():
     class Anything(Doubling):
         def prepare(self, instances, configuration):
-            return Call(configuration, [instance["n"] for instance in instances], [1] * len(instances))
+            return Call(
+                configuration, [instance["n"] for instance in instances], [1] * len(instances)
+            )
 
     service = Anything()
-    app = App(Endpoint(service, Batcher(service.predict, joins=False), forward=("item_id", "start")), {})
+    app = App(
+        Endpoint(service, Batcher(service.predict, joins=False), forward=("item_id", "start")), {}
+    )
     body = b'{"instances": [{"n": 1, "item_id": "a", "start": "2024-01-01"}, {"n": 2, "item_id": 1.50}]}'
     first = b'{"mean":[2.0],"item_id":"a","start":"2024-01-01"}'
     second = b'{"mean":[4.0],"item_id":1.50,"start":null}'
@@ -366,7 +425,14 @@ def test_fields_of_the_instances_can_stand_in_the_answers():
     lines = b'{"n": 1, "item_id": "a", "start": "2024-01-01"}\n{"instances": []}\n{"n": 2, "item_id": 1.50}'
     response = ask(app, "POST", "/invocations", lines, content_type="application/jsonlines")
     assert response.body == first + b'\n{"predictions":[]}\n' + second
-    response = ask(app, "POST", "/invocations", lines, content_type="application/jsonlines", accept="application/json")
+    response = ask(
+        app,
+        "POST",
+        "/invocations",
+        lines,
+        content_type="application/jsonlines",
+        accept="application/json",
+    )
     assert response.body == b'{"predictions":[' + first + b"," + second + b"]}"
 
 
@@ -376,7 +442,9 @@ def test_a_bad_instance_is_named_by_its_line():
             raise InstanceError("instance 1", "target is missing", None, 1)
 
     lines = b'{"instances": []}\n1\n{"instances": [2]}'
-    response = ask(endpoint(Second()), "POST", "/invocations", lines, content_type="application/jsonlines")
+    response = ask(
+        endpoint(Second()), "POST", "/invocations", lines, content_type="application/jsonlines"
+    )
     assert json.loads(response.body) == {"error": "line 3, instance 0: target is missing"}
 
 

@@ -50,7 +50,9 @@ def app(service: Slow, timeout: float, limit: int = 6 * MEBIBYTE) -> App:
 
 def post(port: int, body: bytes, **headers: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/invocations", body, {"Content-Type": "application/json", **headers})
+    connection.request(
+        "POST", "/invocations", body, {"Content-Type": "application/json", **headers}
+    )
     response = connection.getresponse()
     found = response.status, json.loads(response.read())
     connection.close()

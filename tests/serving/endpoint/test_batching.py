@@ -76,7 +76,13 @@ def test_waiting_calls_of_equal_configuration_join_the_next_predict():
     batcher = Batcher(model, joins=True)
     calls = [call(1), call(2, 3), call(4, num_samples=7), call(5), call(6, num_samples=7)]
     futures = behind_a_leader(model, batcher, calls)
-    assert [future.result() for future in futures] == [([2], 3), ([4, 6], 3), ([8], 2), ([10], 3), ([12], 2)]
+    assert [future.result() for future in futures] == [
+        ([2], 3),
+        ([4, 6], 3),
+        ([8], 2),
+        ([10], 3),
+        ([12], 2),
+    ]
     assert model.batches == [[0], [1, 2, 3, 5], [4, 6]]
 
 
@@ -99,7 +105,9 @@ def test_a_model_that_does_not_batch_gets_one_call_after_the_other():
 def test_a_poisoned_call_hurts_only_itself():
     model = Model()
     batcher = Batcher(model, joins=True)
-    futures = behind_a_leader(model, batcher, [call(1), call(ValueError("poison")), call(SystemExit(3)), call(4)])
+    futures = behind_a_leader(
+        model, batcher, [call(1), call(ValueError("poison")), call(SystemExit(3)), call(4)]
+    )
     assert futures[0].result()[0] == [2]
     assert futures[3].result()[0] == [8]
     with pytest.raises(ValueError, match=r"^poison$"):
@@ -108,7 +116,9 @@ def test_a_poisoned_call_hurts_only_itself():
         futures[2].result()
 
 
-@pytest.mark.parametrize("poison", [KeyboardInterrupt, GeneratorExit, CancelledError, BaseException])
+@pytest.mark.parametrize(
+    "poison", [KeyboardInterrupt, GeneratorExit, CancelledError, BaseException]
+)
 def test_what_is_no_exception_hurts_only_its_own_call_too(poison):
     model = Model()
     batcher = Batcher(model, joins=True)
@@ -153,7 +163,9 @@ def test_predicting_is_given_up_once_the_client_has_gone():
 
 def test_predicting_is_given_up_once_the_time_of_the_request_is_over():
     batcher = Batcher(series_by_series, joins=True, timeout=0.1)
-    with pytest.raises(Cancelled, match=r"^the request took more than 0\.1 s: it was stopped after 1 series; ask"):
+    with pytest.raises(
+        Cancelled, match=r"^the request took more than 0\.1 s: it was stopped after 1 series; ask"
+    ):
         batcher.submit(call(lambda: time.sleep(0.3), pytest.fail))
 
 
@@ -201,7 +213,9 @@ def test_whoever_waits_behind_a_predict_that_hangs_is_told():
         assert not leader.done()
         model.opened.set()
         leader.result()
-    assert text.startswith("a predict of 1 series of 3 to 3 values with Configuration(num_samples=100")
+    assert text.startswith(
+        "a predict of 1 series of 3 to 3 values with Configuration(num_samples=100"
+    )
     assert "has not ended within 0.3 s" in text
     assert "assert self.opened.wait" in text, "where it hangs"
     assert "secret" not in text
@@ -303,7 +317,8 @@ def test_a_call_whose_client_has_gone_is_not_predicted(joins):
         assert first.result(TIMEOUT)[0] == [0]
         assert [waiting[0].result(TIMEOUT)[0], waiting[2].result(TIMEOUT)[0]] == [[2], [6]]
         with pytest.raises(
-            Overloaded, match=r"^the client ended its side of the connection before its turn came, and "
+            Overloaded,
+            match=r"^the client ended its side of the connection before its turn came, and ",
         ):
             waiting[1].result(TIMEOUT)
     assert 2 not in [entry for batch in model.batches for entry in batch]
@@ -319,7 +334,9 @@ def test_many_threads_get_their_own_results_and_nobody_starves(joins):
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(client, range(16)))
-    assert answers == [[[2 * (1000 * number + turn)] for turn in range(200)] for number in range(16)]
+    assert answers == [
+        [[2 * (1000 * number + turn)] for turn in range(200)] for number in range(16)
+    ]
     assert not batcher._busy
     assert not batcher._queue
 
@@ -370,4 +387,6 @@ def test_a_crowd_is_whoever_was_predicted_or_left_waiting_and_has_a_moment_to_co
     assert batcher._crowd == 1, "the last predict was of one call, and nobody waited"
     batcher._predict = lambda calls, wanted: [time.sleep(0.01) or [0] for _ in calls]
     batcher.submit(call(0))
-    assert batcher._expected <= time.monotonic() + 0.02, "at most that, however long the predict took"
+    assert batcher._expected <= time.monotonic() + 0.02, (
+        "at most that, however long the predict took"
+    )

@@ -63,7 +63,9 @@ def test_content_types_that_are_taken(header, kind):
     assert codec.request_type(header) == kind
 
 
-@pytest.mark.parametrize("header", ["text/csv", "application/octet-stream", "application/x-www-form-urlencoded", "x"])
+@pytest.mark.parametrize(
+    "header", ["text/csv", "application/octet-stream", "application/x-www-form-urlencoded", "x"]
+)
 def test_other_content_types_are_refused_with_the_header_to_send(header):
     with pytest.raises(UnsupportedMediaType) as caught:
         codec.request_type(header)
@@ -107,9 +109,15 @@ def test_an_answer_has_what_was_asked_for_in_order(encoder):
         Prediction(quantiles={"0.50": [0.1], "0.9": [3.0]}, samples=[[1.0], [2.5]]),
         Prediction(),
     ]
-    expected = [{"mean": [1.5, 2.0]}, {"quantiles": {"0.50": [0.1], "0.9": [3.0]}, "samples": [[1.0], [2.5]]}, {}]
+    expected = [
+        {"mean": [1.5, 2.0]},
+        {"quantiles": {"0.50": [0.1], "0.9": [3.0]}, "samples": [[1.0], [2.5]]},
+        {},
+    ]
     assert strictly(codec.encode(predictions)) == {"predictions": expected}
-    assert [strictly(line) for line in codec.encode(predictions, codec.JSON_LINES).split(b"\n")] == expected
+    assert [
+        strictly(line) for line in codec.encode(predictions, codec.JSON_LINES).split(b"\n")
+    ] == expected
     assert codec.encode([]) == b'{"predictions":[]}'
     assert codec.encode([], codec.JSON_LINES) == b""
 
@@ -151,7 +159,12 @@ def test_every_float32_reads_back(row):
 def test_more_fields_beside_a_prediction(encoder):
     more = {"item_id": "\ud800é", "n": math.nan, "deep": {"a": [math.inf, None]}}
     line = codec.encode_prediction(Prediction(mean=[1.0]), more)
-    assert strictly(line) == {"mean": [1.0], "item_id": "\ud800é", "n": "NaN", "deep": {"a": ["Infinity", None]}}
+    assert strictly(line) == {
+        "mean": [1.0],
+        "item_id": "\ud800é",
+        "n": "NaN",
+        "deep": {"a": ["Infinity", None]},
+    }
 
 
 @pytest.mark.parametrize("sentence", ["short", "x" * 10_000, "é\ud800\x00" * 5_000])
@@ -164,7 +177,11 @@ def test_an_error_stays_below_what_sagemaker_shows(sentence):
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53), 2**53)
+        | st.floats(allow_nan=False)
+        | st.text(),
         lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
         max_leaves=20,
     )

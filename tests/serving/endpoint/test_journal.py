@@ -62,11 +62,18 @@ def post(body: bytes, *fields: bytes) -> bytes:
 )
 @pytest.mark.parametrize("make", [endpoint, batch])
 def test_one_line_for_each_request(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, make: Any, raw: bytes, statuses: tuple[int, int]
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    raw: bytes,
+    statuses: tuple[int, int],
 ) -> None:
     caplog.set_level(logging.INFO)
     status = statuses[make is batch]
-    with serving(make(), body=1000) as port, socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with (
+        serving(make(), body=1000) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as client,
+    ):
         client.sendall(raw)
         answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -75,7 +82,9 @@ def test_one_line_for_each_request(
     assert len(lines) == (0 if silent else 1)
     if lines:
         assert lines[0].startswith(f"invocation: status {status}, 0 instances, ")
-        assert ("id inf-7" in lines[0]) == (status != 505), "the head that cannot be read has no fields"
+        assert ("id inf-7" in lines[0]) == (status != 505), (
+            "the head that cannot be read has no fields"
+        )
 
 
 def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -88,4 +97,6 @@ def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixtur
         client.sendall(head.replace(b"Content-Length: 2", b"Content-Length: 1"))
         assert client.recv(65536).startswith(b"HTTP/1.1 408 ")
     (line,) = (record.getMessage() for record in caplog.records if record.name == journal.__name__)
-    assert line.startswith("invocation: status 408, 0 instances, 0.0 ms, id inf-7: the request did not arrive in time")
+    assert line.startswith(
+        "invocation: status 408, 0 instances, 0.0 ms, id inf-7: the request did not arrive in time"
+    )

@@ -34,7 +34,9 @@ def refused(body, kind=codec.JSON):
 
 
 def test_a_request_is_its_instances_and_its_configuration(encoder):
-    payload = records.request(b'{"instances": [{"a": 1}, 2], "configuration": {"num_samples": 5}, "x": 0}')
+    payload = records.request(
+        b'{"instances": [{"a": 1}, 2], "configuration": {"num_samples": 5}, "x": 0}'
+    )
     assert payload == records.Payload([{"a": 1}, 2], {"num_samples": 5})
 
 
@@ -52,7 +54,10 @@ def test_the_configuration_is_optional(encoder, body):
         (b'{"a":\n"b" c}', "the body is not JSON: Expecting ',' delimiter at line 2 column 5"),
         (b"[1] x", "the body is not JSON: Extra data at column 5"),
         (b'{"a": "\xff"}', "the body is not UTF-8: byte 0xff at offset 7"),
-        ('{"instances": []}'.encode("utf-16"), "the body is UTF-16, expected JSON: write it as UTF-8"),
+        (
+            '{"instances": []}'.encode("utf-16"),
+            "the body is UTF-16, expected JSON: write it as UTF-8",
+        ),
         (b"[" * 100_000, "the body is nested too deeply"),
         (b"[" + b"9" * 5000 + b"]", "the body has a number with too many digits"),
         (b"[1, 2]", 'the request is a list, expected an object {"instances": [...]}'),
@@ -62,9 +67,18 @@ def test_the_configuration_is_optional(encoder, body):
             b'{"start": "2020-01-01", "target": []}',
             "the request has no field 'instances', expected a list of instances; put the instance into that list",
         ),
-        (b'{"instances": {"target": []}}', "'instances' is an object, expected a list of instances"),
-        (b'{"instances": [], "configuration": []}', "'configuration' is a list, expected an object"),
-        (b'{"instances": [], "configuration": 3}', "'configuration' is a number, expected an object"),
+        (
+            b'{"instances": {"target": []}}',
+            "'instances' is an object, expected a list of instances",
+        ),
+        (
+            b'{"instances": [], "configuration": []}',
+            "'configuration' is a list, expected an object",
+        ),
+        (
+            b'{"instances": [], "configuration": 3}',
+            "'configuration' is a number, expected an object",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_body_is_said(encoder, body, sentence):
@@ -81,7 +95,9 @@ def test_json_lines_are_an_instance_each_and_blank_lines_are_none(encoder):
 def test_a_bad_line_is_named_by_its_number(encoder):
     with pytest.raises(RequestError, match=r"^line 3 is not JSON: Expecting value at column 2$"):
         records.request(b"{}\n\n[", codec.JSON_LINES)
-    with pytest.raises(RequestError, match=r"^the request has an empty body, expected one instance a line$"):
+    with pytest.raises(
+        RequestError, match=r"^the request has an empty body, expected one instance a line$"
+    ):
         records.request(b"\n", codec.JSON_LINES)
 
 
@@ -96,7 +112,9 @@ def test_no_bytes_raise_anything_but_a_request_error(body):
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
 def test_an_envelope_is_a_line_of_json_lines(encoder, mark):
-    body = mark + b'{"instances": [{"a": 1}, {"a": 2}], "configuration": {"num_samples": 3}}\n{"a": 3}'
+    body = (
+        mark + b'{"instances": [{"a": 1}, {"a": 2}], "configuration": {"num_samples": 3}}\n{"a": 3}'
+    )
     payload = records.request(body, codec.JSON_LINES)
     assert [instance["a"] for instance in payload.instances] == [1, 2, 3]
     assert payload.configuration == {"num_samples": 3}
@@ -107,7 +125,9 @@ def test_an_envelope_is_a_line_of_json_lines(encoder, mark):
 
 def test_a_request_has_one_configuration():
     line = b'{"instances": [{}], "configuration": {"num_samples": %d}}\n'
-    assert records.request(line % 1 + line % 1, codec.JSON_LINES).configuration == {"num_samples": 1}
+    assert records.request(line % 1 + line % 1, codec.JSON_LINES).configuration == {
+        "num_samples": 1
+    }
     assert refused(line % 1 + GOOD + b"\n" + line % 2, codec.JSON_LINES) == (
         "line 3, instance 0: its configuration is not that of line 1, instance 0, expected one for all; "
         "send what is configured differently as another request"
@@ -127,7 +147,10 @@ def test_several_values_are_json_lines(encoder):
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ({"config": {}}, "'config' stands beside 'instances' and is not known; did you mean 'configuration'?"),
+        (
+            {"config": {}},
+            "'config' stands beside 'instances' and is not known; did you mean 'configuration'?",
+        ),
         (
             {"output_types": ["mean"]},
             "'output_types' stands beside 'instances', where it has no effect; put 'output_types' into 'configuration'",
@@ -180,5 +203,6 @@ def test_fields_are_copied_as_they_stand():
     for body, kind in ((GOOD, codec.JSON_LINES), (b'{"instances": [' + GOOD + b"]}", codec.JSON)):
         (record,) = records.request(body, kind, places=True).records
         assert (
-            record.with_fields(b'{"mean":[1.0]}', ("item_id", "start")) == b'{"mean":[1.0],"item_id":1.50,"start":null}'
+            record.with_fields(b'{"mean":[1.0]}', ("item_id", "start"))
+            == b'{"mean":[1.0],"item_id":1.50,"start":null}'
         )

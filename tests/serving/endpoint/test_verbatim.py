@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from gluonts_shell.serving.endpoint import verbatim
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -63,8 +69,14 @@ def test_what_is_no_object_has_no_members(document: str) -> None:
     assert verbatim.members(document) == {}
 
 
-@given(st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=5), st.sampled_from([None, 0, 3]), st.booleans())
-def test_every_member_of_any_object_reads_back_equal(value: dict, indent: int | None, ascii_only: bool) -> None:
+@given(
+    st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=5),
+    st.sampled_from([None, 0, 3]),
+    st.booleans(),
+)
+def test_every_member_of_any_object_reads_back_equal(
+    value: dict, indent: int | None, ascii_only: bool
+) -> None:
     document = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     places = verbatim.members(document)
     assert {name: json.loads(verbatim.value(document, at)) for name, at in places.items()} == value
@@ -73,4 +85,6 @@ def test_every_member_of_any_object_reads_back_equal(value: dict, indent: int | 
 @given(st.lists(JSON_VALUES, max_size=5), st.sampled_from([None, 2]))
 def test_every_element_of_any_array_is_found(values: list, indent: int | None) -> None:
     document = json.dumps(values, indent=indent)
-    assert [json.loads(verbatim.value(document, at)) for at in verbatim.elements(document, 0)] == values
+    assert [
+        json.loads(verbatim.value(document, at)) for at in verbatim.elements(document, 0)
+    ] == values

@@ -49,7 +49,9 @@ def status(data: bytes) -> int:
 
 def test_the_application_sees_lower_case_names_and_joined_lists() -> None:
     with serving(Toy()) as port, connect(port) as client:
-        client.sendall(post({}, "X-Trace: a\r\nx-trace:  b \r\nX-Latin: \xe9\r\nConnection: close\r\n"))
+        client.sendall(
+            post({}, "X-Trace: a\r\nx-trace:  b \r\nX-Latin: \xe9\r\nConnection: close\r\n")
+        )
         answer = json.loads(read_all(client).split(b"\r\n\r\n", 1)[1])
     assert answer["headers"]["x-trace"] == "a, b"
     assert answer["headers"]["x-latin"] == "\xe9"
@@ -58,7 +60,9 @@ def test_the_application_sees_lower_case_names_and_joined_lists() -> None:
 
 def test_the_application_is_asked_before_the_body_is_read() -> None:
     with serving(Toy()) as port, connect(port) as client:
-        client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
+        client.sendall(
+            b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+        )
         data = client.recv(65536)
     assert status(data) == 404
     assert b"Connection: close" in data
@@ -106,7 +110,12 @@ def test_an_application_that_cannot_even_refuse_gets_a_plain_500() -> None:
 
 def test_what_is_echoed_cannot_end_a_header_line() -> None:
     with serving(Toy()) as port, connect(port) as client:
-        client.sendall(post({"header": "a\r\nSet-Cookie: b\r\n\r\n<html>\x00\x7f\u20ac"}, "Connection: close\r\n"))
+        client.sendall(
+            post(
+                {"header": "a\r\nSet-Cookie: b\r\n\r\n<html>\x00\x7f\u20ac"},
+                "Connection: close\r\n",
+            )
+        )
         head, body = read_all(client).split(b"\r\n\r\n", 1)
     assert b"X-Echo: a  Set-Cookie: b    <html>  ?" in head.split(b"\r\n")
     assert body == b""
@@ -142,7 +151,10 @@ def test_the_server_does_not_tell_what_it_is() -> None:
 
 def test_a_body_over_the_limit_is_refused_readably_while_it_is_still_being_sent() -> None:
     with serving(Toy(), body=1000) as port, connect(port) as client:
-        client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 4_000_000)
+        client.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n"
+            + b"x" * 4_000_000
+        )
         data = read_all(client)
     assert status(data) == 413
     assert b"4000000 bytes, expected at most 1000" in data
@@ -159,7 +171,9 @@ def test_a_chunked_body_over_the_limit_is_refused() -> None:
 def test_a_body_arrives_whole_whatever_its_size(size: int) -> None:
     with serving(Toy()) as port, connect(port) as client:
         client.sendall(post({"pad": "x" * size}, "Connection: close\r\n"))
-        assert json.loads(read_all(client).split(b"\r\n\r\n", 1)[1])["length"] == size + len('{"pad": ""}')
+        assert json.loads(read_all(client).split(b"\r\n\r\n", 1)[1])["length"] == size + len(
+            '{"pad": ""}'
+        )
 
 
 def resident() -> int:
@@ -172,7 +186,10 @@ def test_a_claimed_length_costs_no_memory_before_the_bytes_come() -> None:
         before = resident()
         clients = [connect(port) for _ in range(10)]
         for client in clients:
-            client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000000\r\n\r\n" + b"x" * 10)
+            client.sendall(
+                b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000000\r\n\r\n"
+                + b"x" * 10
+            )
         eventually(lambda: threading.active_count() > 10)
         assert ask(port)[0] == 200
         assert resident() - before < 50
@@ -206,7 +223,11 @@ def test_a_body_that_does_not_come_is_answered_408_at_its_deadline() -> None:
 
 
 def test_silent_connections_are_closed_without_a_word() -> None:
-    with serving(Toy(), head_seconds=0.3, idle_seconds=0.3) as port, connect(port) as fresh, connect(port) as used:
+    with (
+        serving(Toy(), head_seconds=0.3, idle_seconds=0.3) as port,
+        connect(port) as fresh,
+        connect(port) as used,
+    ):
         used.sendall(PING)
         assert status(used.recv(65536)) == 200
         assert used.recv(65536) == b""
@@ -226,7 +247,9 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
 
 
 def test_no_deadline_runs_while_the_application_works() -> None:
-    with serving(Toy(), head_seconds=0.2, body_seconds=0.2, idle_seconds=0.2, answer_seconds=0.2) as port:
+    with serving(
+        Toy(), head_seconds=0.2, body_seconds=0.2, idle_seconds=0.2, answer_seconds=0.2
+    ) as port:
         assert ask(port, "/invocations", {"sleep": 1.2})[0] == 200
 
 
@@ -303,7 +326,9 @@ def read_end(client: socket.socket) -> bool:
     return data == b"" or status(data) == 408
 
 
-def test_the_newcomer_gets_the_thread_of_the_connection_that_made_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newcomer_gets_the_thread_of_the_connection_that_made_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = threading.Thread.start
     with serving(Toy()) as port, connect(port) as old, connect(port) as client:
         eventually(lambda: threading.active_count() > 3)
@@ -322,7 +347,9 @@ def test_the_newcomer_gets_the_thread_of_the_connection_that_made_room(monkeypat
         monkeypatch.undo()
 
 
-def test_a_newcomer_for_whom_there_is_no_thread_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newcomer_for_whom_there_is_no_thread_at_all_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -378,7 +405,11 @@ def test_thousands_of_clients_that_leave_cost_nothing() -> None:
     with serving(toy) as port:
         half = post({"a": 1})
         ask(port)
-        threads, descriptors, memory = threading.active_count(), len(os.listdir("/proc/self/fd")), resident()
+        threads, descriptors, memory = (
+            threading.active_count(),
+            len(os.listdir("/proc/self/fd")),
+            resident(),
+        )
         for i in range(2000):
             with connect(port) as client:
                 client.sendall((half, half[:-3], half[:30], b"")[i % 4])

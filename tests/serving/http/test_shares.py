@@ -52,7 +52,9 @@ def test_each_worker_takes_its_share_of_the_connections(pause: float) -> None:
         for _ in range(5):
             connections = []
             for _ in range(6):
-                connections.append(http.client.HTTPConnection("127.0.0.1", service.port, timeout=20))
+                connections.append(
+                    http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+                )
                 connections[-1].connect()
                 time.sleep(pause)
             served.append(who_serves(service.port, connections))
@@ -68,7 +70,9 @@ def test_a_worker_that_is_away_keeps_nobody_waiting() -> None:
         stopped, _ = service.workers()
         os.kill(stopped, signal.SIGSTOP)
         began = time.monotonic()
-        connections = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=20) for _ in range(10)]
+        connections = [
+            http.client.HTTPConnection("127.0.0.1", service.port, timeout=20) for _ in range(10)
+        ]
         assert sum(who_serves(service.port, connections).values()) == 10
         assert time.monotonic() - began < 10
         os.kill(stopped, signal.SIGKILL)

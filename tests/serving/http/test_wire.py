@@ -14,7 +14,9 @@ POST = b"POST /invocations?x=1 HTTP/1.1\r\nHost: a\r\n"
 
 
 def test_a_head_is_understood() -> None:
-    assert parse_head(POST + b"Content-Length: 0012\r\nX-A: 1\r\nConnection: Keep-Alive\r\nx-a:\t2 \r\n\r\n") == Head(
+    assert parse_head(
+        POST + b"Content-Length: 0012\r\nX-A: 1\r\nConnection: Keep-Alive\r\nx-a:\t2 \r\n\r\n"
+    ) == Head(
         method="POST",
         path="/invocations",
         headers={"host": "a", "content-length": "0012", "x-a": "1, 2", "connection": "Keep-Alive"},
@@ -40,11 +42,17 @@ def test_chunked_and_100_continue_are_understood() -> None:
         (b"GET / HTTP/3.0\r\n\r\n", "HTTP/3.0 is not spoken here, expected HTTP/1.1"),
         (b"GET / HTTP/1.1\r\n\r\n", "the request has 0 Host fields, expected one"),
         (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", "Host 'a:b' is not a host and port"),
-        (b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", "request target 'x' is neither a path nor an http URL"),
+        (
+            b"GET x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "request target 'x' is neither a path nor an http URL",
+        ),
         (POST + b"X Y: z\r\n\r\n", "header field 'X Y: z' is malformed"),
         (POST + b"Content-Length: -1\r\n\r\n", "Content-Length '-1' is not one whole number"),
         (POST + b"Expect: x\r\n\r\n", "Expect 'x' cannot be met, expected 100-continue"),
-        (POST + b"Transfer-Encoding: br\r\n\r\n", "Transfer-Encoding 'br' is not implemented, expected chunked"),
+        (
+            POST + b"Transfer-Encoding: br\r\n\r\n",
+            "Transfer-Encoding 'br' is not implemented, expected chunked",
+        ),
     ],
 )
 def test_the_sentence_names_what_was_found(head: bytes, sentence: str) -> None:

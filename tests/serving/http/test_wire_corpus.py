@@ -109,7 +109,9 @@ def answers(data: bytes, nobody: bool = False) -> list[int]:
         at = end
         if found[-1] >= 200:
             length = re.search(r"(?m)^Content-Length: (\d+)\r$", head)
-            assert length and re.search(r"(?m)^Date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r$", head), head
+            assert length and re.search(
+                r"(?m)^Date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r$", head
+            ), head
             assert "Server:" not in head
             at += 0 if nobody and end == len(data) else int(length[1])
     assert at == len(data)
@@ -168,7 +170,9 @@ def test_mutated_requests_never_break_the_server(host: Host) -> None:
         case = chance.choice(CASES)
         raw = mutated(bytearray(case.raw[:3000]), chance)
         at = chance.randrange(len(raw) + 1)
-        sent, _ = converse(host, [piece for piece in (raw[:at], raw[at:]) if piece], eof=chance.random() < 0.5)
+        sent, _ = converse(
+            host, [piece for piece in (raw[:at], raw[at:]) if piece], eof=chance.random() < 0.5
+        )
         assert b"Traceback" not in sent
         statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", sent)]
         assert all(status < 500 or status in (501, 505) for status in statuses), (raw, sent)
@@ -181,7 +185,10 @@ def test_mutated_requests_over_a_socket_leave_ping_alone() -> None:
             raw = mutated(bytearray(chance.choice(CASES).raw[:3000]), chance)
             with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
                 client.sendall(raw)
-        assert over_socket(port, Case("ping", b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n", "200 open"), 0) == ""
+        assert (
+            over_socket(port, Case("ping", b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n", "200 open"), 0)
+            == ""
+        )
         assert threading.active_count() < 100
 
 

@@ -63,7 +63,9 @@ def test_a_container_that_sees_only_its_own_root() -> None:
     assert processors(8, v2("/system.slice/docker-abc.scope", **{"": "200000 100000"})) == 2
 
 
-@pytest.mark.parametrize("folder", ["cpu", "cpu,cpuacct", "cpu/docker/abc", "cpu,cpuacct/docker/abc"])
+@pytest.mark.parametrize(
+    "folder", ["cpu", "cpu,cpuacct", "cpu/docker/abc", "cpu,cpuacct/docker/abc"]
+)
 def test_a_quota_of_version_1_wherever_it_is_mounted(folder: str) -> None:
     assert processors(8, v1(folder=folder, quota="250000\n")) == 3
 
@@ -88,7 +90,9 @@ def test_native_threads_that_the_user_set_stay() -> None:
     }
 
 
-def test_workers_share_the_processors_out_among_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_share_the_processors_out_among_their_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "available", lambda: 6)
     monkeypatch.setattr(machine, "has_accelerator", lambda: False)
     assert Machine.of(None) == Machine(workers=6, threads=1, forks=True)
@@ -99,6 +103,7 @@ def test_workers_share_the_processors_out_among_their_threads(monkeypatch: pytes
 
 def test_the_memory_of_a_process_is_told_in_bytes() -> None:
     before = resident_bytes()
-    with mmap.mmap(-1, 50_000_000) as grown:  # of the kernel's, since an allocator may have that much to spare
+    # of the kernel's, since an allocator may have that much to spare
+    with mmap.mmap(-1, 50_000_000) as grown:
         grown.write(bytes(len(grown)))
         assert 40_000_000 < resident_bytes() - before < 200_000_000

@@ -20,7 +20,9 @@ def quiet() -> None:
     """No tick."""
 
 
-def answers(pool: ProcessPool, tasks: Any, tick: Callable[[], None] = quiet) -> list[tuple[Any, Any]]:
+def answers(
+    pool: ProcessPool, tasks: Any, tick: Callable[[], None] = quiet
+) -> list[tuple[Any, Any]]:
     return list(pool.answers(tasks, lambda task: (task,), tick))
 
 
@@ -91,10 +93,15 @@ def test_an_error_is_the_answer_of_its_task_only() -> None:
     ("end", "how"),
     [
         (lambda: os._exit(3), "ended with exit status 3"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9, perhaps it was out of memory"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "was killed by signal 9, perhaps it was out of memory",
+        ),
     ],
 )
-def test_a_worker_that_dies_costs_its_task_and_is_replaced(end: Callable[[], None], how: str) -> None:
+def test_a_worker_that_dies_costs_its_task_and_is_replaced(
+    end: Callable[[], None], how: str
+) -> None:
     def work(task: int) -> int:
         if task == 3:
             end()
@@ -126,7 +133,9 @@ def test_a_worker_that_cannot_begin_says_why() -> None:
         raise ConfigurationError("the model cannot be loaded")
 
     with ProcessPool(2, make) as pool:
-        assert [str(answer) for _, answer in answers(pool, [1, 2])] == ["the model cannot be loaded"] * 2
+        assert [str(answer) for _, answer in answers(pool, [1, 2])] == [
+            "the model cannot be loaded"
+        ] * 2
 
 
 def test_no_worker_is_left_even_when_it_is_busy() -> None:

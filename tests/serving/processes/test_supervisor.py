@@ -27,7 +27,9 @@ class Load:
     def __init__(self, port: int, clients: int, document: dict) -> None:
         self.answers, self.failures, self.ended = 0, 0, False
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self._client, args=(port, document)) for _ in range(clients)]
+        self.threads = [
+            threading.Thread(target=self._client, args=(port, document)) for _ in range(clients)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -78,7 +80,10 @@ def test_all_workers_answer_and_a_signal_ends_it_with_status_0() -> None:
 def test_a_port_that_is_taken_is_one_sentence_before_the_model_is_loaded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=rf"cannot serve on 127\.0\.0\.1:{port}: Address already in use"):
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"cannot serve on 127\.0\.0\.1:{port}: Address already in use",
+        ):
             listener.bind("127.0.0.1", port)
 
 
@@ -92,7 +97,10 @@ def test_of_two_servers_that_load_at_once_one_is_told() -> None:
 
 
 def test_an_address_that_is_not_ours_is_one_sentence() -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot serve on 192\.0\.2\.1:8080: Cannot assign requested address"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"cannot serve on 192\.0\.2\.1:8080: Cannot assign requested address",
+    ):
         listener.bind("192.0.2.1", 8080)
 
 
@@ -142,7 +150,10 @@ def test_killed_workers_cost_no_more_than_the_requests_in_flight_and_are_replace
             before = set(eventually(lambda: len(service.workers()) == 2 and service.workers()))
             victim = before.pop()
             os.kill(victim, signal.SIGKILL)
-            eventually(lambda gone=victim: gone not in service.workers() and len(service.workers()) == 2, seconds=5)
+            eventually(
+                lambda gone=victim: gone not in service.workers() and len(service.workers()) == 2,
+                seconds=5,
+            )
         time.sleep(0.3)
         load.end()
         assert load.answers > 100
@@ -212,12 +223,15 @@ def test_what_the_parent_accepted_is_answered_by_the_worker_when_it_is_back() ->
         (worker,) = service.workers()
         os.kill(worker, signal.SIGSTOP)
         eventually(lambda: ask(service.port, timeout=5)[0] == 200)  # by the parent
-        whole, split, late = (socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(3))
+        whole, split, late = (
+            socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(3)
+        )
         post(whole, {"a": 1})
         split.sendall(b"GET /pi")
         time.sleep(0.3)
         split.sendall(b"ng HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert split.recv(65536).startswith(b"HTTP/1.1 200 ")  # the parent waits for the rest of a head
+        # the parent waits for the rest of a head
+        assert split.recv(65536).startswith(b"HTTP/1.1 200 ")
         os.kill(worker, signal.SIGCONT)
         answer = json.loads(whole.recv(65536).split(b"\r\n\r\n", 1)[1])
         assert answer["pid"] == worker
@@ -242,7 +256,9 @@ def test_what_the_parent_accepted_is_refused_at_the_end() -> None:
         assert service.process.wait(20) == 0
 
 
-def test_a_worker_that_was_silent_for_too_long_is_replaced_and_its_successor_answers_who_waited() -> None:
+def test_a_worker_that_was_silent_for_too_long_is_replaced_and_its_successor_answers_who_waited() -> (
+    None
+):
     with Service(workers=1, silent_seconds=2.0) as service:
         (worker,) = service.workers()
         os.kill(worker, signal.SIGSTOP)
@@ -259,7 +275,9 @@ def test_a_request_that_never_ends_is_answered_500_and_its_worker_replaced() -> 
         assert "took longer than any prediction may" in answer["error"]
         eventually(lambda: len(service.workers()) == 2 and service.workers() != before)
         assert len(set(service.workers()) & set(before)) == 1
-        assert service.said("a request has not ended within 0.5 s; this worker ends, and another one starts")
+        assert service.said(
+            "a request has not ended within 0.5 s; this worker ends, and another one starts"
+        )
         assert ask(service.port)[0] == 200
         assert service.end() == 0
 
@@ -314,7 +332,9 @@ def test_a_signal_lets_requests_in_flight_end() -> None:
 def test_connections_in_the_backlog_are_answered_too() -> None:
     with Service(workers=1) as service:
         os.kill(service.workers()[0], signal.SIGSTOP)
-        queued = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(5)]
+        queued = [
+            socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(5)
+        ]
         for client in queued:
             client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
         service.process.send_signal(signal.SIGTERM)
@@ -407,7 +427,9 @@ def test_few_descriptors_neither_stop_ping_nor_burn_the_processor() -> None:
     limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))}
     with Service(workers=1, popen=limited) as service:
         (worker,) = service.workers()
-        held = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(300)]
+        held = [
+            socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(300)
+        ]
         for _ in range(20):
             assert ask(service.port)[0] == 200
         before = cpu_seconds(worker)
@@ -442,7 +464,9 @@ def test_no_descriptors_at_all_is_waited_out() -> None:
 
 def post(client: socket.socket, document: dict) -> None:
     body = json.dumps(document).encode()
-    client.sendall(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    client.sendall(
+        b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
 
 
 def test_as_process_1_it_reaps_the_orphans() -> None:
@@ -459,7 +483,9 @@ import toy
 sys.exit(toy.main(["0", "1"]))
 """
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         assert any("ready" in line for line in process.stdout)

@@ -39,14 +39,25 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
     parameters, takes_more = constructor_parameters(kind)
     given = _renamed(nested(hyperparameters), parameters)
     options = Options.parse(given)
-    arguments = {name: hyperparameter(name, given[name], parameters[name]) for name in given if name in parameters}
-    rest = {name: given[name] for name in given if name not in {*parameters, *Options.__dataclass_fields__}}
+    arguments = {
+        name: hyperparameter(name, given[name], parameters[name])
+        for name in given
+        if name in parameters
+    }
+    rest = {
+        name: given[name]
+        for name in given
+        if name not in {*parameters, *Options.__dataclass_fields__}
+    }
     arguments |= trainers.arguments(parameters, arguments, rest)
     if takes_more:
         arguments |= {name: hyperparameter(name, value, Any) for name, value in rest.items()}
     elif rest:
         _refuse(
-            rest, kind, [*parameters, *Options.__dataclass_fields__, *ALIASES, *trainers.known(parameters)], options
+            rest,
+            kind,
+            [*parameters, *Options.__dataclass_fields__, *ALIASES, *trainers.known(parameters)],
+            options,
         )
     return Routed(arguments, options)
 
@@ -58,7 +69,9 @@ def _renamed(given: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, 
         if alias not in found or alias in parameters or name not in {*parameters, "freq"}:
             continue
         if found.get(name, found[alias]) != found[alias]:
-            raise ConfigurationError(f"hyperparameters {alias!r} and {name!r} are the same; give one of them")
+            raise ConfigurationError(
+                f"hyperparameters {alias!r} and {name!r} are the same; give one of them"
+            )
         found[name] = found.pop(alias)
     return found
 

@@ -43,7 +43,9 @@ class Options:
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Those that are among the hyperparameters. Raises ConfigurationError."""
         hints = hints_of(cls)
-        found = {name: hyperparameter(name, given[name], hints[name]) for name in hints if name in given}
+        found = {
+            name: hyperparameter(name, given[name], hints[name]) for name in hints if name in given
+        }
         options = cls(**found)
         options._check()
         return options
@@ -60,4 +62,6 @@ class Options:
                 expected = f"{kind} at least {least}"
                 raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected {expected}")
         if self.seed is not None and self.seed >= 2**32:
-            raise ConfigurationError(f"hyperparameter 'seed' is {self.seed}, expected a whole number below 2**32")
+            raise ConfigurationError(
+                f"hyperparameter 'seed' is {self.seed}, expected a whole number below 2**32"
+            )

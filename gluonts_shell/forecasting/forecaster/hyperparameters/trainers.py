@@ -13,7 +13,11 @@ from typing import Any
 from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import NOTHING, hyperparameter, literal
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import (
+    NOTHING,
+    hyperparameter,
+    literal,
+)
 
 
 def known(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +28,9 @@ def known(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return constructor_parameters(trainer)[0] if isinstance(trainer, type) else {}
 
 
-def arguments(parameters: Mapping[str, Any], given: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+def arguments(
+    parameters: Mapping[str, Any], given: Mapping[str, Any], rest: dict[str, Any]
+) -> dict[str, Any]:
     """The constructor's arguments for its trainer; takes what they are made of out of `rest`.
 
     given: the arguments so far; an explicit trainer_kwargs wins over flat ones. Raises ConfigurationError.
@@ -33,10 +39,16 @@ def arguments(parameters: Mapping[str, Any], given: Mapping[str, Any], rest: dic
         found = _of_lightning(rest, given.get("trainer_kwargs") or {})
         return {"trainer_kwargs": found} if found else {}
     takes = known(parameters)
-    flat = {name: hyperparameter(name, rest.pop(name), takes[name]) for name in list(rest) if name in takes}
+    flat = {
+        name: hyperparameter(name, rest.pop(name), takes[name])
+        for name in list(rest)
+        if name in takes
+    }
     if flat and "trainer" in given:
         names = ", ".join(map(repr, flat))
-        raise ConfigurationError(f"hyperparameters {names} are the trainer's, and 'trainer' is given; give one of them")
+        raise ConfigurationError(
+            f"hyperparameters {names} are the trainer's, and 'trainer' is given; give one of them"
+        )
     return {"trainer": parameters["trainer"](**flat)} if flat else {}
 
 
@@ -44,7 +56,9 @@ def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str
     """Typed as the annotations of Lightning's Trainer say; `epochs` is its max_epochs."""
     takes = _lightning()
     if "epochs" in rest and "max_epochs" in rest:
-        raise ConfigurationError("hyperparameters 'epochs' and 'max_epochs' are the same; give one of them")
+        raise ConfigurationError(
+            "hyperparameters 'epochs' and 'max_epochs' are the same; give one of them"
+        )
     flat = {name: rest.pop(name) for name in list(rest) if name in takes or name == "epochs"}
     merged = {**_renamed(flat), **_renamed(explicit)}
     _check_known(merged, takes)
@@ -53,7 +67,9 @@ def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str
     found = {name: hyperparameter(name, value, takes[name]) for name, value in merged.items()}
     _check_single(found)
     if found.get("enable_checkpointing") is False:
-        raise ConfigurationError("hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints")
+        raise ConfigurationError(
+            "hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints"
+        )
     if found.get("devices") == "auto":
         found["devices"] = 1
     return found
@@ -86,11 +102,17 @@ def _duration(given: Any) -> Any:
     """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
     value = literal(given)
     text = str(value).strip()
-    if isinstance(value, dict) or text.lower() in NOTHING or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text):
+    if (
+        isinstance(value, dict)
+        or text.lower() in NOTHING
+        or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text)
+    ):
         return value
     if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
         expected = "a number of seconds, or DD:HH:MM:SS"
-        raise ConfigurationError(f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}")
+        raise ConfigurationError(
+            f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}"
+        )
     minutes, seconds = divmod(math.ceil(float(text)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

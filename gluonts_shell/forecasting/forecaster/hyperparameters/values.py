@@ -48,7 +48,9 @@ def hyperparameter(name: str, value: Any, annotation: Any) -> Any:
     try:
         return fit(value, annotation)
     except Unfit as error:
-        raise ConfigurationError(f"hyperparameter {name!r} is {str(value)[:200]!r}, expected {error}") from None
+        raise ConfigurationError(
+            f"hyperparameter {name!r} is {str(value)[:200]!r}, expected {error}"
+        ) from None
 
 
 def fit(value: Any, annotation: Any) -> Any:
@@ -122,7 +124,11 @@ def _fit_int(value: Any, _: tuple[Any, ...]) -> int:
     number = _number(value)
     if number is None or not number.is_integer():
         raise Unfit("a whole number")
-    return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdigit() else int(number)
+    return (
+        int(value)
+        if isinstance(value, str) and value.strip().lstrip("+-").isdigit()
+        else int(number)
+    )
 
 
 def _fit_float(value: Any, _: tuple[Any, ...]) -> float:
@@ -216,7 +222,9 @@ def _fit_type(value: Any, arguments: tuple[Any, ...]) -> Any:
     base = arguments[0] if arguments and isinstance(arguments[0], type) else object
     if isinstance(value, type) and issubclass(value, base):
         return value
-    found = _looked_up(objects.located if base is object else lambda name: objects.subclass(name, base), value)
+    found = _looked_up(
+        objects.located if base is object else lambda name: objects.subclass(name, base), value
+    )
     if isinstance(found, type):
         return found
     raise Unfit("the dotted path of a class" if base is object else _choices(base))
@@ -264,7 +272,9 @@ def _made(description: dict[str, Any], base: type) -> Any:
         raise Unfit("the dotted path of a class below '()'" if base is object else _choices(base))
     hints, _ = constructors.constructor_parameters(found) if isinstance(found, type) else ({}, True)
     try:
-        return found(**{argument: fit(text, hints.get(argument, Any)) for argument, text in given.items()})
+        return found(
+            **{argument: fit(text, hints.get(argument, Any)) for argument, text in given.items()}
+        )
     except Exception as error:
         raise Unfit(f"arguments that {found.__name__} takes; it says: {error}") from None
 

@@ -1,5 +1,4 @@
 import logging
-from typing import List, Optional  # noqa: UP035 - as constructors of GluonTS spell it
 
 import pytest
 from gluonts.core.component import validated
@@ -12,7 +11,11 @@ from gluonts.model.trivial.constant import ConstantValuePredictor
 from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 
 from gluonts_shell.errors import ConfigurationError, ForecasterError
-from gluonts_shell.forecasting.forecaster.constructors import construct, constructor_parameters, required_parameters
+from gluonts_shell.forecasting.forecaster.constructors import (
+    construct,
+    constructor_parameters,
+    required_parameters,
+)
 from gluonts_shell.forecasting.forecaster.hyperparameters.arguments import route
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 
@@ -29,7 +32,9 @@ class Open(RepresentablePredictor):
     """Takes anything, as the predictors of statsforecast do."""
 
     @validated()
-    def __init__(self, prediction_length: int, quantile_levels: Optional[List[float]] = None, **model_params) -> None:  # noqa: UP006, UP045
+    def __init__(
+        self, prediction_length: int, quantile_levels: list[float] | None = None, **model_params
+    ) -> None:
         super().__init__(prediction_length=prediction_length)
         self.quantile_levels, self.model_params = quantile_levels, model_params
 
@@ -54,7 +59,12 @@ class Refusing(Plain):
 def test_everything_is_passed_flat_and_typed_by_the_constructors_annotations():
     routed = route(
         NPTSPredictor,
-        {"prediction_length": "12.0", "context_length": "null", "use_seasonal_model": "no", "kernel_type": "uniform"},
+        {
+            "prediction_length": "12.0",
+            "context_length": "null",
+            "use_seasonal_model": "no",
+            "kernel_type": "uniform",
+        },
     )
     assert routed.arguments["prediction_length"] == 12
     assert routed.arguments["context_length"] is None
@@ -97,7 +107,9 @@ def test_the_shells_own_are_taken_out_where_the_class_does_not_want_them():
 
 def test_what_nobody_takes_is_an_error_that_suggests_a_name():
     with pytest.raises(ConfigurationError) as caught:
-        route(SeasonalNaivePredictor, {"prediction_length": "1", "seasonlength": "12", "flavour": "x"})
+        route(
+            SeasonalNaivePredictor, {"prediction_length": "1", "seasonlength": "12", "flavour": "x"}
+        )
     assert str(caught.value) == (
         "hyperparameter 'seasonlength' is not known to SeasonalNaivePredictor; did you mean 'season_length'?; "
         "hyperparameter 'flavour' is not known to SeasonalNaivePredictor"
@@ -120,37 +132,76 @@ def test_what_nobody_takes_may_be_ignored_with_a_warning(caplog):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"prediction_length": "seven"}, "hyperparameter 'prediction_length' is 'seven', expected a whole number"),
-        ({"prediction_length": "5.7"}, "hyperparameter 'prediction_length' is '5.7', expected a whole number"),
-        ({"listify_dataset": "maybe"}, "hyperparameter 'listify_dataset' is 'maybe', expected true or false or null"),
+        (
+            {"prediction_length": "seven"},
+            "hyperparameter 'prediction_length' is 'seven', expected a whole number",
+        ),
+        (
+            {"prediction_length": "5.7"},
+            "hyperparameter 'prediction_length' is '5.7', expected a whole number",
+        ),
+        (
+            {"listify_dataset": "maybe"},
+            "hyperparameter 'listify_dataset' is 'maybe', expected true or false or null",
+        ),
         (
             {"test_quantiles": "mean"},
             "hyperparameter 'test_quantiles': quantile 'mean' is none: expected a level such as 0.1, '0.1' or 'p10'",
         ),
-        ({"test_quantiles": '["mean"]'}, "hyperparameter 'test_quantiles': quantile 'mean' is none: expected "),
-        ({"test_quantiles": "[0.1, 1.5]"}, "hyperparameter 'test_quantiles': quantile '1.5' is none: expected "),
+        (
+            {"test_quantiles": '["mean"]'},
+            "hyperparameter 'test_quantiles': quantile 'mean' is none: expected ",
+        ),
+        (
+            {"test_quantiles": "[0.1, 1.5]"},
+            "hyperparameter 'test_quantiles': quantile '1.5' is none: expected ",
+        ),
         (
             {"test_quantiles": "[]"},
             "hyperparameter 'test_quantiles': the list of quantiles to evaluate is empty: expected ",
         ),
-        ({"num_eval_samples": "0"}, "hyperparameter 'num_eval_samples' is 0, expected a whole number of at least 1"),
-        ({"num_workers": "-1"}, "hyperparameter 'num_workers' is -1, expected a whole number of at least 0"),
+        (
+            {"num_eval_samples": "0"},
+            "hyperparameter 'num_eval_samples' is 0, expected a whole number of at least 1",
+        ),
+        (
+            {"num_workers": "-1"},
+            "hyperparameter 'num_workers' is -1, expected a whole number of at least 0",
+        ),
         (
             {"checkpoint_every": "-1"},
             "hyperparameter 'checkpoint_every' is -1.0, expected a number of seconds, at least 0",
         ),
-        ({"checkpoint_every": "often"}, "hyperparameter 'checkpoint_every' is 'often', expected a number or null"),
+        (
+            {"checkpoint_every": "often"},
+            "hyperparameter 'checkpoint_every' is 'often', expected a number or null",
+        ),
         ({"seed": "-1"}, "hyperparameter 'seed' is -1, expected a whole number of at least 0"),
-        ({"seed": "4294967296"}, "hyperparameter 'seed' is 4294967296, expected a whole number below 2**32"),
-        ({"evaluation": "please"}, "hyperparameter 'evaluation' is 'please', expected one of 'optional', 'required'"),
-        ({"time_freq": "D", "freq": "h"}, "hyperparameters 'time_freq' and 'freq' are the same; give one of them"),
-        ({"trainer_kwargs": "{}"}, "hyperparameter 'trainer_kwargs' is not known to SeasonalNaivePredictor"),
+        (
+            {"seed": "4294967296"},
+            "hyperparameter 'seed' is 4294967296, expected a whole number below 2**32",
+        ),
+        (
+            {"evaluation": "please"},
+            "hyperparameter 'evaluation' is 'please', expected one of 'optional', 'required'",
+        ),
+        (
+            {"time_freq": "D", "freq": "h"},
+            "hyperparameters 'time_freq' and 'freq' are the same; give one of them",
+        ),
+        (
+            {"trainer_kwargs": "{}"},
+            "hyperparameter 'trainer_kwargs' is not known to SeasonalNaivePredictor",
+        ),
         (
             {"$trainer_kwargs.max_epochs": "1"},
             "hyperparameter '$trainer_kwargs' is not known to SeasonalNaivePredictor",
         ),
         ({"epochs": "1"}, "hyperparameter 'epochs' is not known to SeasonalNaivePredictor"),
-        ({"a": "1", "a.b": "2"}, "hyperparameter 'a' is '1', expected a JSON object because of 'a.b'"),
+        (
+            {"a": "1", "a.b": "2"},
+            "hyperparameter 'a' is '1', expected a JSON object because of 'a.b'",
+        ),
     ],
 )
 def test_a_hyperparameter_that_is_wrong_is_named(given, sentence):
@@ -171,7 +222,9 @@ def test_a_hyperparameter_that_is_wrong_is_named(given, sentence):
     ],
 )
 def test_quantiles_to_test_come_in_all_the_spellings_of_gluonts(text, quantiles):
-    assert route(SeasonalNaivePredictor, {"test_quantiles": text}).options.test_quantiles == quantiles
+    assert (
+        route(SeasonalNaivePredictor, {"test_quantiles": text}).options.test_quantiles == quantiles
+    )
 
 
 def test_the_name_of_deepar_for_the_frequency_is_taken_for_every_class():
@@ -216,23 +269,41 @@ def test_a_class_without_a_constructor_has_that_of_its_base():
 
 def test_a_class_that_is_not_validated_gets_only_what_it_declares():
     routed = route(
-        Plain, {"forecaster_name": "x.Plain", "freq": "D", "prediction_length": "3", "window": "[1, 2]", "scale": "2"}
+        Plain,
+        {
+            "forecaster_name": "x.Plain",
+            "freq": "D",
+            "prediction_length": "3",
+            "window": "[1, 2]",
+            "scale": "2",
+        },
     )
     assert routed.arguments == {"prediction_length": 3, "window": [1, 2], "scale": 2.0}
     assert construct(Plain, routed.arguments).window == [1, 2]
 
 
 def test_dotted_names_nest_and_win_over_the_json_of_the_same_name():
-    given = {"options": '{"a": 1, "b": {"c": 2}}', "options.a": "3", "options.b.d": "4", "other.x": "y"}
-    assert route(Open, given).arguments == {"options": {"a": 3, "b": {"c": 2, "d": 4}}, "other": {"x": "y"}}
+    given = {
+        "options": '{"a": 1, "b": {"c": 2}}',
+        "options.a": "3",
+        "options.b.d": "4",
+        "other.x": "y",
+    }
+    assert route(Open, given).arguments == {
+        "options": {"a": 3, "b": {"c": 2, "d": 4}},
+        "other": {"x": "y"},
+    }
 
 
 def test_what_is_missing_is_named():
     assert required_parameters(SeasonalNaivePredictor) == ["prediction_length", "season_length"]
-    with pytest.raises(ConfigurationError, match=r"^SeasonalNaivePredictor needs hyperparameter 'season_length'$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^SeasonalNaivePredictor needs hyperparameter 'season_length'$"
+    ):
         construct(SeasonalNaivePredictor, {"prediction_length": 1})
     with pytest.raises(
-        ConfigurationError, match=r"^MeanEstimator needs hyperparameter 'prediction_length', 'num_samples'$"
+        ConfigurationError,
+        match=r"^MeanEstimator needs hyperparameter 'prediction_length', 'num_samples'$",
     ):
         construct(MeanEstimator, {})
 
@@ -240,8 +311,16 @@ def test_what_is_missing_is_named():
 @pytest.mark.parametrize(
     ("kind", "arguments", "sentence"),
     [
-        (ConstantValuePredictor, {"prediction_length": 0}, "ConstantValuePredictor refuses its arguments: "),
-        (Refusing, {"prediction_length": 1}, "Refusing refuses its arguments: an assertion in its constructor fails"),
+        (
+            ConstantValuePredictor,
+            {"prediction_length": 0},
+            "ConstantValuePredictor refuses its arguments: ",
+        ),
+        (
+            Refusing,
+            {"prediction_length": 1},
+            "Refusing refuses its arguments: an assertion in its constructor fails",
+        ),
         (
             Plain,
             {"prediction_length": 1, "colour": 1},
@@ -298,7 +377,10 @@ class TestTrainers:
             ({"trainer_kwargs": {"max_epochs": 2}}, {"max_epochs": 2}),
             ({"trainer_kwargs.max_epochs": "3"}, {"max_epochs": 3}),
             (
-                {"trainer_kwargs.max_epochs": "3", "trainer_kwargs": '{"max_epochs": 2, "devices": 1}'},
+                {
+                    "trainer_kwargs.max_epochs": "3",
+                    "trainer_kwargs": '{"max_epochs": 2, "devices": 1}',
+                },
                 {"max_epochs": 3, "devices": 1},
             ),
             ({"epochs": "9", "trainer_kwargs": '{"max_epochs": 2}'}, {"max_epochs": 2}),
@@ -316,15 +398,23 @@ class TestTrainers:
                 {"gradient_clip_val": 0.5, "accelerator": "cpu", "devices": 1},
             ),
             ({"devices": "auto"}, {"devices": 1}),
-            ({"precision": "32", "max_time": "00:01:00:00"}, {"precision": 32, "max_time": "00:01:00:00"}),
+            (
+                {"precision": "32", "max_time": "00:01:00:00"},
+                {"precision": 32, "max_time": "00:01:00:00"},
+            ),
             ({"limit_train_batches": "3"}, {"limit_train_batches": 3}),
             ({"limit_train_batches": "0.5"}, {"limit_train_batches": 0.5}),
-            ({"logger": "false", "deterministic": "True"}, {"logger": False, "deterministic": True}),
+            (
+                {"logger": "false", "deterministic": "True"},
+                {"logger": False, "deterministic": True},
+            ),
             ({"learning_rate": "0.1"}, None),
         ],
     )
     def test_what_is_the_trainers_goes_to_it_typed(self, given, expected):
-        found = self.trainer({"prediction_length": "1", "freq": "D", **given}, "SimpleFeedForwardEstimator")
+        found = self.trainer(
+            {"prediction_length": "1", "freq": "D", **given}, "SimpleFeedForwardEstimator"
+        )
         assert found == expected
         assert {name: type(value) for name, value in (found or {}).items()} == {
             name: type(value) for name, value in (expected or {}).items()
@@ -333,14 +423,24 @@ class TestTrainers:
     def test_an_estimator_with_epochs_of_its_own_keeps_them(self):
         from gluonts.torch.model.deep_npts import DeepNPTSEstimator
 
-        routed = route(DeepNPTSEstimator, {"prediction_length": "1", "context_length": "2", "epochs": "3", "freq": "D"})
-        assert routed.arguments == {"prediction_length": 1, "context_length": 2, "epochs": 3, "freq": "D"}
+        routed = route(
+            DeepNPTSEstimator,
+            {"prediction_length": "1", "context_length": "2", "epochs": "3", "freq": "D"},
+        )
+        assert routed.arguments == {
+            "prediction_length": 1,
+            "context_length": 2,
+            "epochs": 3,
+            "freq": "D",
+        }
         with pytest.raises(
             ConfigurationError,
             match=r"^hyperparameter 'max_epochs' is not known to DeepNPTSEstimator; did you mean 'epochs'\?$",
         ):
             route(DeepNPTSEstimator, {"max_epochs": "3"})
-        with pytest.raises(ConfigurationError, match="'trainer_kwargs' is not known to DeepNPTSEstimator"):
+        with pytest.raises(
+            ConfigurationError, match="'trainer_kwargs' is not known to DeepNPTSEstimator"
+        ):
             route(DeepNPTSEstimator, {"trainer_kwargs": '{"max_epochs": 3}'})
 
     @pytest.mark.parametrize(
@@ -358,7 +458,10 @@ class TestTrainers:
                 {"max_time": "an hour"},
                 "hyperparameter 'max_time' is 'an hour', expected a number of seconds, or DD:HH:MM:SS",
             ),
-            ({"max_time": "0"}, "hyperparameter 'max_time' is '0', expected a number of seconds, or DD:HH:MM:SS"),
+            (
+                {"max_time": "0"},
+                "hyperparameter 'max_time' is '0', expected a number of seconds, or DD:HH:MM:SS",
+            ),
             (
                 {"max_time": "12:00"},
                 "hyperparameter 'max_time' is '12:00', expected a number of seconds, or DD:HH:MM:SS",
@@ -367,11 +470,17 @@ class TestTrainers:
                 {"epochs": "3", "max_epochs": "3"},
                 "hyperparameters 'epochs' and 'max_epochs' are the same; give one of them",
             ),
-            ({"devices": "2"}, "hyperparameter 'devices' is 2, but GluonTS trains in one process; remove it"),
+            (
+                {"devices": "2"},
+                "hyperparameter 'devices' is 2, but GluonTS trains in one process; remove it",
+            ),
             ({"devices": "-1"}, "hyperparameter 'devices' is -1, but "),
             ({"trainer_kwargs": '{"devices": [0, 1]}'}, "hyperparameter 'devices' is [0, 1], but "),
             ({"num_nodes": "2"}, "hyperparameter 'num_nodes' is 2, but "),
-            ({"epochs": "many"}, "hyperparameter 'max_epochs' is 'many', expected a whole number or null"),
+            (
+                {"epochs": "many"},
+                "hyperparameter 'max_epochs' is 'many', expected a whole number or null",
+            ),
             (
                 {"trainer_kwargs": '{"max_epoch": 3}'},
                 "hyperparameter 'trainer_kwargs' has 'max_epoch', which lightning's Trainer does not know; did you mean 'max_epochs'?",
@@ -427,7 +536,10 @@ class TestTrainers:
 
         from gluonts_shell.forecasting.forecaster.names import resolve
 
-        assert type(route(resolve("DeepAREstimator"), given).arguments["distr_output"]) is NegativeBinomialOutput
+        assert (
+            type(route(resolve("DeepAREstimator"), given).arguments["distr_output"])
+            is NegativeBinomialOutput
+        )
 
     def test_every_estimator_of_gluonts_takes_epochs_and_makes_them_its_own(self):
         from gluonts_shell.forecasting.forecaster.catalog import SHORT_NAMES

@@ -127,7 +127,11 @@ def test_text_becomes_what_the_annotation_asks_for(wire, annotation, value):
         ("{a: 1}", Dict[str, Any], "a JSON object"),
         ("max", Literal["mean", "std"], "one of 'mean', 'std'"),
         ("max", Aggregation, "one of 'MEAN', 'MEDIAN', 'mean', 'median'"),
-        ("a", Union[int, List[int]], "a whole number or a list in which each item is a whole number"),
+        (
+            "a",
+            Union[int, List[int]],
+            "a whole number or a list in which each item is a whole number",
+        ),
         ("print", Callable, "the dotted path of a function"),
         ("[", np.ndarray, "a list of numbers"),
         (None, str, "text"),
@@ -173,7 +177,9 @@ def test_a_name_of_no_class_lists_those_that_there_are():
 
 
 def test_a_class_that_needs_arguments_says_so_and_takes_them():
-    with pytest.raises(Unfit, match=r"^arguments that BinnedOutput takes; it says: .*missing 1 required .* 'bins'"):
+    with pytest.raises(
+        Unfit, match=r"^arguments that BinnedOutput takes; it says: .*missing 1 required .* 'bins'"
+    ):
         fit("binned", Output)
     assert fit({"()": "binned", "bins": "[1, 2]"}, Output).bins == [1, 2]
 
@@ -202,7 +208,9 @@ def test_an_annotation_that_is_unknown_takes_what_the_text_says():
     assert fit("[1]", "a name that could not be resolved") == [1]
 
 
-@pytest.mark.parametrize("name", ["a.module.NegativeBinomialOutput", "collections.OrderedDict", "os.path"])
+@pytest.mark.parametrize(
+    "name", ["a.module.NegativeBinomialOutput", "collections.OrderedDict", "os.path"]
+)
 def test_a_path_that_leads_to_no_such_class_means_no_other_of_that_name(name):
     with pytest.raises(Unfit, match=r"^the name of a Output: "):
         fit(name, Output)
@@ -213,7 +221,11 @@ def test_a_path_that_leads_to_no_such_class_means_no_other_of_that_name(name):
     [
         ("numpy.nanmedian", Callable, np.nanmedian),
         ("nanmedian", Callable, np.nanmedian),
-        ('["gluonts.time_feature.day_of_week", "hour_of_day"]', List[Callable], [day_of_week, hour_of_day]),
+        (
+            '["gluonts.time_feature.day_of_week", "hour_of_day"]',
+            List[Callable],
+            [day_of_week, hour_of_day],
+        ),
         ("gluonts.time_feature.get_seasonality", Union[int, Callable], get_seasonality),
         ("12", Union[int, Callable], 12),
         ("mean", Union[Callable, str, None], "mean"),
@@ -254,12 +266,16 @@ def test_a_path_that_leads_nowhere_is_refused(wire, annotation, sentence):
 def test_a_module_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mine_broken_value.py").write_text("import not_there_at_all\n")
-    with pytest.raises(Unfit, match=r"^a name that can be imported; 'mine_broken_value' raised ModuleNotFoundError: "):
+    with pytest.raises(
+        Unfit,
+        match=r"^a name that can be imported; 'mine_broken_value' raised ModuleNotFoundError: ",
+    ):
         fit("mine_broken_value.function", Callable)
 
 
 def test_json_text_makes_objects_at_any_depth_and_types_their_arguments():
-    made = fit('{"models": [{"()": "%s.BinnedOutput", "bins": 3}], "n": "3"}' % __name__, Dict[str, Any])  # noqa: UP031
+    models = json.dumps([{"()": f"{__name__}.BinnedOutput", "bins": 3}])
+    made = fit(f'{{"models": {models}, "n": "3"}}', Dict[str, Any])
     assert type(made["models"][0]) is BinnedOutput
     assert (made["models"][0].bins, made["n"]) == (3, "3")
     assert fit('{"()": "BinnedOutput", "bins": 4}', Output).bins == 4
@@ -289,7 +305,9 @@ def test_literals_of_json_and_of_python_are_the_same(value):
 
 @given(
     st.text() | st.integers() | st.none(),
-    st.sampled_from([int, float, bool, str, List[int], Optional[float], Dict[str, Any], Aggregation, Output]),
+    st.sampled_from(
+        [int, float, bool, str, List[int], Optional[float], Dict[str, Any], Aggregation, Output]
+    ),
 )
 def test_anything_fits_or_is_refused_with_a_sentence(wire, annotation):
     try:
