@@ -14,7 +14,6 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,6 @@ from sagemaker.train import ModelTrainer  # noqa: E402
 from sagemaker.train.configs import Compute, InputData, SourceCode  # noqa: E402
 from sagemaker.train.model_trainer import Mode  # noqa: E402
 
-ROLE = "arn:aws:iam::123456789012:role/forecaster"
-TRUST = {
-    "Effect": "Allow",
-    "Principal": {"Service": "sagemaker.amazonaws.com"},
-    "Action": "sts:AssumeRole",
-}
-ANSWERS = {  # what ModelBuilder asks before it builds
-    "GetCallerIdentity": {"Arn": ROLE, "Account": "123456789012"},
-    "ListBuckets": {
-        "Buckets": [
-            {"Name": "sagemaker-eu-central-1-123456789012", "CreationDate": datetime(2024, 1, 1)}
-        ]
-    },
-    "HeadBucket": {},
-    "SimulatePrincipalPolicy": {},
-    "GetRole": {"Role": {"AssumeRolePolicyDocument": {"Statement": [TRUST]}}},
-}
 DATA = container.ROOT / "gluonts_shell" / "data" / "monthly"
 NAIVE = {
     "forecaster_name": "SeasonalNaivePredictor",
@@ -243,7 +225,7 @@ def check_builder(folder: Path, model: Path) -> None:
         image_uri="forecaster",
         model_server=ModelServer.MMS,
         mode=function_pointers.Mode.LOCAL_CONTAINER,
-        role_arn=ROLE,
+        role_arn=container.ROLE,
         dependencies={"auto": False},
     )
     builder.build()
@@ -262,7 +244,7 @@ def main() -> None:
         folder = Path(temporary)
         container.without_telemetry(folder)
         container.stand_in_for_docker(folder)
-        container.answer(ANSWERS)
+        container.answer(container.refuse)
         container.sleep_less()
         check_trainer(folder)
         model = folder / "ml" / "model"
