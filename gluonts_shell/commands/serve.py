@@ -54,6 +54,7 @@ def run(settings: Settings, model: Path | None = None) -> int:
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     try:
         return _serve(settings, given_folder(model))
     except Stopped:

@@ -45,6 +45,7 @@ def run(settings: Settings) -> int:
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
     stop_at(*STOPPING)
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)

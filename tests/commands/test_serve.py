@@ -234,14 +234,58 @@ def test_the_log_can_be_objects_and_answers_can_have_fields(tmp_path):
         assert (status, answer["predictions"][0]["item_id"]) == (200, "Mr Smith")
         assert answer["predictions"][0]["start"] == START
         assert server.invoke(b"{")[0] == 400
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    lines = objects(server.log)
     good, bad = (line for line in lines if "status" in line)
     assert (good["status"], good["instances"], good["joined"], good["id"]) == (200, 1, 1, "inf-7")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", good["time"]) and good["ms"] >= 0
     assert (bad["status"], bad["level"]) == (400, "WARNING") and bad["error"].startswith(
         "the body is not JSON"
     )
+
+
+def objects(log: Path):
+    """A log's lines, each of which must be an object that says when and what."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    return lines
+
+
+TELLING = """
+from gluonts.core.component import validated
+from gluonts.model.trivial.mean import MeanPredictor
+
+class Telling(MeanPredictor):
+    @validated()
+    def __init__(self, prediction_length: int) -> None:
+        super().__init__(prediction_length=prediction_length)
+
+    def predict_item(self, item):
+        print("a word\\nand another")
+        raise ValueError("in two\\nlines")
+"""
+
+
+def test_in_a_log_of_objects_what_a_model_prints_and_raises_is_objects(tmp_path):
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    (tmp_path / "model" / "code" / "telling.py").write_text(TELLING)
+    settings = {
+        "GLUONTS_SHELL_LOG_FORMAT": "json",
+        "GLUONTS_FORECASTER": "telling.Telling",
+        "GLUONTS_SHELL_OFFLINE": "true",
+    }
+    with Server(tmp_path, **settings) as server:
+        request = {
+            "instances": [{"start": START, "target": [1.0]}],
+            "configuration": {"prediction_length": 2, "freq": "D"},
+        }
+        assert server.invoke(request)[0] == 500
+    lines = objects(server.log)
+    assert [line["message"] for line in lines if line.get("stream") == "stdout"] == [
+        "a word",
+        "and another",
+    ]
+    (failed,) = (line for line in lines if "traceback" in line)
+    assert failed["traceback"].endswith("ValueError: in two\nlines")
 
 
 def test_the_contract_makes_freq_and_configuration_needless(server):
