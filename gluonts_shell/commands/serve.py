@@ -30,7 +30,7 @@ from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.processes import supervisor
 from gluonts_shell.serving.processes.machine import Machine, has_accelerator
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, stop_at, stop_no_more
 from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
@@ -59,6 +59,8 @@ def run(settings: Settings, model: Path | None = None) -> int:
         return _serve(settings, given_folder(model))
     except Stopped:
         return 0
+    finally:
+        stop_no_more()
 
 
 def _serve(settings: Settings, model: Path | None) -> int:

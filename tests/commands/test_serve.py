@@ -813,6 +813,15 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
 
 
+def test_sigterm_twice_while_the_server_ends_is_one(tmp_path):
+    with Server(naive(tmp_path)) as server:
+        end = time.monotonic() + 0.8
+        while server.process.poll() is None and time.monotonic() < end:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+    assert server.status == 0
+
+
 def test_model_and_port_can_be_options_and_must_be_right(tmp_path):
     model = naive(tmp_path / "elsewhere") / "model"
     with Server(

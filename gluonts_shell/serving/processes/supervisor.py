@@ -10,7 +10,8 @@ whatever is left to it.
     fork       each worker builds its application itself: threads and locks do not survive a fork
     watch      a dead worker is replaced, a worker that hangs is killed; workers that never get ready end it, status 1
     stand in   while no worker takes connections the parent does, and answers health checks itself (standby.py)
-    drain      SIGTERM or SIGINT: workers answer what they have; status 0. A second signal kills them, 128 + its number
+    drain      SIGTERM or SIGINT: workers answer what they have; status 0. A second signal kills them, 128 + its number,
+               but a SIGTERM within a second of another is the same one
 """
 
 from __future__ import annotations
