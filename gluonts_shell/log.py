@@ -118,6 +118,13 @@ def say(
         lines.text(text)
 
 
+def put(message: str, fields: Mapping[str, object]) -> None:
+    """A line that is an object, whatever the format and the level of the log."""
+    lines = _lines()
+    if lines is not None:
+        lines.object("INFO", message, fields)
+
+
 def _lines() -> Lines | None:
     """The handler that `configure` made; None where a program that imports this has its own."""
     handlers = logging.root.handlers
