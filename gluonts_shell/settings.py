@@ -117,6 +117,13 @@ def setting(
     )
 
 
+def metrics(text: str) -> str:
+    name = text.strip().lower()
+    if name not in ("emf", "prometheus", "both"):
+        raise ValueError("emf, prometheus or both")
+    return name
+
+
 def log_format(text: str) -> str:
     name = text.strip().lower()
     if name not in ("text", "json"):
@@ -158,6 +165,14 @@ class Settings:
         log_format,
         "`json` for a line that is one object: time, level, message, and what requests tell",
         "GLUONTS_SHELL_LOG_FORMAT",
+    )
+    # counting costs a request less than a microsecond, but who has not asked for a page shall have none
+    metrics: str | None = setting(
+        None,
+        metrics,
+        "`emf` for a line of CloudWatch's embedded metric format each minute, `prometheus` for /metrics, `both`",
+        "GLUONTS_SHELL_METRICS",
+        shown="none",
     )
     # for an air-gapped image
     offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")

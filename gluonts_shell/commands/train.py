@@ -25,7 +25,7 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, repeated, stop_at, stop_no_more
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(settings: Settings) -> int:
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
     stop_at(*STOPPING)
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
@@ -69,6 +70,7 @@ def run(settings: Settings) -> int:
         return failure.report(error, paths.failure)
     finally:
         staging.clear(paths.model)
+        stop_no_more()
     failure.clear(paths.failure)
     return 0
 
@@ -137,17 +139,19 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
     signals: list[int] = []
 
     def note(signum: int, _: FrameType | None) -> None:
+        if repeated(signum):
+            return
         if not stop.awaited or (signals and signum == signal.SIGINT):
             raise Stopped(signum)
         signals.append(signum)
         stop.wished = True
 
-    for signum in STOPPING:
-        signal.signal(signum, note)
+    before = {signum: signal.signal(signum, note) for signum in STOPPING}
     try:
         yield signals
     finally:
-        stop_at(*STOPPING)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
