@@ -27,7 +27,15 @@ DEEPAR = {
     "gluonts.torch.model.deepar.module": "f45fba41eccce5047eea8376c1026ec2e6dcd83f",
     **DISTRIBUTIONS,
 }
-"""Modules whose code DeepAR's shortcut repeats -> the first digits of the SHA-256 of their files in GluonTS 0.17.0."""
+GENERATORS = {
+    "gluonts.model.forecast_generator": "921735a63c9b319446b19af8bc12f60c2646d947",
+    "gluonts.torch.model.forecast": "25add380e03212d9f385f9e933ce8754ca394749",
+    "gluonts.torch.distributions.negative_binomial": "5a4192903bc4ff3e1211e36c4770c7eb25c5b8f0",
+    **DISTRIBUTIONS,
+}
+"""Modules whose code a shortcut repeats -> the first digits of the SHA-256 of their files in GluonTS 0.17.0."""
+
+_taken: set[str] = set()
 
 
 def take() -> None:
@@ -35,17 +43,33 @@ def take() -> None:
     checking = SampleForecast.__init__
     if hasattr(checking, "Model") and _parameters(checking) == CONSTRUCTOR:
         SampleForecast.__init__ = unchecked(checking.__wrapped__)
-    if "gluonts.torch.model.deepar.module" in sys.modules:
-        _take_deepar(sys.modules["gluonts.torch.model.deepar.module"].DeepARModel)
+    for home, known, replace in (
+        ("gluonts.torch.model.deepar.module", DEEPAR, _take_deepar),
+        ("gluonts.torch.model.forecast", GENERATORS, _take_generators),
+    ):
+        if home in sys.modules and home not in _taken and unchanged(known):
+            _taken.add(home)
+            replace()
 
 
-def _take_deepar(model: Any) -> None:
-    if hasattr(model.forward, "__wrapped__") or not unchanged(DEEPAR):
-        return
+def _take_deepar() -> None:
+    from gluonts.torch.model.deepar.module import DeepARModel
+
     from gluonts_shell.forecasting.shortcuts import deepar
 
     if deepar.draws_as_torch():
-        model.forward = deepar.quicker(model.forward)
+        DeepARModel.forward = deepar.quicker(DeepARModel.forward)
+
+
+def _take_generators() -> None:
+    from gluonts.model import forecast_generator
+
+    from gluonts_shell.forecasting.shortcuts import generators
+
+    kind = forecast_generator.DistributionForecastGenerator
+    kind.__call__ = generators.joined(kind.__call__)
+    plain = forecast_generator.make_predictions
+    forecast_generator.make_predictions = generators.without_mxnet(plain)
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

@@ -58,24 +58,33 @@ assert SampleForecast.__init__ is __init__
 
 
 @pytest.mark.torch
-def test_deepar_is_patched_once_where_its_files_are_those_that_are_known():
+def test_code_is_replaced_once_where_all_its_files_are_those_that_are_known():
+    """In a process of its own, because what is replaced stays so."""
     pytest.importorskip("torch")
     script = """
-from gluonts.torch.model.deepar import module
+from gluonts.model import forecast_generator
+from gluonts.torch.model.deepar.module import DeepARModel
 from gluonts_shell.forecasting.shortcuts import patches
 
-original = module.DeepARModel.forward
-known = dict(patches.DEEPAR)
-for name in known:
-    patches.DEEPAR[name] = known[name][::-1]
+def replaceable():
+    kind = forecast_generator.DistributionForecastGenerator
+    return [DeepARModel.forward, kind.__call__, forecast_generator.make_predictions]
+
+original = replaceable()
+for name in {**patches.DEEPAR, **patches.GENERATORS}:
+    before = [dict(known) for known in (patches.DEEPAR, patches.GENERATORS)]
+    for known in (patches.DEEPAR, patches.GENERATORS):
+        last = name if name in known else list(known)[-1]
+        known[last] = known[last][::-1]
     patches.take()
-    assert module.DeepARModel.forward is original, f"another {name} would be another model"
-    patches.DEEPAR[name] = known[name]
+    assert replaceable() == original, f"another {name} is another GluonTS"
+    for known, kept in zip((patches.DEEPAR, patches.GENERATORS), before):
+        known.update(kept)
 patches.take()
-assert module.DeepARModel.forward is not original
-quicker = module.DeepARModel.forward
+taken = replaceable()
+assert not set(taken) & set(original)
 patches.take()
-assert module.DeepARModel.forward is quicker
+assert replaceable() == taken
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
 
