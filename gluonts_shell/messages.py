@@ -92,6 +92,15 @@ class Service(Protocol):
         """Check every instance, before any waiting; nothing is predicted. Raises RequestError."""
         ...
 
+    @property
+    def horizon(self) -> int | None:
+        """How many steps the trained model forecasts; None where there is none, and requests say it."""
+        ...
+
+    def first_moments(self, starts: Sequence[Any], call: Call) -> list[str]:
+        """When the forecast of each entry begins, in ISO 8601. starts: of the instances that the call was made of."""
+        ...
+
     def predict(
         self, calls: Sequence[Call], wanted: Callable[[], bool] = always
     ) -> list[list[Prediction]]:
