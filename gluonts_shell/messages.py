@@ -97,8 +97,8 @@ class Service(Protocol):
         """How many steps the trained model forecasts; None where there is none, and requests say it."""
         ...
 
-    def first_moments(self, starts: Sequence[Any], call: Call) -> list[str]:
-        """When the forecast of each entry begins, in ISO 8601. starts: of the instances that the call was made of."""
+    def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
+        """When the forecast of an entry begins, in ISO 8601. start: of the instance that the entry was made of."""
         ...
 
     def predict(

@@ -299,14 +299,10 @@ class Forecasting:
     def horizon(self) -> int | None:
         return self.trained.reader.prediction_length if self.trained else None
 
-    def first_moments(self, starts: Sequence[Any], call: Call) -> list[str]:
-        lead_time = self._model(call.configuration).reader.features.lead_time
-        found = []
-        for start, entry in zip(starts, call.entries, strict=True):
-            # an entry's own start is where its target begins, also where a cold start was padded
-            first = entry["start"] + entry["target"].shape[-1] + lead_time
-            found.append(moment(str(start), first))
-        return found
+    def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
+        """An entry's own start is where its target begins, also where a cold start was padded."""
+        steps = entry["target"].shape[-1] + self._model(configuration).reader.features.lead_time
+        return moment(start, entry["start"] + steps)
 
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         """Check instances and make them ready; nothing is predicted. Raises RequestError."""
