@@ -99,13 +99,10 @@ class Reader:
             "start": fields.start(instance, freq),
             "target": target,
         }
-        kinds, length = self._kinds, target.shape[-1]
         if PAST in instance or FUTURE in instance:
-            named = self._by_name(instance, length)
-            entry |= named
-            kinds = [each for each in kinds if each[0].name not in named]
-        if kinds:
-            self._add_covariates(entry, instance, kinds, length)
+            self._add_by_name(entry, instance, target.shape[-1])
+        elif self._kinds:
+            self._add_covariates(entry, instance, self._kinds, target.shape[-1])
         if self.features.own:
             entry |= own_fields(instance, BY_NAME if self._names else ())
         return entry
@@ -143,30 +140,38 @@ class Reader:
             else:
                 entry[kind.name] = kind.read(*sent, wanted, span)
 
-    def _by_name(self, instance: dict[str, Any], length: int) -> dict[str, np.ndarray]:
-        """The dynamic features of an instance that names its covariates; none where the model uses none.
+    def _add_by_name(self, entry: dict[str, Any], instance: dict[str, Any], length: int) -> None:
+        """The dynamic features of an instance that names its covariates, and the other fields."""
+        named = {}
+        if not self._passes_over_names:
+            sent = Covariates.sent(instance, self._names, length)
+            span = Span(length, self.prediction_length, self.features.lead_time)
+            for kind, _, _ in self._kinds:
+                rows = _rows(kind, sent, span)
+                if rows:
+                    named[kind.name] = np.stack(rows)
+        entry |= named
+        kinds = [each for each in self._kinds if each[0].name not in named]
+        self._add_covariates(entry, instance, kinds, length)
 
-        Nothing is known of the names of a class of the user's that nobody trained: it gets them as they came.
+    @functools.cached_property
+    def _passes_over_names(self) -> bool:
+        """A class of the user's that nobody trained gets covariates by name as they came; and of channels beside the
+        first they are not looked at where the model uses none: a client learns that they mean nothing, a job need not.
         """
-        names = self._names
-        if not names and not names.learns and (self.features.own or self._looks_at_none):
-            return {}
-        sent = Covariates.sent(instance, names, length)
-        span = Span(length, self.prediction_length, self.features.lead_time)
-        found = {}
-        for kind, _, _ in self._kinds:
-            if kind.wanted == "dynamic_real" and names.future:
-                rows = [_known_ahead(sent, name, span) for name in names.future]
-                found[kind.name] = np.stack(rows)
-            elif kind.wanted == "past_dynamic_real" and names.past:
-                found[kind.name] = np.stack([_known(sent, name, span) for name in names.past])
-        return found
-
-    @property
-    def _looks_at_none(self) -> bool:
-        """Of a channel beside the first: a request's client learns that its covariates mean nothing here."""
+        if self._names or self._names.learns:
+            return False
         counts = (self.features.dynamic_real, self.features.past_dynamic_real)
-        return counts == (0, 0) and not self.prediction_length
+        return self.features.own or (counts == (0, 0) and not self.prediction_length)
+
+
+def _rows(kind: Kind, sent: Covariates, span: Span) -> list[np.ndarray]:
+    """In the order of training; none where it saw no names for the kind."""
+    if kind.wanted == BY_NAME[FUTURE]:
+        return [_known_ahead(sent, name, span) for name in sent.names.future]
+    if kind.wanted == BY_NAME[PAST]:
+        return [_known(sent, name, span) for name in sent.names.past]
+    return []
 
 
 def _known(sent: Covariates, name: str, span: Span) -> np.ndarray:

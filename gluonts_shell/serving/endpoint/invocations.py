@@ -14,7 +14,7 @@ from gluonts_shell.serving.endpoint.chronos import dialect
 from gluonts_shell.serving.endpoint.chronos.dialect import Dialect
 from gluonts_shell.serving.endpoint.chronos.parameters import Asked, in_their_words
 from gluonts_shell.serving.endpoint.journal import Note
-from gluonts_shell.serving.endpoint.records import Payload, Record
+from gluonts_shell.serving.endpoint.records import Inputs, Payload, Record
 from gluonts_shell.serving.http.exchange import Request, Response
 
 # bytes of a body that are parsed and checked in less time than the threads' switch interval
@@ -42,6 +42,7 @@ class Endpoint:
         self._batcher = batcher
         self._forward = tuple(forward)
         self._chronos = Dialect(service)
+        self._forward_besides = dialect.forwarded(forward)
         self._turn = threading.Lock()
 
     def check(self, headers: Mapping[str, str]) -> None:
@@ -56,7 +57,10 @@ class Endpoint:
         with self._computing(request):
             payload = records.request(request.body, kind, places=bool(self._forward))
             note.instances = len(payload.instances)
-            call, asked = self._prepared(payload)
+            asked = None
+            if isinstance(payload, Inputs):
+                asked = self._chronos.asked(payload.parameters)
+            call = self._prepared(payload, asked)
         if call.lengths:
             note.lengths = min(call.lengths), max(call.lengths)
         try:
@@ -71,37 +75,38 @@ class Endpoint:
             if asked is None:
                 body = self._encoded(payload, predictions, answer)
             else:
-                body = self._chronos_answer(payload, call, predictions, asked, answer)
+                objects = self._objects(payload, call, predictions, asked)
+                body = self._joined(payload.records or (), objects, self._forward_besides, answer)
             return Response(200, body, (("Content-Type", answer),))
 
-    def _prepared(self, payload: Payload) -> tuple[Call, Asked | None]:
-        """The call, and what Chronos's clients asked for; None for DeepAR's."""
+    def _prepared(self, payload: Payload | Inputs, asked: Asked | None) -> Call:
         try:
-            if payload.parameters is not None:
-                asked = self._chronos.asked(payload.parameters)
-                return self._chronos.prepare(payload.instances, asked.configuration), asked
+            if isinstance(payload, Inputs):
+                assert asked is not None
+                return self._chronos.prepare(payload.instances, asked.configuration)
             configuration = self._service.configure(payload.configuration)
-            return self._service.prepare(payload.instances, configuration), None
+            return self._service.prepare(payload.instances, configuration)
         except InstanceError as error:
             raise _placed(payload, error) from error
 
-    def _encoded(self, payload: Payload, predictions: Sequence[Prediction], answer: str) -> bytes:
+    def _encoded(
+        self, payload: Payload | Inputs, predictions: Sequence[Prediction], answer: str
+    ) -> bytes:
         if payload.records is None:
             return codec.encode(predictions, answer)
         texts = map(codec.encode_prediction, predictions)
         return self._joined(payload.records, texts, self._forward, answer)
 
-    def _chronos_answer(
+    def _objects(
         self,
-        payload: Payload,
+        payload: Payload | Inputs,
         call: Call,
         predictions: Sequence[Prediction],
         asked: Asked,
-        answer: str,
-    ) -> bytes:
-        found = zip(payload.instances, call.entries, predictions, strict=True)
-        texts = (self._chronos.encode(*each, asked) for each in found)
-        return self._joined(payload.records or (), texts, dialect.forwarded(self._forward), answer)
+    ) -> Iterator[bytes]:
+        """What Chronos's clients get for each of their inputs."""
+        for each in zip(payload.instances, call.entries, predictions, strict=True):
+            yield self._chronos.encode(*each, asked)
 
     def _joined(
         self, found: Sequence[Record], texts: Iterator[bytes], forward: Sequence[str], answer: str
@@ -121,7 +126,7 @@ class Endpoint:
         return self._turn if len(request.body) > SMALL else nullcontext()
 
 
-def _placed(payload: Payload, error: InstanceError) -> RequestError:
+def _placed(payload: Payload | Inputs, error: InstanceError) -> RequestError:
     """The same error under the place at which the client finds the instance."""
     if payload.records is None:
         return error

@@ -88,16 +88,23 @@ class Payload:
     """A request's body, parsed; nothing inside the instances or the configuration was looked at.
 
     records: the lines that the instances came from, empty ones too; None for a body that is one JSON document.
-    parameters: as of Record; then there are records in any case.
     """
 
     instances: list[Any]
     configuration: Mapping[str, Any]
     records: Sequence[Record] | None = None
-    parameters: Mapping[str, Any] | None = None
 
 
-def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Payload:
+@dataclass(frozen=True)
+class Inputs:
+    """The same in Chronos's dialect."""
+
+    instances: list[Any]
+    parameters: Mapping[str, Any]
+    records: Sequence[Record]
+
+
+def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Payload | Inputs:
     """What an endpoint is asked. places: with records in any case, for whoever copies fields. Raises RequestError."""
     if kind == codec.JSON_LINES:
         return _of_lines(body, places)
@@ -113,20 +120,20 @@ def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Pay
     return Payload(_instances(found), configuration, found)
 
 
-def _of_inputs(body: bytes, value: Mapping[str, Any], places: bool) -> Payload:
+def _of_inputs(body: bytes, value: Mapping[str, Any], places: bool) -> Inputs:
     inputs, given = value["inputs"], value.get("parameters") or {}
     if places and inputs:
         found = located(_opened(_read("the body", body), ""))
     else:
         found = [_input(index, each, given) for index, each in enumerate(inputs)]
-    return Payload(inputs, {}, found, given)
+    return Inputs(inputs, given, found)
 
 
 def _input(index: int, each: Any, given: Mapping[str, Any]) -> Record:
     return Record(CHRONOS.place.format(index), "", 0, each, parameters=given)
 
 
-def _of_lines(body: bytes, places: bool) -> Payload:
+def _of_lines(body: bytes, places: bool) -> Payload | Inputs:
     if not body or body.isspace():
         raise RequestError("the request has an empty body, expected one instance a line")
     found = records(body)
@@ -135,7 +142,7 @@ def _of_lines(body: bytes, places: bool) -> Payload:
         located(found)
     common = _common_parameters(found)
     if common is not None:
-        return Payload(instances, {}, found, common)
+        return Inputs(instances, common, found)
     return Payload(instances, _common_configuration(found), found)
 
 
@@ -161,18 +168,21 @@ def _document(body: bytes) -> dict[str, Any]:
         raise RequestError(
             f'the request is {codec.called(value)}, expected an object {{"instances": [...]}}'
         )
-    envelope = DEEPAR if "instances" in value else CHRONOS
-    if envelope.instances not in value:
+    _check_envelope(value, DEEPAR if "instances" in value else CHRONOS)
+    return value
+
+
+def _check_envelope(value: Mapping[str, Any], envelope: Envelope) -> None:
+    name = envelope.instances
+    if name not in value:
         hint = _hint_for_missing(value)
         raise RequestError(
             f"the request has no field 'instances', expected a list of instances{hint}"
         )
-    if not isinstance(value[envelope.instances], list):
-        found = codec.called(value[envelope.instances])
-        name = envelope.instances
+    if not isinstance(value[name], list):
+        found = codec.called(value[name])
         raise RequestError(f"{name!r} is {found}, expected a list of instances")
     _check_members(value, envelope)
-    return value
 
 
 def _hint_for_missing(value: Mapping[str, Any]) -> str:

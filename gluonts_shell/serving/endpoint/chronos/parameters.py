@@ -5,7 +5,7 @@ It knows Chronos's names and defaults; what a level or a frequency must be is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,20 +35,12 @@ class Asked:
 def asked(parameters: Mapping[str, Any], configure: Configure, horizon: int | None) -> Asked:
     """horizon: steps of the trained model; None where there is none. Raises RequestError in the client's words."""
     given = {name: value for name, value in parameters.items() if value is not None}
-    for name in given:
-        if name not in NAMES:
-            hint = nearby.did_you_mean(name, NAMES) or f"; there are {', '.join(NAMES)}"
-            raise RequestError(f"parameters.{name[:50]} is not known{hint}")
-    wanted: dict[str, Any] = {"output_types": ["mean", "quantiles"]}
-    if LEVELS in given:
-        wanted["quantiles"] = given[LEVELS]
-    if FREQ in given:
-        wanted["freq"] = given[FREQ]
+    _check_names(given)
+    wanted = {"output_types": ["mean", "quantiles"]}
+    wanted |= {key: given[name] for key, name in CALLED.items() if name in given}
     steps = None
-    if LENGTH in given and horizon is None:
-        wanted["prediction_length"] = given[LENGTH]
-    elif LENGTH in given:
-        steps = _steps(given[LENGTH], horizon or 0)
+    if horizon is not None and LENGTH in given:
+        steps = _steps(wanted.pop(LENGTH), horizon)
     try:
         configuration = configure(wanted)
     except AskedError as error:
@@ -57,6 +49,13 @@ def asked(parameters: Mapping[str, Any], configure: Configure, horizon: int | No
         # nobody asked for them, so that a forecast which lacks them is answered by what it has
         configuration = replace(configuration, quantiles=DEFAULT_LEVELS, quantiles_given=False)
     return Asked(configuration, steps)
+
+
+def _check_names(given: Iterable[str]) -> None:
+    for name in given:
+        if name not in NAMES:
+            hint = nearby.did_you_mean(name, NAMES) or f"; there are {', '.join(NAMES)}"
+            raise RequestError(f"parameters.{name[:50]} is not known{hint}")
 
 
 def _steps(value: Any, horizon: int) -> int:
