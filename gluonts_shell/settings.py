@@ -182,6 +182,25 @@ class Settings:
         "a saved model is tried in a process of its own, and by each worker before it is ready",
         "GLUONTS_SHELL_CANARY",
     )
+    # the first host's, by which torch's processes find each other; the hosts themselves meet at the next one
+    master_port: int = setting(
+        29500,
+        whole(1, 65534),
+        "of the first of several hosts, which uses this port and the next one",
+        "MASTER_PORT",
+    )
+    hosts_wait: float = setting(
+        300.0,
+        seconds,
+        "seconds that the hosts of a job wait for each other at its start",
+        "GLUONTS_SHELL_HOSTS_WAIT",
+    )
+    hosts_silence: float = setting(
+        30.0,
+        seconds,
+        "seconds without a sign of life after which a host of the job counts as dead; at least 1",
+        "GLUONTS_SHELL_HOSTS_SILENCE",
+    )
     # an archive that unpacks to more is refused as a bomb
     max_unpacked_bytes: int = setting(
         10 * 1024 * MEBIBYTE,

@@ -284,6 +284,7 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
             service.prepare,
             lambda call, wanted: batcher.submit(call, wanted)[0],
             configuration,
+            chronos=job.chronos(service, settings.inference_config),
             forward=forward,
             suppress_errors=thorough,
             whole=seconds > 0,

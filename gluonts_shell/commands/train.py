@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
-from gluonts_shell.errors import CodeChannelError, DataError, ForecasterError, ModelError, UserError
+from gluonts_shell.commands import several
+from gluonts_shell.errors import (
+    CodeChannelError,
+    DataError,
+    ForecasterError,
+    HostError,
+    ModelError,
+    UserError,
+)
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
@@ -49,17 +57,12 @@ def run(settings: Settings) -> int:
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
-        if job.host == job.hosts[0]:
-            code, target = _code(job, paths)
-            _activate(code, target, paths, settings)
-            try:
-                _train(job, paths, settings)
-            except ForecasterError as error:
-                raise _with_source_dir(error, job, code) from error
-        else:  # the models of all hosts end in one archive, where a second one would overwrite the first
-            log.warning(
-                "one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host
-            )
+        code, target = _code(job, paths)
+        _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
+        try:
+            _train(job, paths, settings)
+        except ForecasterError as error:
+            raise _with_source_dir(error, job, code) from error
     except Stopped as stopped:
         log.warning("stopped by %s", stopped.signal.name)
         raise
@@ -73,6 +76,13 @@ def run(settings: Settings) -> int:
         stop_no_more()
     failure.clear(paths.failure)
     return 0
+
+
+def _given_up(error: HostError, paths: Paths) -> int:
+    """What `run` does in the end, for a process that another host's failure has left in the midst of something."""
+    status = failure.report(error, paths.failure)
+    staging.clear(paths.model)
+    return status
 
 
 def _code(job: TrainingJob, paths: Paths) -> tuple[Path, Path]:
@@ -96,8 +106,11 @@ def _with_source_dir(error: ForecasterError, job: TrainingJob, code: Path) -> Fo
     )
 
 
-def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> None:
-    """The code channel; its copy is published with the model, so that no model ever lies beside another's code."""
+def _activate(code: Path, target: Path, paths: Paths, settings: Settings, *, keep: bool) -> None:
+    """The code channel; its copy is published with the model, so that no model ever lies beside another's code.
+
+    keep: whether this host writes the model.
+    """
     if not channel.started_again(os.environ):
         staging.clear(paths.model)  # of a run that was killed
     channel.activate(
@@ -105,8 +118,8 @@ def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> Non
         target,
         settings,
         os.environ,
-        copy_to=paths.model / staging.NAME / "code",
-        replaces=paths.model / "code",
+        copy_to=paths.model / staging.NAME / "code" if keep else None,
+        replaces=paths.model / "code" if keep else None,
     )
 
 
@@ -163,16 +176,39 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
         )
         plan = planned(job, paths, settings)
-    with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
-        if plan.options.seed is not None:
-            training.seed_everything(plan.options.seed)
-        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-            previous = _previous_model(job, Path(folder), settings) or (None, None)
-            with _uncollected():
-                data = plan.read(previous[1])
-                watch = _watch(plan, data, job.host, paths, settings)
-            trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
-        _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
+    writes = job.host == job.hosts[0]
+    with (
+        Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
+        several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
+    ):
+        if hosts.first:
+            _train_here(job, plan, rehearsal, paths=paths, settings=settings)
+        else:
+            # the models of all hosts end in one archive, where a second one would overwrite the first
+            log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
+                        plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
+            several.await_first(hosts)
+
+
+def _train_here(
+    job: TrainingJob,
+    plan: Plan,
+    rehearsal: Rehearsal | None,
+    *,
+    paths: Paths,
+    settings: Settings,
+) -> None:
+    from gluonts_shell.forecasting import training
+
+    if plan.options.seed is not None:
+        training.seed_everything(plan.options.seed)
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous = _previous_model(job, Path(folder), settings) or (None, None)
+        with _uncollected():
+            data = plan.read(previous[1])
+            watch = _watch(plan, data, job.host, paths, settings)
+        trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
+    _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
 
 
 def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:

@@ -358,20 +358,6 @@ class TestASuccess:
         )
         assert "#test_score (algo-1-x7f, MASE): " in run(tree)[1]
 
-    def test_on_any_other_host_than_the_first_is_nothing_to_do(self, opt_ml, run):
-        tree = opt_ml(NAIVE)
-        tree.configure("resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"]})
-        status, log = run(tree)
-        assert status == 0
-        assert "one host trains, which is algo-1; there is nothing to do on algo-2" in log
-        assert not tree.paths.model.exists()
-
-    def test_with_several_hosts_comes_from_the_first(self, opt_ml, run):
-        tree = opt_ml(NAIVE)
-        tree.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-2", "algo-1"]})
-        assert run(tree)[0] == 0
-        assert (tree.paths.model / contract.CONTRACT).exists()
-
     @pytest.mark.parametrize("name", ["NPTSPredictor", "MeanPredictor"])
     def test_repeats_itself_with_a_seed(self, opt_ml, run, name):
         means = []

@@ -20,9 +20,9 @@ from gluonts.time_feature import get_seasonality
 
 from gluonts_shell import atomic, messages
 from gluonts_shell.errors import DataError, ModelError, ShellError
-from gluonts_shell.forecasting import shortcuts
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.evaluation.scores import DataEntry, Histories, Scores
+from gluonts_shell.forecasting.shortcuts import patches
 from gluonts_shell.written import Written
 
 DECILES = tuple(map(float, messages.DECILES))
@@ -61,7 +61,7 @@ def evaluate(
     predictor raises or its forecasts do not fit. What reading the dataset raises of ours comes through as it is.
     """
     metrics = Metrics.parse(quantiles)
-    shortcuts.take()
+    patches.take()
     histories = Histories(dataset, prediction_length, getattr(predictor, "lead_time", 0))
     scores = Scores(metrics, prediction_length, season_of(freq), num_samples)
     for forecast in predict(predictor, histories, num_samples):
