@@ -11,5 +11,6 @@
 `forecasts`    what a forecast of any kind has
 `shortcuts`, `memory`   what makes GluonTS faster and its worker smaller
 `checks`       a job looked at before anybody pays for it
+`report`       a job that ends -> a page to look at
 `service`      a loaded model -> answers
 """

@@ -30,6 +30,7 @@ class Options:
     test_quantiles: list[str] = field(default_factory=lambda: list(DECILES))
     num_eval_samples: int = 100
     evaluation: Literal["optional", "required"] = "optional"
+    report: Literal["auto", "no"] = "auto"
     unknown_hyperparameters: Literal["error", "ignore"] = "error"
     seed: int | None = None
     listify_dataset: bool | None = None
