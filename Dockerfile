@@ -17,8 +17,8 @@ ARG PIP_EXTRA_INDEX_URL=
 RUN set -eu; \
     for extra in $(echo "$EXTRAS" | tr ',' ' '); do \
         case "$extra" in \
-            torch|fast|arrow) ;; \
-            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast and arrow with commas between" >&2; \
+            torch|fast|arrow|report) ;; \
+            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast, arrow and report with commas between" >&2; \
                exit 1 ;; \
         esac; \
     done

@@ -247,8 +247,10 @@ def _keep(
     Scores that fail do not lose a model, and neither does a stop while they are computed.
     """
     from gluonts_shell.forecasting import artifact
+    from gluonts_shell.forecasting.report import report
 
     predictor, contract, staged = trained
+    report.clear(paths.output_data)
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
@@ -379,6 +381,7 @@ def _report(
             job=contract.training_job_name,
             created=contract.created,
         )
+        folders[0].mkdir(parents=True, exist_ok=True)
         report.write(page.page(told), *folders)
         log.info("report written to %s", folders[0] / report.NAME)
     except Exception as error:

@@ -37,7 +37,7 @@ def forecast(pasts: Array, lengths: Array, seasonality: int, steps: int) -> Arra
 def _last_observed(pasts: Array, lag: int) -> Array:
     """(n, lag): of each step of the season the last value that is there."""
     count, width = pasts.shape
-    seasons = pasts[:, width % lag :].reshape(count, -1, lag)
+    seasons = pasts[:, width % lag :].reshape(count, width // lag, lag)
     finite = np.isfinite(seasons)
     latest = seasons.shape[1] - 1 - finite[:, ::-1].argmax(axis=1)
     found = np.take_along_axis(seasons, latest[:, None], axis=1)[:, 0].astype(np.float64)

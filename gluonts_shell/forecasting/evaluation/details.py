@@ -19,7 +19,10 @@ from gluonts_shell.forecasting.evaluation.examples import Example, Examples
 from gluonts_shell.forecasting.evaluation.formulas import MEDIAN, Metrics
 
 Array = np.ndarray
-MOST_HISTORY = 400  # values of a history that are kept to be shown, unless its season is longer
+LEAST_HISTORY, MOST_HISTORY = (
+    24,
+    400,
+)  # values of a history that are kept to be shown, unless its season is longer
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Collector:
     def __init__(self, metrics: Metrics, prediction_length: int, seasonality: int) -> None:
         self.metrics = metrics
         self.seasonality = seasonality
-        self.width = max(seasonality, min(3 * prediction_length, MOST_HISTORY))
+        self.width = max(seasonality, min(max(2 * prediction_length, LEAST_HISTORY), MOST_HISTORY))
         self.examples = Examples(metrics)
         self.errors: list[baseline.Errors] = []
         self.by_step = np.zeros(prediction_length)

@@ -75,7 +75,7 @@ def fan(shown: Shown) -> str:
     """The end of the history, what came, the median with intervals around it, and the baseline."""
     example = shown.example
     past = example.past[-_history(len(example.actual)) :]
-    before, steps = np.arange(-len(past), 0), np.arange(len(example.actual))
+    steps = np.arange(len(example.actual))
 
     def draw(axes: Axes) -> None:
         axes.axvline(-0.5, color=LINE, linewidth=0.7)
@@ -84,8 +84,8 @@ def fan(shown: Shown) -> str:
             low, high = _finite(band.low)[some], _finite(band.high)[some]
             axes.fill_between(steps[some], low, high, color=MODEL, alpha=0.2, linewidth=0)
         _line(axes, steps, example.naive, color=NAIVE, linestyle=(0, (3, 2)), linewidth=1.1)
-        _line(axes, before, past, color=INK, linewidth=0.9)
-        _line(axes, steps, example.actual, color=INK, linewidth=1.2)
+        known = np.concatenate([past, example.actual])
+        _line(axes, np.arange(-len(past), len(steps)), known, color=INK, linewidth=1)
         _line(axes, steps, example.median, color=MODEL, linewidth=1.5)
         _limit(axes, [past, example.actual, example.median, example.naive], example.bands)
         ticks = evenly(len(past) + len(steps), LABELS)
@@ -152,8 +152,8 @@ def losses(train: Sequence[float], validation: Sequence[float]) -> str:
 
 
 def _history(steps: int) -> int:
-    """So much that the forecast takes at least a quarter of the width."""
-    return max(3 * steps, 24)
+    """So much that the forecast takes a third of the width, where it is not very short."""
+    return max(2 * steps, 24)
 
 
 def _finite(values: Array) -> Array:

@@ -41,3 +41,8 @@ def write(page: bytes, *folders: Path) -> None:
     """report.html in each of them, whole or not at all. Raises OSError."""
     for folder in folders:
         Written.replace(folder / NAME, page)
+
+
+def clear(folder: Path) -> None:
+    """Remove the report of an earlier job, which tells nothing of this one; what we did not write stays."""
+    Written.read(folder).remove(NAME)

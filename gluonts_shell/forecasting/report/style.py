@@ -52,5 +52,5 @@ details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft);font-size:.9rem}
 .key .ideal{height:0;border-top:.15rem dashed var(--soft)}
 footer{padding-top:1.5rem;padding-bottom:2rem;color:var(--soft);font-size:.85rem}
 @media (max-width:40rem){th,td{padding-right:.5rem}.verdict strong{font-size:1.4rem}table{font-size:.82rem}
-.scores th,.scores td{white-space:normal}.scores small{min-width:6rem}}
+.scores thead th:not(:first-child),.scores td{white-space:normal;overflow-wrap:normal}.scores small{min-width:6rem}}
 """
