@@ -217,6 +217,7 @@ ORDER = {
         "lightning",
         "",
         "checks",
+        "report",
         "service",
     ),
     "serving": ("", "metrics", "http", "processes", "endpoint", "batch"),

@@ -12,5 +12,6 @@
 `shortcuts`    what makes GluonTS faster where it is what it is known to be
 `memory`       what makes a worker smaller
 `checks`       a job looked at before anybody pays for it
+`report`       a job that ends -> a page to look at
 `service`      a loaded model -> answers
 """
