@@ -397,7 +397,7 @@ def test_rows_are_at_equal_distances(count):
 
 MEASURE = """
 <script>
-const width = document.documentElement.clientWidth, out = [];
+const width = document.documentElement.clientWidth, whole = document.documentElement.scrollWidth, out = [];
 for (const one of document.querySelectorAll("body *")) {
   const box = one.getBoundingClientRect();
   if (!one.closest(".scroll *, svg *") && box.right > width + 1) out.push(one.tagName + " " + box.right);
@@ -414,7 +414,7 @@ for (const picture of document.querySelectorAll("svg")) {
   }
 }
 document.body.innerHTML = "";
-parent.document.title = JSON.stringify([document.documentElement.scrollWidth, width, out]);
+parent.document.title = JSON.stringify([whole, width, out]);
 </script>
 """
 BROWSER = next(
