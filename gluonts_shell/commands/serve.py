@@ -127,6 +127,7 @@ class Loaded:
     """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
 
     service: Forecasting
+    folder: Path
     batch: Callable[[], Worker] | None
     settings: Settings
     machine: Machine
@@ -140,7 +141,7 @@ class Loaded:
         handler, batcher = self._batch() if self.batch else self._endpoint()
         settings = self.settings
         if settings.canary:
-            rehearse(self.service, Path(settings.data_path))
+            rehearse(self.service, self.folder)
         parameters = execution_parameters(
             workers=self.machine.workers,
             joins=self.service.joins,
@@ -186,8 +187,9 @@ class Loaded:
 def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
     service = served(settings, model, code)
     if not settings.batch:
-        return Loaded(service, None, settings, machine)
-    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine)
+        return Loaded(service, model, None, settings, machine)
+    batch = batch_job(service, settings, machine.threads)
+    return Loaded(service, model, batch, settings, machine)
 
 
 def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
@@ -305,7 +307,7 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
     }
 
 
-def rehearse(service: Forecasting, data_path: Path) -> None:
+def rehearse(service: Forecasting, folder: Path) -> None:
     """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
     from gluonts_shell.forecasting.service import canary
 
@@ -313,7 +315,7 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
     if model is None:
         return
     try:
-        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+        canary.replay(model, model.freq, folder, canary.ELSEWHERE)
     except ModelError as error:
         told = "the model does not forecast here what it did when it was trained"
         advice = "GLUONTS_SHELL_CANARY=false serves it all the same"
