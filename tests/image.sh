@@ -88,7 +88,7 @@ echo "numpy and pandas have $(find "$offline_root" -type d \( -path '*-packages/
 left=$(find "$offline_root" -type d \( -path '*-packages/numpy/*' -o -path '*-packages/pandas/tests' \) -name tests)
 [ -z "$left" ] || { echo "the image has the tests of others: $left"; exit 1; }
 buildah inspect --type image gluonts-shell-offline >"$work/image.json"
-python3 - "$work/image.json" "$work/environ" <<'PYTHON'
+python3 - "$work/image.json" "$work/environ" "$offline_root" <<'PYTHON'
 import json, re, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
@@ -99,6 +99,8 @@ labels = {name: config["Labels"][opencontainers + name] for name in ("title", "v
 version = re.search('__version__ = "(.*)"', open("gluonts_shell/__init__.py").read())[1]
 assert labels == {"title": "gluonts_shell", "version": version, "source": "https://forecast.example/source",
                   "revision": "0123abc"}, labels
+bill = json.load(open(sys.argv[3] + config["Labels"]["gluonts_shell.sbom"]))
+assert "gluonts" in [one["name"] for one in bill["components"]], bill
 assert environ["PYTHONUNBUFFERED"] == environ["PYTHONDONTWRITEBYTECODE"] == "1"
 assert environ["GLUONTS_FORECASTER"] == "mymodel.Scaled"
 assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "gluonts_shell", "ping"], config["Healthcheck"]

@@ -1,4 +1,4 @@
-"""Every Python block of docs/sagemaker.md runs, in their order; each call fits the API's model, and none leaves here.
+"""Every Python block for SageMaker in docs/ runs, in their order; each call fits the API's model, and none leaves here.
 
     SDK_ENVIRONMENT/bin/python tests/sdk/check_docs.py OUR_ENVIRONMENT/bin/python
 
@@ -28,6 +28,9 @@ container.stay_on_this_machine()
 from botocore.validate import validate_parameters  # noqa: E402
 
 DOCUMENT = container.ROOT / "docs" / "sagemaker.md"
+# its blocks are written for version 2, with the names of the first page
+SCALE = container.ROOT / "docs" / "training-at-scale.md"
+SHARED = "What the snippets share"
 DIALECTS = {"2": ("SDK v2", "boto3"), "3": ("SDK v3",)}
 EXPECTED = {
     "boto3": {
@@ -39,7 +42,7 @@ EXPECTED = {
         "CreateTransformJob": 1,
         "CreateHyperParameterTuningJob": 1,
     },
-    "SDK": {
+    "SDK v3": {
         "CreateTrainingJob": 3,  # one of them in the pipeline, and so below
         "CreateModel": 4,
         "CreateEndpointConfig": 3,
@@ -51,6 +54,7 @@ EXPECTED = {
         "StartPipelineExecution": 1,
     },
 }
+EXPECTED["SDK v2"] = {**EXPECTED["SDK v3"], "CreateTrainingJob": 4}
 STEPS = {"Training": "CreateTrainingJob", "Model": "CreateModel", "Transform": "CreateTransformJob"}
 ARTIFACT = "s3://my-forecasts/output/demand-1/output/model.tar.gz"
 ANSWERS: dict[str, Any] = {
@@ -66,15 +70,15 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def blocks(text: str, dialect: str) -> Iterator[tuple[int, str]]:
+def blocks(document: Path, dialect: str) -> Iterator[tuple[int, str]]:
     """The blocks that all dialects share, and those of one, each with the document's line that it begins at."""
-    heading = ""
+    text, heading = document.read_text(), ""
     for found in re.finditer(
         r"^#+ ([^\n]*)$|^```python\n(.*?)^```$|^```.*?^```$", text, re.MULTILINE | re.DOTALL
     ):
         if found[1]:
             heading = found[1]
-        elif found[2] and heading in (dialect, "What the snippets share"):
+        elif found[2] and (document == SCALE or heading in (dialect, SHARED)):
             yield text.count("\n", 0, found.start()) + 1, found[2]
 
 
@@ -141,14 +145,15 @@ class Service:
         self.called[operation] += 1
 
 
-def run(text: str, dialect: str) -> None:
+def run(dialect: str) -> None:
     service = Service()
     container.answer(service)
     namespace: dict[str, Any] = {}
-    for line, code in blocks(text, dialect):
-        padded = "\n" * line + code  # so that a traceback names the line of the document
-        exec(compile(padded, str(DOCUMENT), "exec"), namespace)
-    expected = EXPECTED[dialect.partition(" ")[0]]
+    for document in (DOCUMENT, SCALE) if dialect == "SDK v2" else (DOCUMENT,):
+        for line, code in blocks(document, dialect):
+            padded = "\n" * line + code  # so that a traceback names the line of the document
+            exec(compile(padded, str(document), "exec"), namespace)
+    expected = EXPECTED[dialect]
     assert {name: service.called[name] for name in expected} == expected, (dialect, service.called)
     print(f"{DOCUMENT.name}, {dialect}: {sum(expected.values())} calls fit the API")
 
@@ -158,14 +163,13 @@ def main() -> None:
     definitions = subprocess.run(
         command, env=container.environment(), capture_output=True, check=True
     ).stdout
-    text = DOCUMENT.read_text()
     container.sleep_less()
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         os.chdir(folder)
         Path("metrics.json").write_bytes(definitions)
         container.without_telemetry(Path(folder))
         for dialect in DIALECTS[version("sagemaker").partition(".")[0]]:
-            run(text, dialect)
+            run(dialect)
         os.chdir(container.ROOT)
 
 

@@ -22,10 +22,7 @@ from gluonts_shell.errors import private
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
 # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
-YEARS = (
-    1678,
-    2261,
-)
+YEARS = 1678, 2261
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # AWS, "DeepAR Input/Output Interface": 'YYYY-MM-DD HH:MM:SS', no time zone; clients also send dates and ISO's T
 START = re.compile(
@@ -44,7 +41,10 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 100
 
 
 class FieldError(Exception):
-    """What is wrong with a field, where it is one; the instance is named by whoever knows its index."""
+    """What is wrong with a field, where it is one; the instance is named by whoever knows its index.
+
+    Most reasons begin with the field, and where in it: `target[3] is ...`.
+    """
 
     def __init__(self, reason: str, field: str | None = None) -> None:
         super().__init__(reason)
