@@ -46,14 +46,17 @@ EXPECTED = [float(n) for n in range(24, 48)]
 
 
 def train(
-    folder: Path, hyperparameters: dict[str, Any], source_code: SourceCode | None = None
+    folder: Path,
+    hyperparameters: dict[str, Any],
+    source_code: SourceCode | None = None,
+    hosts: int = 1,
 ) -> str:
     """Trains below `folder`; the sentence of output/failure, empty after a success."""
     folder.mkdir()
     trainer = ModelTrainer(
         training_mode=Mode.LOCAL_CONTAINER,
         training_image="forecaster",
-        compute=Compute(instance_type="local", instance_count=1),
+        compute=Compute(instance_type="local", instance_count=hosts),
         hyperparameters=hyperparameters,
         source_code=source_code,
         input_data_config=[
@@ -81,6 +84,10 @@ def check_trainer(folder: Path) -> None:
     assert train(folder / "plain", NAIVE) == ""
     assert {"gluonts_shell.json", "agg_metrics.json"} <= packed(folder / "plain")
 
+    # docker compose stops the others once one host has ended
+    assert train(folder / "two", NAIVE, hosts=2) == ""
+    assert "gluonts_shell.json" in packed(folder / "two")
+
     source = folder / "source"
     source.mkdir()
     (source / "mine.py").write_text(MINE)
@@ -96,7 +103,9 @@ def check_trainer(folder: Path) -> None:
             "hyperparameter 'seson_length' is not known to SeasonalNaivePredictor; did you mean 'season_length'?"
         ), sentence
         assert "gluonts_shell.json" not in packed(folder / name)
-    print("ModelTrainer trains, with and without source code, and a failure's sentence arrives")
+    print(
+        "ModelTrainer trains, with and without source code, on two hosts too, and a failure's sentence arrives"
+    )
 
 
 def local_session(folder: Path, model: Path) -> LocalSession:
