@@ -83,7 +83,7 @@ def _header(report: Report) -> str:
     scored = report.evaluation
     facts = [f"freq {report.freq!r}", f"prediction_length {report.prediction_length:,}"]
     if scored is not None:
-        facts.append(f"{len(set(scored.items.index)) // _size(scored):,} series scored")
+        facts.append(f"{len(scored.items) // _size(scored):,} series scored")
     if report.job:
         facts.append(f"job {report.job}")
     return (
