@@ -17,6 +17,10 @@ from pathlib import Path
 import pytest
 
 from gluonts_shell import cli
+from gluonts_shell.forecasting.service import configuration
+from gluonts_shell.serving.endpoint import batching
+from gluonts_shell.serving.http import wire
+from gluonts_shell.serving.http.limits import Limits
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -133,6 +137,20 @@ def test_the_readme_lists_every_page_and_every_command() -> None:
     assert sorted(pages) == [page.name for page in PAGES[1:]]
     commands = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(commands) == sorted(named_commands())
+
+
+def test_the_limits_of_the_manual_are_those_of_the_code() -> None:
+    section = (ROOT / "docs" / "operations.md").read_text().partition("## Limits")[2]
+    limits = Limits()
+    for row in (
+        f"| 414, 431 | {wire.LINE_LIMIT:,} bytes; {wire.FIELDS_LIMIT} fields |",
+        f"| {limits.head_seconds:g} s; {limits.body_seconds:g} s and 1 s for each MB |",
+        f"| the one that waits longest makes room | {limits.connections} |",
+        f"| 503 with Retry-After | {batching.MAX_WAITING} |",
+        f"| 400 | {configuration.MAX_SAMPLES:,}, {configuration.MAX_QUANTILES:,}, "
+        f"{configuration.MAX_PREDICTION_LENGTH:,} |",
+    ):
+        assert row in section
 
 
 # --- what runs
