@@ -18,8 +18,8 @@ RUN set -eu; \
     IFS=', '; \
     for extra in $EXTRAS; do \
         case "$extra" in \
-            torch|fast|arrow) ;; \
-            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast and arrow with commas between" >&2; \
+            torch|fast|arrow|report) ;; \
+            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast, arrow and report with commas between" >&2; \
                exit 1 ;; \
         esac; \
     done
