@@ -203,8 +203,8 @@ def test_the_readmes_job_trains_and_requests_are_answered(trained: tuple[Path, s
     low, high = (readmes["quantiles"][level] for level in ("0.1", "0.9"))
     assert all(least <= most for least, most in zip(low, high, strict=True))
     assert low != high
-    (written,) = [text for page, text in blocks("json") if text.startswith('{"predictions"')]
-    (documented,) = json.loads(written)["predictions"]
+    answers = [text for page, text in blocks("json") if page == "inference.md"]
+    (documented,) = json.loads(answers[0])["predictions"]
     assert {name: len(manuals[name]) for name in manuals} == {
         name: len(documented[name]) for name in documented
     }
