@@ -21,6 +21,7 @@ from gluonts_shell.forecasting.service import configuration
 from gluonts_shell.serving.endpoint import batching
 from gluonts_shell.serving.http import wire
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -32,6 +33,10 @@ PYTHON_RUN_BY = {
     "training-at-scale.md": "sdk/check_docs.py",
     "code-channel.md": "forecasters/test_table.py",
 }
+
+
+# options of Slurm, docker and pip
+OTHERS = {"--array", "--build-arg", "--extra-index-url"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -137,6 +142,27 @@ def test_the_readme_lists_every_page_and_every_command() -> None:
     assert sorted(pages) == [page.name for page in PAGES[1:]]
     commands = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(commands) == sorted(named_commands())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_variable_and_option_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    variables = re.findall(
+        r"\b(?:GLUONTS|SAGEMAKER|MODEL_SERVER|INFERENCE|DEEPAR|MAX)_[A-Z_]*[A-Z]\b", text
+    )
+    assert set(variables) <= {variable for variable, _, _ in VARIABLES}
+    ours = set(re.findall(r"--[a-z-]+", "".join(helps())))
+    named = set(re.findall(r"`(--[a-z-]+)[^`]*`", text))
+    assert named - ours <= OTHERS
+
+
+def helps() -> Iterator[str]:
+    """What --help prints of each command."""
+    (commands,) = (
+        action.choices for action in cli.parser()._actions if isinstance(action.choices, dict)
+    )
+    for command in commands.values():
+        yield command.format_help()
 
 
 def test_the_limits_of_the_manual_are_those_of_the_code() -> None:
