@@ -6,6 +6,7 @@
     │   ├── ForecasterError        no such forecaster, or it cannot be imported or constructed
     │   ├── DataError              a channel, a file, a line, a field
     │   ├── CodeChannelError       the user's code cannot be unpacked or installed
+    │   ├── HostError              another host of the job never came, is gone or has failed
     │   └── RequestError           an HTTP request; the status rides on the class
     │       ├── InstanceError, LineError   one instance is wrong, or a line that should hold one is not JSON
     │       ├── AskedError                 a key of the request's configuration is wrong
@@ -85,6 +86,14 @@ class DataError(UserError):
 
 class CodeChannelError(UserError):
     """The code channel cannot be unpacked or installed."""
+
+
+class HostError(UserError):
+    """Another host of the job never came, is gone, or ended with this exit status; its own log tells more."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class RequestError(UserError):

@@ -96,9 +96,11 @@ def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str
     from gluonts_shell.forecasting.evaluation.evaluate import evaluate
 
     several = np.ndim(instances[0]["target"]) > 1
-    evaluator = (MultivariateEvaluator if several else Evaluator)(
-        quantiles=[float(level) for level in DECILES], num_workers=None if several else 0
-    )
+    levels = [float(level) for level in DECILES]
+    if several:
+        evaluator: Evaluator = MultivariateEvaluator(levels)
+    else:  # NaN: the other quantiles of what has only a mean
+        evaluator = Evaluator(levels, num_workers=0, allow_nan_forecast=True)
     dataset = ListDataset(instances, freq, one_dim_target=not several)
     predictor = Predictor.deserialize(model)
     seed()

@@ -30,7 +30,7 @@ from gluonts_shell.errors import (
     ShellError,
     private,
 )
-from gluonts_shell.forecasting import memory, shortcuts
+from gluonts_shell.forecasting import memory
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.frequency import moment, period_alias
 from gluonts_shell.forecasting.data.instances import Reader
@@ -41,6 +41,7 @@ from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
+from gluonts_shell.forecasting.shortcuts import patches
 from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 # Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
@@ -366,7 +367,7 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
 def start_worker(threads: int) -> None:
     """Called in each worker after the fork: its memory, torch's own threads, and random numbers of its own."""
     memory.keep_freed()
-    shortcuts.take()
+    patches.take()
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
     np.random.seed(seed)
