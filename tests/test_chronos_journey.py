@@ -308,12 +308,16 @@ DEEPAR = {
 @pytest.mark.parametrize(
     ("hyperparameters", "derived", "told"),
     [
-        (TFT, {"dynamic_dims": [1, 1], "past_dynamic_dims": [1]}, None),
+        (
+            TFT,
+            {"dynamic_dims": [1, 1], "past_dynamic_dims": [1], "dynamic_cardinalities": [2]},
+            None,
+        ),
         (
             DEEPAR,
             {"num_feat_dynamic_real": 2},
-            "channel 'train': DeepAREstimator cannot use past_covariates of the data and ignores it: "
-            "it has no parameter for it",
+            "channel 'train': DeepAREstimator cannot use feat_dynamic_cat, past_covariates of the data and ignores "
+            "it: it has no parameter for it",
         ),
     ],
     ids=["TFT", "DeepAR"],
@@ -327,7 +331,11 @@ def test_networks_learn_from_covariates_by_name(hyperparameters, derived, told, 
 
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
-    (folder / "data.json").write_text("\n".join(json.dumps(series(item)) for item in "AB"))
+    days = ["week", "week", "end"] * 4
+    lines = [series(item, day=days) for item in "AB"]
+    for line in lines:
+        line["future_covariates"]["day"] = []
+    (folder / "data.json").write_text("\n".join(map(json.dumps, lines)))
     plan = Plan.of(hyperparameters, {"train": Channel("train", folder)})
     data = plan.read()
     assert derived.items() <= data.arguments.items()
@@ -344,16 +352,27 @@ def test_networks_learn_from_covariates_by_name(hyperparameters, derived, told, 
         assert status == 200, found
         return found["predictions"][0]
 
-    found = forecast({"inputs": [asked()]})
+    future = {**FUTURE, "day": ["week", "week", "end"]}
+    one = series("A", day=days) | {"future_covariates": future}
+    found = forecast({"inputs": [one]})
     turned = {
-        name: dict(reversed(asked()[name].items()))
-        for name in ("past_covariates", "future_covariates")
+        name: dict(reversed(one[name].items())) for name in ("past_covariates", "future_covariates")
     }
-    assert forecast({"inputs": [asked(**turned)]}) == found
-    same = forecast({"instances": [deepars()], "configuration": {"quantiles": list(LEVELS)}})
+    assert forecast({"inputs": [one | turned]}) == found
+    codes = [[0, 0, 1] * 5]
+    same = forecast(
+        {
+            "instances": [{**deepars(), "feat_dynamic_cat": codes}],
+            "configuration": {"quantiles": list(LEVELS)},
+        }
+    )
     assert same["quantiles"] == {level: found[level] for level in LEVELS}
-    far = {"price": [9.0] * HORIZON, "promo": FUTURE["promo"]}
-    assert forecast({"inputs": [asked(future_covariates=far)]})["mean"] != found["mean"]
+    changes = [{"price": [9.0] * HORIZON}]
+    if hyperparameters is TFT:
+        changes.append({"day": ["end"] * HORIZON})
+    for change in changes:
+        far = one | {"future_covariates": future | change}
+        assert forecast({"inputs": [far]})["mean"] != found["mean"]
 
 
 class Wide(RepresentablePredictor):
