@@ -196,7 +196,10 @@ def _item_id(value: Any) -> str | None:
     """As text that can be written to a file: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     if value is None:
         return None
-    text = value if type(value) is str else str(value)
+    try:
+        text = value if type(value) is str else str(value)
+    except RecursionError:  # orjson reads deeper than Python's own functions go
+        raise FieldError("item_id is nested too deeply, expected a text", "item_id") from None
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -32,7 +32,8 @@ from gluonts_shell.errors import (
 )
 from gluonts_shell.forecasting import memory
 from gluonts_shell.forecasting.contract import Contract, Features
-from gluonts_shell.forecasting.data.frequency import moment, period_alias
+from gluonts_shell.forecasting.data.fields import moment
+from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
@@ -306,7 +307,7 @@ class Forecasting:
     def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
         """An entry's own start is where its target begins, also where a cold start was padded."""
         steps = entry["target"].shape[-1] + self._model(configuration).reader.features.lead_time
-        return moment(start, entry["start"] + steps)
+        return moment(start, entry["start"] + steps, configuration.freq or "")
 
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         """Check instances and make them ready; nothing is predicted. Raises RequestError."""
