@@ -20,6 +20,7 @@ from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import RepresentablePredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+from gluonts.model.trivial.mean import MeanPredictor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
 from gluonts_shell.serving.endpoint.app import App
 from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.endpoint.chronos.dialect import Dialect
 from gluonts_shell.serving.endpoint.invocations import Endpoint
 from gluonts_shell.serving.http.exchange import Request
 
@@ -390,7 +392,11 @@ class Wide(RepresentablePredictor):
 
 
 def ask(predictor, features, body, freq="h"):
-    service = Forecasting((predictor, Contract(freq, HORIZON, "x.Y", features=features)), Rule())
+    contract = Contract(freq, HORIZON, "x.Y", features=features)
+    return ask_service(Forecasting((predictor, contract), Rule()), body)
+
+
+def ask_service(service, body):
     app = App(Endpoint(service, Batcher(service.predict, joins=service.joins)), {})
     request = Request(
         "POST", "/invocations", {}, json.dumps(body).encode(), lambda: True, time.monotonic()
@@ -469,3 +475,30 @@ def test_a_cold_start_begins_where_it_starts():
     predictor = SeasonalNaivePredictor(prediction_length=HORIZON, season_length=2)
     status, found = ask(predictor, Features((), 0, 0, 0), body)
     assert (status, found["predictions"][0]["start"]) == (200, "2024-01-01T05:00:00")
+
+
+def test_where_no_model_was_trained_the_parameters_are_the_forecasters():
+    service = Forecasting(None, Rule(), MeanPredictor)
+    inputs = [{"start": "2024-01-01", "target": [1, 3]}]
+    body = {"inputs": inputs, "parameters": {"prediction_length": 2, "freq": "D"}}
+    status, found = ask_service(service, body)
+    assert status == 200
+    assert found["predictions"][0]["start"] == "2024-01-03T00:00:00"
+    assert len(found["predictions"][0]["mean"]) == 2
+    for parameters, sentence in (
+        ({"freq": "D"}, "parameters.prediction_length is missing: MeanPredictor needs it"),
+        (
+            {"prediction_length": 2},
+            "parameters.freq is missing: a forecaster named in the request needs it",
+        ),
+    ):
+        status, found = ask_service(service, {"inputs": inputs, "parameters": parameters})
+        assert (status, found["error"]) == (400, sentence)
+
+
+def test_both_dialects_join_one_predict():
+    predictor = SeasonalNaivePredictor(prediction_length=HORIZON, season_length=2)
+    contract = Contract("h", HORIZON, "x.Y", features=Features((), 0, 0, 0))
+    service = Forecasting((predictor, contract), Rule())
+    asked = Dialect(service).asked({"quantile_levels": [0.1, 0.9], "prediction_length": 1})
+    assert asked.configuration == service.configure({"quantiles": ["0.1", "0.9"]})
