@@ -180,6 +180,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import train
 
         return train.run(settings)
+    if options.command == "serve" and settings.multi_model:
+        from gluonts_shell.commands import models
+
+        return models.run(settings, options.model)
     if options.command == "serve":
         from gluonts_shell.commands import serve
 

@@ -210,7 +210,7 @@ def path_of_the_package() -> dict[str, str]:
 ORDER = {
     "sagemaker": ("", "code"),
     "forecasting": ("data", "evaluation", "forecaster", "lightning", "", "checks", "service"),
-    "serving": ("", "http", "processes", "endpoint", "batch"),
+    "serving": ("", "http", "processes", "endpoint", "models", "batch"),
 }
 # The one exception of each world that has one, with its reason.
 LOW = {

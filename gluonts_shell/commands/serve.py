@@ -104,12 +104,16 @@ class Worker:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+    """A model that is there, in its folder, and what each worker makes of it.
+
+    batch: the worker of a batch transform job.
+    """
 
     service: Forecasting
     batch: Callable[[], Worker] | None
     settings: Settings
     machine: Machine
+    folder: Path
 
     @property
     def description(self) -> str:
@@ -120,7 +124,7 @@ class Loaded:
         handler, overdue = self._batch() if self.batch else self._endpoint()
         settings = self.settings
         if settings.canary:
-            rehearse(self.service, Path(settings.data_path))
+            rehearse(self.service, self.folder)
         parameters = execution_parameters(
             workers=self.machine.workers,
             joins=self.service.joins,
@@ -161,8 +165,8 @@ class Loaded:
 def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
     service = served(settings, model, code)
     if not settings.batch:
-        return Loaded(service, None, settings, machine)
-    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine)
+        return Loaded(service, None, settings, machine, model)
+    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine, model)
 
 
 def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
@@ -279,7 +283,7 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
     }
 
 
-def rehearse(service: Forecasting, data_path: Path) -> None:
+def rehearse(service: Forecasting, folder: Path) -> None:
     """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
     from gluonts_shell.forecasting.service import canary
 
@@ -287,7 +291,7 @@ def rehearse(service: Forecasting, data_path: Path) -> None:
     if model is None:
         return
     try:
-        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+        canary.replay(model, model.freq, folder, canary.ELSEWHERE)
     except ModelError as error:
         told = "the model does not forecast here what it did when it was trained"
         advice = "GLUONTS_SHELL_CANARY=false serves it all the same"

@@ -30,11 +30,11 @@ class WorkerEnd:
         self._end.close()
 
     def beat(self) -> None:
-        self._say(BEAT)
+        self.say(BEAT)
 
     def leave(self) -> None:
         """From now on this worker accepts nothing: another one may start."""
-        self._say(LEAVING)
+        self.say(LEAVING)
 
     def connection(self) -> socket.socket | None:
         """The next connection that was handed over. Raises ParentGone."""
@@ -51,7 +51,7 @@ class WorkerEnd:
         os.set_inheritable(descriptors[0], False)
         return socket.socket(fileno=descriptors[0])
 
-    def _say(self, word: bytes) -> None:
+    def say(self, word: bytes) -> None:
         with suppress(OSError):  # full while the parent is stopped, broken once it is gone
             self._end.send(word)
 

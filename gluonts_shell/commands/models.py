@@ -1,0 +1,177 @@
+"""JOURNEY 3: `serve` with many models on one endpoint (SAGEMAKER_MULTI_MODEL): a process for each, forked from one.
+
+What a model is and how its requests are answered is that of `serve`; here is what a model's process does before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from gluonts_shell import log as logs
+from gluonts_shell.commands import serve
+from gluonts_shell.errors import ConfigurationError, RequestError
+from gluonts_shell.sagemaker import modeldir
+from gluonts_shell.sagemaker.code import channel, contents
+from gluonts_shell.sagemaker.code.installation import modules
+from gluonts_shell.serving.http.exchange import App
+from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.models import front
+from gluonts_shell.serving.models.app import Models
+from gluonts_shell.serving.models.forkserver import Order
+from gluonts_shell.serving.models.process import become
+from gluonts_shell.serving.processes.link import WorkerEnd
+from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# what a process that starts anew for its model finds in the environment
+ANEW = "GLUONTS_SHELL_MODEL"
+# of what GluonTS imports by name or late, what most models need
+IMPORTED = (
+    "gluonts.model.seasonal_naive",
+    "gluonts_shell.forecasting.artifact",
+    "gluonts_shell.forecasting.forecaster.known",
+    "gluonts_shell.forecasting.service.canary",
+    "gluonts_shell.forecasting.service.service",
+)
+IMPORTED_WITH_TORCH = ("torch", "gluonts.torch.model.predictor")
+
+
+def run(settings: Settings, model: Path | None = None) -> int:
+    """Serve models that are loaded and unloaded while it runs, until a signal; returns the exit status.
+
+    Raises ShellError with a sentence if it cannot begin.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    _check_settings(settings, model)
+    machine = Machine.of(settings.workers)
+    machine.limit_threads(os.environ)
+    each = Each(settings, machine)
+    if ANEW in os.environ:
+        logs.never_wait()
+        logs.drop_prints()
+        order = json.loads(os.environ.pop(ANEW))
+        each.become(order, WorkerEnd(socket.socket(fileno=order["link"])))
+    return front.run(
+        address=settings.address,
+        port=settings.port,
+        prepare=import_all,
+        become=each.become,
+        check=check,
+        app=lambda registry: Models(registry, serve.advice(settings)),
+        limits=each.limits,
+        terms=each.terms,
+        announce=lambda port: log.info("serving many models on port %d: none is loaded yet", port),
+    )
+
+
+def _check_settings(settings: Settings, model: Path | None) -> None:
+    if model is not None:
+        raise ConfigurationError(
+            f"--model is {str(model)!r}, but models are loaded by POST /models (SAGEMAKER_MULTI_MODEL)"
+        )
+    if settings.batch:
+        raise ConfigurationError(
+            "SAGEMAKER_MULTI_MODEL and SAGEMAKER_BATCH are both true: a batch transform job has one model"
+        )
+    if sys.platform != "linux":
+        raise ConfigurationError(
+            f"SAGEMAKER_MULTI_MODEL is true, but many models are served on Linux only, not on {sys.platform}"
+        )
+
+
+def import_all() -> None:
+    """Once, for all models."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    if importlib.util.find_spec("torch") is not None:
+        # a model that needs it will say so
+        with suppress(ImportError):
+            for name in IMPORTED_WITH_TORCH:
+                importlib.import_module(name)
+    from gluonts_shell.forecasting import shortcuts
+
+    # in a model's process they would make pages its own that are shared: 13 MB, for all modules are looked at,
+    # and 3 MB, for torch reads its sources at the first seed
+    shortcuts.take()
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def check(folder: Path) -> None:
+    """Raises RequestError where the folder holds no model."""
+    try:
+        if any((folder / name).exists() for name in modeldir.MODEL):
+            return
+        instead = modeldir.instead(folder)
+    except OSError as error:
+        instead = f": it cannot be read: {error.strerror}"
+    raise RequestError(f"url is {str(folder)!r}, and holds no model{instead}")
+
+
+class Each:
+    """What is the same for every model."""
+
+    def __init__(self, settings: Settings, machine: Machine) -> None:
+        # a folder has the model or none; what SDKs call endpoints has one
+        self.settings = replace(settings, forecaster=None, local_endpoints=False)
+        self.machine = machine
+        self.limits = Limits(body=settings.body_limit, body_seconds=settings.body_seconds)
+        self.terms = replace(serve.terms(settings), sleeps=True)
+
+    def become(self, order: Order, link: WorkerEnd) -> NoReturn:
+        become(link, lambda: self.load(order, link), self.limits, self.terms)
+
+    def load(self, order: Order, link: WorkerEnd) -> tuple[App, str]:
+        folder = Path(order["url"])
+        code = self.activate(folder / "code", order, link)
+        loaded = serve.load(self.settings, folder, code, self.machine)
+        return loaded.start(), loaded.description
+
+    def activate(self, source: Path, order: Order, link: WorkerEnd) -> Path | None:
+        """Install the model's own code, if it has any, and put it first on the path; returns where it is.
+
+        Code that brings a module that is imported here already gets a process that has imported nothing: then this
+        does not return. A model that is loaded again finds what was installed before. Raises CodeChannelError.
+        """
+        if not source.is_dir() or not contents.visible(source):
+            return None
+        folder = Path(order["place"])
+        if not folder.is_dir():
+            folder = channel.install(source.resolve(), folder, self.settings, os.environ)
+        path = [str(folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path))
+        if "link" not in order and modules(folder) & {
+            name.partition(".")[0] for name in sys.modules
+        }:
+            channel.try_start(folder, os.environ)
+            start_anew(order, link)
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+            importlib.invalidate_caches()
+        log.info(
+            "from the code channel of model %r: %s",
+            order["name"],
+            ", ".join(sorted(modules(folder))),
+        )
+        return folder
+
+
+def start_anew(order: Order, link: WorkerEnd) -> NoReturn:
+    """The same command, which finds in the environment that it is a model's process."""
+    log.info("model %r brings modules that are imported already, and starts anew", order["name"])
+    os.set_inheritable(link.fileno(), True)
+    logs.flush()
+    environ = {**os.environ, ANEW: json.dumps({**order, "link": link.fileno()})}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - ourselves, no shell
