@@ -2,7 +2,7 @@
 
 It knows text and nothing else: `Settings.from_environ` takes a mapping, checks, and returns a frozen value.
 
-    python -m gluonts_shell.settings         the README's table
+    python -m gluonts_shell.settings         the table of docs/operations.md
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ VARIABLES = _variables()
 
 
 def table() -> str:
-    """What the README tells of the settings, in Markdown."""
+    """What docs/operations.md tells of the settings, in Markdown."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for one in fields(Settings):
         variables = "`, `".join(one.metadata["names"])

@@ -1,10 +1,16 @@
-"""What the manual tells to type is what the program takes: commands, JSON, Python, links."""
+"""What the manual tells to type is what the program takes: commands, JSON, YAML, Python, links; its first example runs."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +19,15 @@ import pytest
 from gluonts_shell import cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+# what holds the blocks of a language: this module for most, and these run the pages' Python
+LANGUAGES = {"json", "python", "sh", "text", "yaml"}
+PYTHON_RUN_BY = {
+    "sagemaker.md": "sdk/check_docs.py",
+    "training-at-scale.md": "sdk/check_docs.py",
+    "code-channel.md": "forecasters/test_table.py",
+}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -36,18 +50,23 @@ def commands() -> list[list[str]]:
     ]
 
 
+def named_commands() -> list[str]:
+    return re.findall(r"^    (\w+)(?:  |$)", cli.parser().format_help(), re.MULTILINE)
+
+
+# --- blocks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_block_names_a_language_that_is_looked_at(page: Path) -> None:
+    fences = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)
+    assert set(fences[::2]) <= LANGUAGES
+    assert set(fences[1::2]) <= {""}
+
+
 def test_there_are_commands_to_look_at() -> None:
-    named = {arguments[0] for arguments in commands()}
-    assert {
-        "check",
-        "demo",
-        "inspect",
-        "metrics",
-        "serve",
-        "train",
-        "transform",
-        "wheelhouse",
-    } <= named
+    used = {arguments[0] for arguments in commands()}
+    assert used == set(named_commands())
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
@@ -56,24 +75,121 @@ def test_each_command_is_one_that_the_program_takes(arguments: list[str]) -> Non
     assert options.command == arguments[0]
 
 
+def test_each_shell_block_is_shell() -> None:
+    for page, text in blocks("sh"):
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+        assert (page, done.stderr) == (page, "")
+
+
 @pytest.mark.parametrize(("page", "text"), list(blocks("json")))
 def test_each_json_block_is_json(page: str, text: str) -> None:
     assert json.loads(text.replace("[...]", "[]")), page
 
 
 @pytest.mark.parametrize(("page", "text"), list(blocks("python")))
-def test_each_python_block_compiles(page: str, text: str) -> None:
+def test_each_python_block_compiles_and_is_run_by_a_test(page: str, text: str) -> None:
     assert compile(text, page, "exec")
+    assert f'"{page}"' in (ROOT / "tests" / PYTHON_RUN_BY[page]).read_text()
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("yaml")))
+def test_each_yaml_block_is_a_job_whose_arguments_the_program_takes(page: str, text: str) -> None:
+    yaml = pytest.importorskip("yaml")  # Lightning brings it
+    spec = yaml.safe_load(text)["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    options = cli.parser().parse_args(container["args"])
+    assert options.shard == f"auto/{spec['completions']}"
+
+
+# --- links and lists
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_into_the_project_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+    for name, anchor in links:
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
 
 
-def test_the_readme_names_every_command() -> None:
-    text = (ROOT / "README.md").read_text()
-    names = re.findall(r"^    (\w+)(?:  |$)", cli.parser().format_help(), re.MULTILINE)
-    assert len(names) > 7
-    assert [name for name in names if f"gluonts_shell {name}" not in text] == []
+def test_the_readme_lists_every_page_and_every_command() -> None:
+    text = README.read_text()
+    pages = re.findall(r"\(docs/([\w-]+\.md)\)", text.partition("## The manual")[2])
+    assert sorted(pages) == [page.name for page in PAGES[1:]]
+    commands = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(commands) == sorted(named_commands())
+
+
+# --- what runs
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of somebody who types: `python` is this one."""
+    programs = tmp_path_factory.mktemp("bin")
+    python = programs / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MODEL_SERVER_WORKERS": "1"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, shell: dict[str, str]) -> tuple[Path, str]:
+    """The README's train and request: its folder, and what was printed."""
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    folder = tmp_path_factory.mktemp("readme")
+    block = re.search(r"<!-- train and ask -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    lines = block[1].splitlines()
+    assert len(lines) <= 12
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    script = "set -m\n" + block[1].replace("8080", port) + "wait\n"
+    environment = {**shell, "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return folder, done.stdout
+
+
+def test_the_readmes_job_trains_and_its_request_is_answered(trained: tuple[Path, str]) -> None:
+    folder, printed = trained
+    assert "model written to job/model" in printed
+    assert (folder / "job" / "model" / "gluonts_shell.json").exists()
+    (answer,) = re.findall(r'^\{"predictions".*$', printed, re.MULTILINE)
+    (prediction,) = json.loads(answer)["predictions"]
+    assert len(prediction["mean"]) == 7
+    assert set(prediction["quantiles"]) == {"0.1", "0.9"}
+    assert "stopping" in printed, "the server outlives the block"
+
+
+def test_the_lines_and_the_command_of_the_batch_page_make_such_an_answer(
+    trained: tuple[Path, str], shell: dict[str, str]
+) -> None:
+    folder = trained[0]
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "job" / "model", ".")
+    line, answer = (text for page, text in blocks("json") if page == "batch.md")
+    (folder / "series").mkdir()
+    (folder / "series" / "data.json").write_text(line)
+    command = next(text for page, text in blocks("sh") if "INFERENCE_CONFIG" in text)
+    subprocess.run(["bash", "-ec", command], cwd=folder, env=shell, check=True, timeout=120)
+    made = json.loads((folder / "forecasts" / "data.json.out").read_text())
+    assert list(made) == list(json.loads(answer))
+    assert list(made["quantiles"]) == list(json.loads(answer)["quantiles"])

@@ -203,3 +203,15 @@ def test_epochs_are_shown_as_they_end(tmp_path: Path, monkeypatch: pytest.Monkey
         "epoch   2: train loss N",
     ]
     assert "#quality_metric" in (tmp_path / "train.log").read_text()
+
+
+def test_the_readmes_picture_is_what_it_shows(shown: tuple[Path, str]) -> None:
+    drawn = subprocess.run(
+        [sys.executable, ROOT / "docs" / "forecast_fan.py", shown[0]],
+        input=shown[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert drawn.stdout == (ROOT / "docs" / "forecast_fan.svg").read_text()

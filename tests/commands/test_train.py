@@ -28,6 +28,7 @@ from gluonts_shell.commands import metrics, train
 from gluonts_shell.forecasting import artifact, contract
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.forecasting.service import canary
+from gluonts_shell.serving.processes import machine
 from gluonts_shell.settings import Settings
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
@@ -573,8 +574,21 @@ class TestUsersForecasters:
         assert not tree.paths.model.exists()
 
 
+@pytest.fixture(params=["a fork", "a new interpreter"])
+def tried_in(request, users, monkeypatch):
+    """What tries a saved model: no process that may use an accelerator is forked."""
+    if request.param == "a new interpreter":
+        monkeypatch.setattr(machine, "DRIVERS", (os.devnull,))
+        monkeypatch.setenv("PYTHONPATH", str(Path(users.__file__).parent), prepend=os.pathsep)
+
+
 class TestTheSavedModel:
     """It is tried in a process of its own, and published whole."""
+
+    def test_is_published_where_it_forecasts_the_same(self, opt_ml, run, tried_in):
+        tree = opt_ml(NAIVE)
+        assert (run(tree)[0], tree.reason) == (0, None)
+        assert artifact.present(tree.paths.model)
 
     def test_keeps_a_few_series_with_their_forecasts(self, opt_ml, run):
         tree = opt_ml(NAIVE)
@@ -585,7 +599,7 @@ class TestTheSavedModel:
         assert found == [json.loads(line)["item_id"] for line in first]
         assert {json.loads(line)["tolerance"] for line in lines} == {0}
 
-    def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, users):
+    def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, tried_in):
         tree = opt_ml(
             {**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}]
         )
@@ -598,7 +612,7 @@ class TestTheSavedModel:
         )
         assert not artifact.present(tree.paths.model)
 
-    def test_that_cannot_forecast_fails_the_job(self, opt_ml, run, users):
+    def test_that_cannot_forecast_fails_the_job(self, opt_ml, run, tried_in):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Broken"}, train=[SERIES])
         assert run(tree)[0] == 1
         assert tree.reason == (

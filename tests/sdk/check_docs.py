@@ -1,4 +1,4 @@
-"""Every Python block of docs/sagemaker.md runs, in their order; each call fits the API's model, and none leaves here.
+"""Every Python block for SageMaker in docs/ runs, in their order; each call fits the API's model, and none leaves here.
 
     SDK_ENVIRONMENT/bin/python tests/sdk/check_docs.py OUR_ENVIRONMENT/bin/python
 
@@ -25,9 +25,10 @@ container.stay_on_this_machine()
 import botocore.client  # noqa: E402
 from botocore.validate import validate_parameters  # noqa: E402
 
-DOCUMENT = container.ROOT / "docs" / "sagemaker.md"
+# the second takes its names from the first
+DOCUMENTS = [container.ROOT / "docs" / name for name in ("sagemaker.md", "training-at-scale.md")]
 EXPECTED = {
-    "CreateTrainingJob": 2,
+    "CreateTrainingJob": 3,
     "CreateModel": 1,
     "CreateEndpointConfig": 3,
     "CreateEndpoint": 1,
@@ -44,8 +45,9 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def blocks(text: str) -> Iterator[tuple[int, str]]:
+def blocks(document: Path) -> Iterator[tuple[int, str]]:
     """The line of the document that each Python block begins at, and the block."""
+    text = document.read_text()
     for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         yield text.count("\n", 0, found.start()) + 1, found[1]
 
@@ -92,19 +94,19 @@ def main() -> None:
     definitions = subprocess.run(
         command, env=container.environment(), capture_output=True, check=True
     ).stdout
-    text = DOCUMENT.read_text()
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         os.chdir(folder)
         Path("metrics.json").write_bytes(definitions)
         Path("config.yaml").write_text(json.dumps(container.CONFIG))  # JSON is YAML
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(Path("config.yaml").resolve())
         namespace: dict[str, Any] = {}
-        for line, code in blocks(text):
-            padded = "\n" * line + code  # so that a traceback names the line of the document
-            exec(compile(padded, str(DOCUMENT), "exec"), namespace)
+        for document in DOCUMENTS:
+            for line, code in blocks(document):
+                padded = "\n" * line + code  # so that a traceback names the line of the document
+                exec(compile(padded, str(document), "exec"), namespace)
         os.chdir(container.ROOT)
     assert {name: called.get(name) for name in EXPECTED} == EXPECTED, called
-    print(f"{DOCUMENT.name}: {sum(EXPECTED.values())} calls fit the API")
+    print(f"{len(DOCUMENTS)} pages: {sum(EXPECTED.values())} calls fit the API")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,7 @@ from gluonts_shell.errors import private
 NUMBERS = frozenset({float, int})
 NUMBERS_AND_NULL = NUMBERS | {type(None)}
 # what pandas' timestamps hold, which models make of periods; beyond, periods wrap around silently
-YEARS = (
-    1678,
-    2261,
-)
+YEARS = 1678, 2261
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # AWS, "DeepAR Input/Output Interface": 'YYYY-MM-DD HH:MM:SS', no time zone; clients also send dates and ISO's T
 START = re.compile(

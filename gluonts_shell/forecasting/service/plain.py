@@ -9,11 +9,12 @@ from __future__ import annotations
 import collections.abc
 import enum
 import math
-import types
-import typing
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Form, Wanted
 
 # What a parameter may hold; the body's own limit is for instances.
 MAX_DEPTH = 8
@@ -75,71 +76,61 @@ def check(value: Any, annotation: Any, most: float = MAX_NUMBER) -> Any:
 
 
 def _checked(value: Any, annotation: Any, most: float) -> Any:
-    origin: Any = typing.get_origin(annotation)
-    arguments: tuple[Any, ...] = typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _checked(value, arguments[0], most)
-    if origin in (typing.Union, types.UnionType):
-        return _union(value, arguments, most)
-    if origin is typing.Literal:
-        return _choice(value, {repr(choice): choice for choice in arguments})
-    if annotation is None or annotation is type(None):
-        return _null(value)
-    kind: Any = origin or annotation
-    if kind is collections.abc.Callable:
-        raise Refused("a function, which a request cannot give")
-    if kind is type:
-        raise Refused("a class, which a request cannot give")
-    if kind in (Any, object) or not isinstance(kind, type):
-        return _anything(value, most)  # also a type variable, or a name that could not be resolved
-    if issubclass(kind, enum.Enum):
-        return _choice(value, {**{m.name: m for m in kind}, **{str(m.value): m for m in kind}})
-    for base, checker in CHECKERS:
-        if kind is base or issubclass(kind, base):
-            return checker(value, arguments, most)
-    raise Refused(f"an object of class {kind.__name__}, which a request cannot give")
+    wanted = Wanted.of(annotation)
+    return FORMS[wanted.form](value, wanted, most)
 
 
-def _union(value: Any, members: tuple[Any, ...], most: float) -> Any:
-    """The member that is of the value's own type, else the first that takes it; a text is a text only as a last resort.
-
-    `1` and `1.0` differ where the one is a count and the other a share.
-    """
-    if value is None and type(None) in members:
+def _union(value: Any, wanted: Wanted, most: float) -> Any:
+    if value is None and wanted.takes_null:
         return None
     expectations = []
-    others = [member for member in members if member is not type(None)]
-    ordered = sorted(others, key=lambda member: (member is str, _kind(member) is not type(value)))
-    for member in ordered:
+    for member in wanted.members(type(value)):
         try:
             return _checked(value, member, most)
         except Refused as refusal:
             expectations.append(str(refusal))
-    if type(None) in members:
+    if wanted.takes_null:
         expectations.append("null")
     raise Refused(" or ".join(dict.fromkeys(expectations)))
 
 
-def _kind(annotation: Any) -> Any:
-    return typing.get_origin(annotation) or annotation
-
-
-def _choice(value: Any, choices: dict[str, Any]) -> Any:
+def _choice(value: Any, wanted: Wanted, _: float) -> Any:
     """A member of an enum by name or value, or a literal by itself: of the same type, so that '1' is not 1."""
+    choices = wanted.choices
     for text, choice in choices.items():
-        own = choice.value if isinstance(choice, enum.Enum) else choice
-        if type(value) is type(own) and value == own:
-            return choice
-        if isinstance(choice, enum.Enum) and type(value) is str and value == text:
-            return choice
-    raise Refused(
-        "one of " + ", ".join(repr(text) if text[:1] not in "'\"" else text for text in choices)
-    )
+        for own in _spellings(text, choice):
+            if type(value) is type(own) and value == own:
+                return choice
+    shown = [repr(_spellings(text, choice)[0]) for text, choice in choices.items()]
+    raise Refused("one of " + ", ".join(shown))
 
 
-def _null(value: Any) -> None:
+def _spellings(text: str, choice: Any) -> tuple[Any, ...]:
+    return (text, choice.value) if isinstance(choice, enum.Enum) else (choice,)
+
+
+def _null(value: Any, _: Wanted, __: float) -> None:
     if value is not None:
         raise Refused("null")
+
+
+def _function(_: Any, __: Wanted, ___: float) -> Any:
+    raise Refused("a function, which a request cannot give")
+
+
+def _class(_: Any, __: Wanted, ___: float) -> Any:
+    raise Refused("a class, which a request cannot give")
+
+
+def _anything(value: Any, _: Wanted, most: float) -> Any:
+    return _counted(value, most)
+
+
+def _value(value: Any, wanted: Wanted, most: float) -> Any:
+    for base, checker in CHECKERS:
+        if wanted.kind is base or issubclass(wanted.kind, base):
+            return checker(value, wanted.arguments, most)
+    raise Refused(f"an object of class {wanted.kind.__name__}, which a request cannot give")
 
 
 def _bool(value: Any, _: tuple[Any, ...], __: float) -> bool:
@@ -206,14 +197,8 @@ def _object(value: Any, arguments: tuple[Any, ...], most: float) -> dict[Any, An
 
 
 def _array(value: Any, _: tuple[Any, ...], __: float) -> Any:
-    if type(value) is not list:
-        raise Refused("a list of numbers")
-    flat: list[Any] = [value]
-    while flat and type(flat[0]) is list:
-        if any(type(each) is not list for each in flat):
-            raise Refused("a list of numbers")
-        flat = [item for each in flat for item in each]
-    if any(type(each) not in (int, float) for each in flat):
+    """Of numbers, or of lists of one length; texts and booleans are no numbers here, as they are to numpy."""
+    if type(value) is not list or not all(type(leaf) in (int, float) for leaf in _leaves(value)):
         raise Refused("a list of numbers")
     try:
         array = np.array(value, dtype=float)
@@ -224,12 +209,21 @@ def _array(value: Any, _: tuple[Any, ...], __: float) -> Any:
     return array
 
 
-def _anything(value: Any, most: float) -> Any:
+def _leaves(value: list[Any]) -> Iterator[Any]:
+    """What is in a list that is not a list, at any depth."""
+    for item in value:
+        if type(item) is list:
+            yield from _leaves(item)
+        else:
+            yield item
+
+
+def _counted(value: Any, most: float) -> Any:
     """Plain JSON where nothing is known of what is wanted: any number may be a count."""
     if isinstance(value, list):
-        return [_anything(item, most) for item in value]
+        return [_counted(item, most) for item in value]
     if isinstance(value, dict):
-        return {name: _anything(item, most) for name, item in value.items()}
+        return {name: _counted(item, most) for name, item in value.items()}
     if type(value) in (int, float) and not abs(value) <= most:
         raise Refused(f"at most {most:.0f}")
     return value
@@ -249,3 +243,12 @@ CHECKERS: tuple[tuple[Any, Any], ...] = (
     (collections.abc.Sequence, _list),
     (collections.abc.Iterable, _list),
 )
+FORMS: Mapping[Form, Callable[[Any, Wanted, float], Any]] = {
+    Form.UNION: _union,
+    Form.CHOICE: _choice,
+    Form.NULL: _null,
+    Form.FUNCTION: _function,
+    Form.CLASS: _class,
+    Form.ANYTHING: _anything,
+    Form.VALUE: _value,
+}

@@ -11,8 +11,8 @@ import inspect
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,14 +117,24 @@ class Model:
     ) -> None:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         count = len(entries)
-        with self.mode(), _blame(self, entries, predictions):
-            for position, forecast in enumerate(self.predictor.predict(entries, **options)):
-                if not wanted():
-                    raise Cancelled(f"it was stopped after {position} of {count} series")
-                if position == count:
-                    raise ModelError(f"the model gave more forecasts than the {count} instances")
-                check_item(forecast, entries[position], position)
-                predictions.append(prediction(forecast, configuration, self.hint))
+        try:
+            with self.mode():
+                for position, forecast in enumerate(self.predictor.predict(entries, **options)):
+                    if not wanted():
+                        raise Cancelled(f"it was stopped after {position} of {count} series")
+                    if position == count:
+                        raise ModelError(
+                            f"the model gave more forecasts than the {count} instances"
+                        )
+                    check_item(forecast, entries[position], position)
+                    predictions.append(prediction(forecast, configuration, self.hint))
+        except ShellError:
+            raise
+        except Exception as error:
+            blamed = _blamed(error, self, entries, len(predictions))
+            if blamed is None:
+                raise
+            raise blamed from error
         if len(predictions) != count:
             raise ModelError(f"the model gave {len(predictions)} forecasts for {count} instances")
 
@@ -140,26 +150,20 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-@contextmanager
-def _blame(
-    model: Model, entries: list[dict[str, Any]], predictions: list[Prediction]
-) -> Iterator[None]:
-    """Turn what the model raises into a RequestError where the series that it was at is to blame.
+def _blamed(
+    error: Exception, model: Model, entries: list[dict[str, Any]], done: int
+) -> RequestError | None:
+    """The refusal of the request where the series that the model was at is to blame, else None.
 
     Which one that was is known of models that take series by series: the one after the last forecast.
     """
-    try:
-        yield
-    except ShellError:
-        raise
-    except Exception as error:
-        at = None if model.batches else len(predictions)
-        reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
-        if reason is None:
-            raise
-        if at is None:
-            raise RequestError(f"a series: {reason}") from error
-        raise InstanceError(f"instance {at}", reason, index=at) from error
+    at = None if model.batches else done
+    reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
+    if reason is None:
+        return None
+    if at is None:
+        return RequestError(f"a series: {reason}")
+    return InstanceError(f"instance {at}", reason, index=at)
 
 
 def _fault_of_series(error: Exception) -> str | None:

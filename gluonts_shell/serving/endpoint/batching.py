@@ -30,10 +30,7 @@ Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
 # of the last predict's time, and seconds, that its clients have to come back
-MOMENT, MOMENT_MOST = (
-    0.1,
-    0.02,
-)
+MOMENT, MOMENT_MOST = 0.1, 0.02
 ASK_SECONDS = 0.05  # between two looks, from within a predict, at whether somebody still waits
 FRAMES = 12  # of the stack that the log shows of a predict that hangs
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import ast
 import collections.abc
-import enum
 import json
 import math
-import types
-import typing
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from gluonts.core.serde import decode
 
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster import constructors, objects
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Form, Wanted, bare
 
 NOTHING = ("null", "none", "")
 TRUE = ("true", "1", "yes", "on")
@@ -55,59 +54,54 @@ def hyperparameter(name: str, value: Any, annotation: Any) -> Any:
 
 def fit(value: Any, annotation: Any) -> Any:
     """`value` as `annotation` wants it. Raises Unfit, whose text completes "expected ..."."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return _fit_union(value, arguments)
-    if origin is typing.Literal:
-        return _fit_choice(value, {str(choice): choice for choice in arguments})
-    if annotation is type(None):
-        if value is None or (isinstance(value, str) and value.strip().lower() in NOTHING):
-            return None
+    wanted = Wanted.of(annotation)
+    return FITTERS[wanted.form](value, wanted)
+
+
+def is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)
+
+
+def _fit_null(value: Any, _: Wanted) -> None:
+    if not is_null(value):
         raise Unfit("null")
-    kind: Any = origin or annotation
-    value = _notation(value)
-    if kind is collections.abc.Callable:
-        return _fit_function(value)
-    if kind is type:
-        return _fit_type(value, arguments)
-    if kind in (Any, object) or not isinstance(kind, type):
-        return _fit_anything(value)  # also a type variable, or no annotation
-    for base, converter in CONVERTERS:
-        if issubclass(kind, base):
-            return converter(value, arguments)
-    if issubclass(kind, enum.Enum):
-        return _fit_choice(value, {**{m.name: m for m in kind}, **{str(m.value): m for m in kind}})
-    return _fit_class(value, kind)
 
 
-def _fit_union(value: Any, members: tuple[Any, ...]) -> Any:
-    """The member that is of the value's own type, else the first that takes it; text takes everything, so it is last.
-
-    `1` and `1.0` differ where a trainer counts batches by the one and takes shares by the other.
-    """
-    expectations = []
-    nothing, others = type(None) in members, _worth_trying(value, members)
-    if nothing and (value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)):
+def _fit_union(value: Any, wanted: Wanted) -> Any:
+    if wanted.takes_null and is_null(value):
         return None
-    own: Any = type(literal(value))
-    for member in sorted(others, key=lambda m: (m is str, _kind(m) is not own)):
+    expectations = []
+    for member in _worth_trying(value, wanted):
         try:
             return fit(value, member)
         except Unfit as error:
             expectations.append(str(error))
-    raise Unfit(" or ".join(dict.fromkeys(expectations + ["null"] * nothing)))
+    if wanted.takes_null:
+        expectations.append("null")
+    raise Unfit(" or ".join(dict.fromkeys(expectations)))
 
 
-def _worth_trying(value: Any, members: tuple[Any, ...]) -> list[Any]:
-    """Without null; and where a text may be a text, only a path means a function, for 'std' is a function of numpy."""
-    others = [member for member in members if member is not type(None)]
-    if str in others and isinstance(value, str) and not objects.is_path(value):
-        others = [member for member in others if _kind(member) is not collections.abc.Callable]
-    return others
+def _worth_trying(value: Any, wanted: Wanted) -> list[Any]:
+    """Where a text may be a text, only a path means a function, for 'std' is a function of numpy."""
+    members = wanted.members(type(literal(value)))
+    if str not in members or not isinstance(value, str) or objects.is_path(value):
+        return members
+    return [member for member in members if bare(member) is not collections.abc.Callable]
 
 
-def _kind(annotation: Any) -> Any:
-    return typing.get_origin(annotation) or annotation
+def _fit_value(value: Any, wanted: Wanted) -> Any:
+    """An object of a class: JSON has a form for some; others are made, or named by a subclass.
+
+    'NegativeBinomialOutput', 'negative-binomial', or its path; {"()": name, argument: value} is what GluonTS's dotted
+    notation, `distr_output.()` and `distr_output.beta`, means.
+    """
+    value = _notation(value)
+    for base, converter in CONVERTERS:
+        if issubclass(wanted.kind, base):
+            return converter(value, wanted.arguments)
+    if isinstance(value, wanted.kind):
+        return value
+    return _made(value if isinstance(value, dict) else {"()": value}, wanted.kind)
 
 
 def _fit_bool(value: Any, _: tuple[Any, ...]) -> bool:
@@ -124,11 +118,10 @@ def _fit_int(value: Any, _: tuple[Any, ...]) -> int:
     number = _number(value)
     if number is None or not number.is_integer():
         raise Unfit("a whole number")
-    return (
-        int(value)
-        if isinstance(value, str) and value.strip().lstrip("+-").isdigit()
-        else int(number)
-    )
+    # more digits than a float has
+    if isinstance(value, str) and value.strip().lstrip("+-").isdigit():
+        return int(value)
+    return int(number)
 
 
 def _fit_float(value: Any, _: tuple[Any, ...]) -> float:
@@ -188,7 +181,8 @@ def _fit_array(value: Any, _: tuple[Any, ...]) -> Any:
         raise Unfit("a list of numbers") from None
 
 
-def _fit_choice(value: Any, choices: dict[str, Any]) -> Any:
+def _fit_choice(value: Any, wanted: Wanted) -> Any:
+    choices = wanted.choices
     if value in choices.values():
         return value
     if str(value) in choices:
@@ -208,7 +202,8 @@ def _notation(value: Any) -> Any:
         raise Unfit(f"an object in GluonTS's notation, which says: {error}") from None
 
 
-def _fit_function(value: Any) -> Any:
+def _fit_function(value: Any, _: Wanted) -> Any:
+    value = _notation(value)
     if isinstance(value, dict) and "()" in value:
         value = _made(value, object)
     found = value if callable(value) else _looked_up(objects.function, value)
@@ -217,22 +212,22 @@ def _fit_function(value: Any) -> Any:
     raise Unfit("the dotted path of a function")
 
 
-def _fit_type(value: Any, arguments: tuple[Any, ...]) -> Any:
+def _fit_class(value: Any, wanted: Wanted) -> Any:
     """The class itself, where a class is wanted: of any kind, or of those below what the annotation names."""
-    base = arguments[0] if arguments and isinstance(arguments[0], type) else object
+    value = _notation(value)
+    named = [argument for argument in wanted.arguments if isinstance(argument, type)]
+    base = named[0] if named else object
     if isinstance(value, type) and issubclass(value, base):
         return value
-    found = _looked_up(
-        objects.located if base is object else lambda name: objects.subclass(name, base), value
-    )
+    found = _looked_up(_finder(base), value)
     if isinstance(found, type):
         return found
     raise Unfit("the dotted path of a class" if base is object else _choices(base))
 
 
-def _fit_anything(value: Any) -> Any:
+def _fit_anything(value: Any, _: Wanted) -> Any:
     """A value; and a text that is the path of a class or of a function means that one, for what else could it be."""
-    found = literal(value)
+    found = literal(_notation(value))
     if not isinstance(found, str):
         return _made_inside(found)
     there = objects.is_path(found) and _looked_up(objects.located, found)
@@ -252,31 +247,25 @@ def _made_inside(value: Any) -> Any:
     return {key: _made_inside(item) for key, item in value.items()}
 
 
-def _fit_class(value: Any, kind: type) -> Any:
-    """An object of a class by the name of a subclass: 'NegativeBinomialOutput', 'negative-binomial', or its path.
-
-    {"()": name, argument: value} is what GluonTS's dotted notation, `distr_output.()` and `distr_output.beta`, means.
-    """
-    if isinstance(value, kind):
-        return value
-    return _made(value if isinstance(value, dict) else {"()": value}, kind)
-
-
 def _made(description: dict[str, Any], base: type) -> Any:
     """The object of {"()": name, argument: value}; its class is below `base`, its arguments fit its own constructor."""
     given = dict(description)
-    name = given.pop("()", None)
-    find = objects.located if base is object else lambda text: objects.subclass(text, base)
-    found = _looked_up(find, name)
+    found = _looked_up(_finder(base), given.pop("()", None))
     if not callable(found):
         raise Unfit("the dotted path of a class below '()'" if base is object else _choices(base))
-    hints, _ = constructors.constructor_parameters(found) if isinstance(found, type) else ({}, True)
+    hints = constructors.constructor_parameters(found)[0] if isinstance(found, type) else {}
     try:
-        return found(
-            **{argument: fit(text, hints.get(argument, Any)) for argument, text in given.items()}
-        )
+        arguments = {name: fit(text, hints.get(name, Any)) for name, text in given.items()}
+        return found(**arguments)
     except Exception as error:
         raise Unfit(f"arguments that {found.__name__} takes; it says: {error}") from None
+
+
+def _finder(base: type) -> Callable[[str], Any]:
+    """What finds a class by its name: below `base`, or anywhere."""
+    if base is object:
+        return objects.located
+    return lambda name: objects.subclass(name, base)
 
 
 def _looked_up(find: Any, name: Any) -> Any:
@@ -305,3 +294,12 @@ CONVERTERS: tuple[tuple[Any, Any], ...] = (
     (tuple, _fit_tuple),
     (collections.abc.Sequence, _fit_list),
 )
+FITTERS: Mapping[Form, Callable[[Any, Wanted], Any]] = {
+    Form.UNION: _fit_union,
+    Form.CHOICE: _fit_choice,
+    Form.NULL: _fit_null,
+    Form.FUNCTION: _fit_function,
+    Form.CLASS: _fit_class,
+    Form.ANYTHING: _fit_anything,
+    Form.VALUE: _fit_value,
+}
