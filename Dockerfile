@@ -34,6 +34,7 @@ RUN set -eu; \
 FROM python:3.11-slim
 ARG GLUONTS_FORECASTER=
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      com.amazonaws.sagemaker.capabilities.multi-models=true \
       org.opencontainers.image.title="gluonts_shell" \
       org.opencontainers.image.description="SageMaker's train and serve for any GluonTS forecaster" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 # AWS, InvokeEndpoint: InferenceId has 1 to 64 characters; others than printable ones could forge a line of the log
 IDENTITY = re.compile(r"[\x20-\x7e]{1,64}")
+# which of many models was asked, as the client named it; AWS, InvokeEndpoint: TargetModel has 1 to 1024 characters
+TARGET_MODEL = "x-amzn-sagemaker-target-model"
+TARGET = re.compile(r"[\x21-\x7e]{1,1024}")
 MOST = 10  # refusals that have a line, a second and a worker
 SECOND = 1.0
 
@@ -99,6 +102,10 @@ def _line(
     if identity and IDENTITY.fullmatch(identity):
         text += f", id {identity}"
         fields["id"] = identity
+    target = headers.get(TARGET_MODEL)
+    if target and TARGET.fullmatch(target):
+        text += f", model {target}"
+        fields["model"] = target
     if note.error:
         text += f": {note.error}"
         fields["error"] = note.error

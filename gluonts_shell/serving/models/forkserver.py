@@ -142,8 +142,10 @@ class _Server:
             self._look()
             if self.control.fileno() in readable and not self._answer():
                 break
-        for pid in list(self.names):
+        for pid in self.names:
             _kill(pid)
+        for pid in self.names:
+            os.waitpid(pid, 0)
 
     def _answer(self) -> bool:
         """One question; False where there will be no more."""

@@ -20,7 +20,14 @@ from gluonts_shell.errors import ModelError, NoRoom, RequestError, ShellError
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.http.shares import Shares
-from gluonts_shell.serving.processes.link import BEAT, LEAVING, ParentEnd, ParentGone, WorkerEnd
+from gluonts_shell.serving.processes.link import (
+    BEAT,
+    LEAVING,
+    TAKEN,
+    ParentEnd,
+    ParentGone,
+    WorkerEnd,
+)
 from gluonts_shell.serving.processes.memory import own_bytes
 from gluonts_shell.serving.processes.worker import Terms, work
 
@@ -114,6 +121,7 @@ class Process:
         self.pid = pid
         self.beats = 0
         self.leaving = False
+        self._handed = self._taken = 0
         self._link = link
         self._end = end
         self._status: int | None = None
@@ -145,6 +153,7 @@ class Process:
         with self._lock:
             if self._status is None:
                 self._status = self._end(self.pid)
+                self._taken += self._link.heard().count(TAKEN)
                 self._link.close()
             return self._status
 
@@ -161,9 +170,18 @@ class Process:
         with self._lock:
             words = self._link.heard()
             self.beats += words.count(BEAT)
+            self._taken += words.count(TAKEN)
             self.leaving = self.leaving or LEAVING in words
 
-    def hand(self, connection: socket.socket) -> bool:
-        """Whether there was room for it, and somebody to take it."""
+    def hand(self, connection: socket.socket) -> int:
+        """The connection's number; 0 where there was no room for it, or nobody to take it."""
         with self._lock:
-            return self._link.hand(connection)
+            if not self._link.hand(connection):
+                return 0
+            self._handed += 1
+            return self._handed
+
+    def took(self, number: int) -> bool:
+        """Whether the process has taken that connection; what it never took, another may have."""
+        self.hear()
+        return self._taken >= number

@@ -131,7 +131,7 @@ class Registry:
             for _ in range(ATTEMPTS):
                 process = self._living(model)
                 try:
-                    return relay.invoke(process, request, self._terms.silent_seconds)
+                    return relay.invoke(process, name, request, self._terms.silent_seconds)
                 except relay.NotTaken:
                     continue
                 except relay.Cut:
@@ -176,7 +176,6 @@ class Registry:
         with self._claimed(model.name, model):
             if model.process is None or not model.process.serves:
                 self._retire(model)
-                log.warning("model %r is loaded again", model.name)
                 self._start(model)
             assert model.process is not None
             return model.process
@@ -240,7 +239,8 @@ class Registry:
         """The process that is to be replaced; one that is about to end may answer what it has."""
         if model.process is not None:
             model.process.ended(self._terms.drain_seconds)
-            model.process.finish()
+            how = ending(model.process.finish())
+            log.warning("model %r is loaded again: its process %s", model.name, how)
             model.process = None
 
     def _cut(self, model: Model, process: Process) -> ShellError:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping
 
 from gluonts_shell.errors import Overloaded
+from gluonts_shell.serving.endpoint.journal import TARGET_MODEL
 from gluonts_shell.serving.http.exchange import Request, Response
 from gluonts_shell.serving.models.process import Process
 
@@ -37,27 +38,38 @@ class Silent(Exception):
     """The process has given no sign for longer than any may."""
 
 
-def invoke(process: Process, request: Request, silent_seconds: float) -> Response:
-    """Raises NotTaken, Cut, Silent, and Overloaded where the process has too many requests already."""
+def invoke(process: Process, name: str, request: Request, silent_seconds: float) -> Response:
+    """name: the model's. Raises NotTaken, Cut, Silent, and Overloaded where too many requests wait already."""
     ours, theirs = socket.socketpair()
     with ours:
-        if not process.hand(theirs):
+        number = process.hand(theirs)
+        if not number:
             theirs.close()
             if process.gone:
                 raise NotTaken
             raise Overloaded("too many requests wait for this model; try again later")
-        return response(_Exchange(process, request, ours, silent_seconds).answer())
+        try:
+            return response(_Exchange(process, name, request, ours, silent_seconds).answer())
+        except Cut:
+            if process.took(number):
+                raise
+            raise NotTaken from None
 
 
 class _Exchange:
     """Of one request. ours: the front's end of the socket pair."""
 
     def __init__(
-        self, process: Process, request: Request, ours: socket.socket, silent_seconds: float
+        self,
+        process: Process,
+        name: str,
+        request: Request,
+        ours: socket.socket,
+        silent_seconds: float,
     ) -> None:
         self.process, self.request, self.ours = process, request, ours
         self.silent_seconds = silent_seconds
-        self.unsent = [memoryview(head(request)), memoryview(request.body)]
+        self.unsent = [memoryview(head(name, request)), memoryview(request.body)]
         self.silent, self.beats = 0.0, process.beats
         self.wanted = True
 
@@ -111,11 +123,13 @@ class _Exchange:
             raise Silent
 
 
-def head(request: Request) -> bytes:
-    """Of the request as the process gets it."""
+def head(name: str, request: Request) -> bytes:
+    """Of the request as the model's process gets it; the log shall tell which model that is."""
     lines = [f"POST {PATH} HTTP/1.1", f"Content-Length: {len(request.body)}", "Connection: close"]
     if "host" not in request.headers:
         lines.append("Host: localhost")
+    if TARGET_MODEL not in request.headers:
+        lines.append(f"{TARGET_MODEL}: {name}")
     lines += [f"{name}: {value}" for name, value in _passed_on(request.headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
