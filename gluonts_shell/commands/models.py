@@ -6,7 +6,6 @@ What a model is and how its requests are answered is that of `serve`; here is wh
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -95,18 +94,17 @@ def import_all() -> None:
     """Once, for all models."""
     for name in IMPORTED:
         importlib.import_module(name)
-    if importlib.util.find_spec("torch") is not None:
-        # a model that needs it will say so
-        with suppress(ImportError):
-            for name in IMPORTED_WITH_TORCH:
-                importlib.import_module(name)
+    # a model that needs it will say so
+    with suppress(ImportError):
+        for name in IMPORTED_WITH_TORCH:
+            importlib.import_module(name)
     from gluonts_shell.forecasting import shortcuts
 
     # in a model's process they would make pages its own that are shared: 13 MB, for all modules are looked at,
     # and 3 MB, for torch reads its sources at the first seed
     shortcuts.take()
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def check(folder: Path) -> None:

@@ -94,14 +94,14 @@ class Models:
 
 def _route(method: str, path: str) -> tuple[str, str]:
     """The route, and the model's name where it has one. Raises NotFound and MethodNotAllowed."""
-    route, name = path, ""
     if found := PATH.fullmatch(path):
         route, name = INVOKE if found[2] else MODEL, found[1]
-    methods = METHODS.get(route)
-    if methods is None or (route == path and found):
+    elif path in (PING, MODELS):
+        route, name = path, ""
+    else:
         raise NotFound(_nothing_at(path))
-    if method not in methods:
-        allowed = ", ".join(methods)
+    if method not in METHODS[route]:
+        allowed = ", ".join(METHODS[route])
         raise MethodNotAllowed(
             f"{path[:300]} does not take {method[:20]!r}; it takes {allowed}", allowed
         )

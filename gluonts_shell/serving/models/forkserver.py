@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 
 MESSAGE = 65536  # bytes of the longest
 CLOSE_SECONDS = 5.0
-WAIT = 0.02
+GRACE = (
+    0.5  # seconds that a process has to write what it holds back of the log, before it is killed
+)
+WAIT = 0.005
 
 Order = dict[str, Any]
 """What is to be loaded: values of JSON, understood by whoever is forked."""
@@ -143,9 +146,10 @@ class _Server:
             if self.control.fileno() in readable and not self._answer():
                 break
         for pid in self.names:
-            _kill(pid)
-        for pid in self.names:
-            os.waitpid(pid, 0)
+            os.kill(pid, signal.SIGTERM)
+        ends = time.monotonic() + GRACE
+        for pid in list(self.names):
+            self._end(pid, ends)
 
     def _answer(self) -> bool:
         """One question; False where there will be no more."""
@@ -159,7 +163,8 @@ class _Server:
         if "begin" in question:
             answer = self._begin(question["begin"], descriptors)
         else:
-            answer = {"status": self._end(question["end"])}
+            os.kill(question["end"], signal.SIGTERM)
+            answer = {"status": self._end(question["end"], time.monotonic() + GRACE)}
         with suppress(OSError):
             self.control.send(json.dumps(answer).encode())
         return True
@@ -186,7 +191,10 @@ class _Server:
         self.names[pid] = str(order["name"])
         return {"pid": pid}
 
-    def _end(self, pid: int) -> int:
+    def _end(self, pid: int, ends: float) -> int:
+        """Of a process that was asked to end; ends: of time.monotonic(), when it is killed."""
+        while _ending(pid) is None and time.monotonic() < ends:
+            time.sleep(WAIT)
         _kill(pid)
         status = os.waitpid(pid, 0)[1]
         del self.names[pid]
@@ -196,7 +204,7 @@ class _Server:
     def _look(self) -> None:
         """Tell of processes that ended by themselves. They are not reaped here, so that their numbers stay theirs."""
         for pid in self.names.keys() - self.ended:
-            found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            found = _ending(pid)
             if found is None:
                 continue
             self.ended.add(pid)
@@ -207,6 +215,11 @@ class _Server:
                 else "was killed by signal"
             )
             log.warning("the process of model %r %s %d", self.names[pid], how, found.si_status)
+
+
+def _ending(pid: int) -> os.waitid_result | None:
+    """How a child ended that is not reaped yet; None while it runs."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 def _kill(pid: int) -> None:
