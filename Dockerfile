@@ -15,16 +15,18 @@ ARG WHEELHOUSE=
 ARG PIP_EXTRA_INDEX_URL=
 # pip only warns of an extra that it does not know, and the image would come out without it
 RUN set -eu; \
-    for extra in $(echo "$EXTRAS" | tr ',' ' '); do \
+    IFS=', '; \
+    for extra in $EXTRAS; do \
         case "$extra" in \
-            torch|fast|arrow) ;; \
-            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast and arrow with commas between" >&2; \
+            torch|fast|arrow|report) ;; \
+            *) echo "EXTRAS has '$extra', expected none, or some of torch, fast, arrow and report with commas between" >&2; \
                exit 1 ;; \
         esac; \
     done
 WORKDIR /source
 COPY . .
-# --root lays the files out as the second stage wants them, without pip's own traces
+# --root lays the files out as the second stage wants them, without pip's own traces; the version is the source's
+# hadolint ignore=DL3013
 RUN set -eu; \
     if [ -n "$WHEELHOUSE" ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS="/source/$WHEELHOUSE"; fi; \
     package="gluonts-shell${EXTRAS:+[$EXTRAS]}"; \
@@ -37,7 +39,8 @@ LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
       com.amazonaws.sagemaker.capabilities.multi-models=true \
       org.opencontainers.image.title="gluonts_shell" \
       org.opencontainers.image.description="SageMaker's train and serve for any GluonTS forecaster" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      gluonts_shell.sbom=/usr/local/share/sbom/gluonts_shell.cdx.json
 # Nothing is written outside of the data path and the temporary folder, so that the root may be read-only. HOME,
 # because GluonTS looks for its home folder as it is imported, and a user without a name has none.
 ENV PYTHONUNBUFFERED=1 \
@@ -46,6 +49,8 @@ ENV PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     GLUONTS_FORECASTER=$GLUONTS_FORECASTER
 COPY --from=wheels /install/ /
+# what is installed, for whoever has to know: the label names the file
+RUN mkdir -p /usr/local/share/sbom && python -m gluonts_shell sbom > /usr/local/share/sbom/gluonts_shell.cdx.json
 EXPOSE 8080
 # a container that trains has no port; it is healthy as long as it runs
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "gluonts_shell", "ping"]

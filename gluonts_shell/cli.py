@@ -117,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
         "--data-path", metavar="DIR", default="ml", help="where to make the tree (default: ./ml)"
     )
     command("ping", "ask the server on this machine whether it is well, for a HEALTHCHECK")
+    command("sbom", "print what is installed here as a software bill of materials (CycloneDX)")
     command("forecasters", "list what can be named as a forecaster, and what each needs")
     command(
         "metrics", "print the metric definitions of the log, ready for a training or tuning job"
@@ -214,6 +215,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import forecasters
 
         return forecasters.run()
+    if options.command == "sbom":
+        from gluonts_shell.commands import sbom
+
+        return sbom.run()
     if options.command == "metrics":
         from gluonts_shell.commands import metrics
 

@@ -6,8 +6,10 @@
     │   ├── ForecasterError        no such forecaster, or it cannot be imported or constructed
     │   ├── DataError              a channel, a file, a line, a field
     │   ├── CodeChannelError       the user's code cannot be unpacked or installed
+    │   ├── HostError              another host of the job never came, is gone or has failed
     │   └── RequestError           an HTTP request; the status rides on the class
     │       ├── InstanceError, LineError   one instance is wrong, or a line that should hold one is not JSON
+    │       ├── AskedError                 a key of the request's configuration is wrong
     │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, Conflict 409,
     │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
@@ -87,6 +89,14 @@ class CodeChannelError(UserError):
     """The code channel cannot be unpacked or installed."""
 
 
+class HostError(UserError):
+    """Another host of the job never came, is gone, or ended with this exit status; its own log tells more."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class RequestError(UserError):
     """The request is wrong; 400 unless a subclass says otherwise."""
 
@@ -95,12 +105,20 @@ class InstanceError(RequestError):
     """One instance of a request is wrong.
 
     place: where it stands, such as `instance 3` or `line 7`; reason: the sentence without it; item: the item_id as
-    Python writes it, or None; index: which instance of those that were looked at together.
+    Python writes it, or None; index: which instance of those that were looked at together; field: what of it is wrong.
     """
 
-    def __init__(self, place: str, reason: str, item: str | None = None, index: int = 0) -> None:
-        super().__init__(place, reason, item, index)
+    def __init__(
+        self,
+        place: str,
+        reason: str,
+        item: str | None = None,
+        index: int = 0,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(place, reason, item, index, field)
         self.place, self.reason, self.item, self.index = place, reason, item, index
+        self.field = field
 
     def marked(self) -> str:
         known_as = "" if self.item is None else private(f" (item_id {self.item})")
@@ -108,7 +126,29 @@ class InstanceError(RequestError):
 
     def at(self, place: str) -> InstanceError:
         """The same of an instance that its sender knows by another place."""
-        return InstanceError(place, self.reason, self.item, self.index)
+        return InstanceError(place, self.reason, self.item, self.index, self.field)
+
+    def below(self, place: str) -> RequestError:
+        """The same with a path to what is wrong, where its sender reads paths: `inputs[3].target[2] is ...`."""
+        if self.field is None or not self.reason.startswith(self.field):
+            return self.at(place)
+        known_as = "" if self.item is None else private(f" (item_id {self.item})")
+        return RequestError(f"{place}.{self.reason}{known_as}")
+
+
+class AskedError(RequestError):
+    """A key of a request's configuration is wrong. inside: where in its value; reason: the sentence without both."""
+
+    def __init__(self, key: str, reason: str, inside: str = "") -> None:
+        super().__init__(key, reason, inside)
+        self.key, self.reason, self.inside = key, reason, inside
+
+    def marked(self) -> str:
+        return f"configuration.{self.key}{self.inside} {self.reason}"
+
+    def called(self, name: str) -> RequestError:
+        """The same of a key that its sender knows by another name."""
+        return RequestError(f"{name}{self.inside} {self.reason}")
 
 
 class LineError(RequestError):

@@ -117,6 +117,13 @@ def setting(
     )
 
 
+def metrics(text: str) -> str:
+    name = text.strip().lower()
+    if name not in ("emf", "prometheus", "both"):
+        raise ValueError("emf, prometheus or both")
+    return name
+
+
 def log_format(text: str) -> str:
     name = text.strip().lower()
     if name not in ("text", "json"):
@@ -159,6 +166,14 @@ class Settings:
         "`json` for a line that is one object: time, level, message, and what requests tell",
         "GLUONTS_SHELL_LOG_FORMAT",
     )
+    # counting costs a request less than a microsecond, but who has not asked for a page shall have none
+    metrics: str | None = setting(
+        None,
+        metrics,
+        "`emf` for a line of CloudWatch's embedded metric format each minute, `prometheus` for /metrics, `both`",
+        "GLUONTS_SHELL_METRICS",
+        shown="none",
+    )
     # for an air-gapped image
     offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")
     canary: bool = setting(
@@ -166,6 +181,25 @@ class Settings:
         boolean,
         "a saved model is tried in a process of its own, and by each worker before it is ready",
         "GLUONTS_SHELL_CANARY",
+    )
+    # the first host's, by which torch's processes find each other; the hosts themselves meet at the next one
+    master_port: int = setting(
+        29500,
+        whole(1, 65534),
+        "of the first of several hosts, which uses this port and the next one",
+        "MASTER_PORT",
+    )
+    hosts_wait: float = setting(
+        300.0,
+        seconds,
+        "seconds that the hosts of a job wait for each other at its start",
+        "GLUONTS_SHELL_HOSTS_WAIT",
+    )
+    hosts_silence: float = setting(
+        30.0,
+        seconds,
+        "seconds without a sign of life after which a host of the job counts as dead; at least 1",
+        "GLUONTS_SHELL_HOSTS_SILENCE",
     )
     # an archive that unpacks to more is refused as a bomb
     max_unpacked_bytes: int = setting(

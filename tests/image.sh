@@ -83,13 +83,15 @@ echo "the package is $size bytes, installed without caches $(find "$offline_root
     ! -name '*.pyc' -printf '%s\n' | paste -sd+ | bc)"
 [ "$size" -lt 400000 ] || { echo "the package is larger than 400 kB"; exit 1; }
 buildah inspect --type image gluonts-shell-offline >"$work/image.json"
-python3 - "$work/image.json" "$work/environ" <<'PYTHON'
+python3 - "$work/image.json" "$work/environ" "$offline_root" <<'PYTHON'
 import json, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
 assert config["Entrypoint"] == ["python", "-m", "gluonts_shell"], config["Entrypoint"]
 assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
 assert config["Labels"]["org.opencontainers.image.title"] == "gluonts_shell"
+bill = json.load(open(sys.argv[3] + config["Labels"]["gluonts_shell.sbom"]))
+assert "gluonts" in [one["name"] for one in bill["components"]], bill
 assert environ["PYTHONUNBUFFERED"] == environ["PYTHONDONTWRITEBYTECODE"] == "1"
 assert environ["GLUONTS_FORECASTER"] == "mymodel.Scaled"
 assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "gluonts_shell", "ping"], config["Healthcheck"]

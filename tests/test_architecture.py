@@ -209,13 +209,22 @@ def path_of_the_package() -> dict[str, str]:
 # The order of the rooms inside a world, the lowest first: a module imports from its own room and from lower ones only.
 ORDER = {
     "sagemaker": ("", "code"),
-    "forecasting": ("data", "evaluation", "forecaster", "lightning", "", "checks", "service"),
-    "serving": ("", "http", "processes", "endpoint", "models", "batch"),
+    "forecasting": (
+        "shortcuts",
+        "data",
+        "evaluation",
+        "forecaster",
+        "lightning",
+        "",
+        "checks",
+        "report",
+        "service",
+    ),
+    "serving": ("", "metrics", "http", "processes", "endpoint", "models", "batch"),
 }
 # The one exception of each world that has one, with its reason.
 LOW = {
     "contract": "what a model promises is spoken of everywhere",
-    "shortcuts": "GluonTS is made faster wherever something predicts",
     "forecasts": "what a forecast of any kind has is asked by scores and answers alike",
 }
 

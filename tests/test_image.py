@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGED_FOR_USERS = {"torch", "fast", "arrow"}
+PACKAGED_FOR_USERS = {"torch", "fast", "arrow", "report"}
 
 
 def check(extras: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def check(extras: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("extras", ["", "torch", "torch,fast,arrow", "fast, arrow"])
+@pytest.mark.parametrize("extras", ["", "torch", "torch,fast,arrow,report", "fast, arrow"])
 def test_extras_that_the_package_has_are_taken(extras: str) -> None:
     assert check(extras).returncode == 0
 
@@ -36,7 +36,7 @@ def test_extras_that_the_package_has_are_taken(extras: str) -> None:
 )
 def test_an_extra_that_the_package_does_not_have_is_refused(extras: str, named: str) -> None:
     done = check(extras)
-    expected = f"EXTRAS has '{named}', expected none, or some of torch, fast and arrow with commas between\n"
+    expected = f"EXTRAS has '{named}', expected none, or some of torch, fast, arrow and report with commas between\n"
     assert (done.returncode, done.stderr) == (1, expected)
 
 

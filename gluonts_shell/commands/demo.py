@@ -65,6 +65,9 @@ def run(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as other:
         naive = train(Path(other) / "ml", NAIVE)
     say("\n" + score_table(name, scores, naive))
+    report = Paths(folder).output_data / "report.html"
+    if report.exists():
+        say(f"\nThe report, to open in a browser: {str(report)!r}")
     known, whole = (_first_series(folder, channel) for channel in ("train", "test"))
     request = {
         "instances": [{"start": known["start"], "target": known["target"]}],

@@ -24,6 +24,8 @@ from gluonts_shell.sagemaker.code import channel, contents
 from gluonts_shell.sagemaker.code.installation import modules
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.metrics.counters import Counters
+from gluonts_shell.serving.metrics.emf import Minutes
 from gluonts_shell.serving.models import front
 from gluonts_shell.serving.models.app import Models
 from gluonts_shell.serving.models.forkserver import Order
@@ -44,6 +46,7 @@ IMPORTED = (
     "gluonts_shell.forecasting.service.canary",
     "gluonts_shell.forecasting.service.service",
 )
+SLOTS = 4096  # in which requests are counted: the front's, and one for each model
 IMPORTED_WITH_TORCH = ("torch", "gluonts.torch.model.predictor")
 
 
@@ -53,24 +56,29 @@ def run(settings: Settings, model: Path | None = None) -> int:
     Raises ShellError with a sentence if it cannot begin.
     """
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     _check_settings(settings, model)
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
-    each = Each(settings, machine)
     if ANEW in os.environ:
-        logs.never_wait()
-        logs.drop_prints()
-        order = json.loads(os.environ.pop(ANEW))
-        each.become(order, WorkerEnd(socket.socket(fileno=order["link"])))
+        _go_on_anew(settings, machine, json.loads(os.environ.pop(ANEW)))
+    each = Each(settings, machine)
     return front.run(
         address=settings.address,
         port=settings.port,
         prepare=import_all,
         become=each.become,
         check=check,
-        app=lambda registry: Models(registry, serve.advice(settings)),
+        app=lambda registry: Models(
+            registry,
+            serve.advice(settings),
+            meter=each.counters.of(0) if settings.metrics else None,
+            page=settings.metrics in ("prometheus", "both"),
+        ),
         limits=each.limits,
         terms=each.terms,
+        counters=each.counters,
+        minutes=Minutes(each.counters, "many") if settings.metrics in ("emf", "both") else None,
         announce=lambda port: log.info("serving many models on port %d: none is loaded yet", port),
     )
 
@@ -98,11 +106,11 @@ def import_all() -> None:
     with suppress(ImportError):
         for name in IMPORTED_WITH_TORCH:
             importlib.import_module(name)
-    from gluonts_shell.forecasting import shortcuts
+    from gluonts_shell.forecasting.shortcuts import patches
 
     # in a model's process they would make pages its own that are shared: 13 MB, for all modules are looked at,
     # and 3 MB, for torch reads its sources at the first seed
-    shortcuts.take()
+    patches.take()
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 
@@ -121,10 +129,11 @@ def check(folder: Path) -> None:
 class Each:
     """What is the same for every model."""
 
-    def __init__(self, settings: Settings, machine: Machine) -> None:
+    def __init__(self, settings: Settings, machine: Machine, slots: int = SLOTS) -> None:
         # a folder has the model or none; what SDKs call endpoints has one
         self.settings = replace(settings, forecaster=None, local_endpoints=False)
         self.machine = machine
+        self.counters = Counters(slots)
         self.limits = Limits(body=settings.body_limit, body_seconds=settings.body_seconds)
         self.terms = replace(serve.terms(settings), sleeps=True)
 
@@ -135,7 +144,7 @@ class Each:
         folder = Path(order["url"])
         code = self.activate(folder / "code", order, link)
         loaded = serve.load(self.settings, folder, code, self.machine)
-        return loaded.start(), loaded.description
+        return loaded.start(self.counters.of(order["slot"])), loaded.description
 
     def activate(self, source: Path, order: Order, link: WorkerEnd) -> Path | None:
         """Install the model's own code, if it has any, and put it first on the path; returns where it is.
@@ -164,6 +173,14 @@ class Each:
             ", ".join(sorted(modules(folder))),
         )
         return folder
+
+
+def _go_on_anew(settings: Settings, machine: Machine, order: Order) -> NoReturn:
+    """The rest of a start anew. The shared memory of the counters is gone, and what it counts is read by nobody."""
+    logs.never_wait()
+    logs.drop_prints()
+    each = Each(settings, machine, 1)
+    each.become({**order, "slot": 0}, WorkerEnd(socket.socket(fileno=order["link"])))
 
 
 def start_anew(order: Order, link: WorkerEnd) -> NoReturn:

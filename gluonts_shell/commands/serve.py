@@ -5,6 +5,7 @@ The story is told here and nowhere else; what each step does is in the packages 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestTimeout, TooLarge
@@ -28,9 +29,10 @@ from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameter
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.metrics.counters import Meter
 from gluonts_shell.serving.processes import supervisor
 from gluonts_shell.serving.processes.machine import Machine, has_accelerator
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, stop_at, stop_no_more
 from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
@@ -54,10 +56,13 @@ def run(settings: Settings, model: Path | None = None) -> int:
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     try:
         return _serve(settings, given_folder(model))
     except Stopped:
         return 0
+    finally:
+        stop_no_more()
 
 
 def _serve(settings: Settings, model: Path | None) -> int:
@@ -74,6 +79,9 @@ def _serve(settings: Settings, model: Path | None) -> int:
         terms=terms(settings),
         announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
+        metrics_of=model_name(settings, paths.model)
+        if settings.metrics in ("emf", "both")
+        else None,
     )
 
 
@@ -87,6 +95,18 @@ def given_folder(model: Path | None) -> Path | None:
     )
 
 
+def model_name(settings: Settings, model: Path) -> str:
+    """Whose metrics they are, where several models have some: of the job that trained it, else of its forecaster.
+
+    Read without GluonTS, which the parent may not have. What is wrong with the file is said when the model is loaded.
+    """
+    try:
+        contract = json.loads((model / "gluonts_shell.json").read_text(encoding="utf-8"))
+        return str(contract["training_job_name"] or contract["forecaster"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings.forecaster or "none"
+
+
 def terms(settings: Settings) -> Terms:
     limit = settings.predict_limit or inf
     return Terms(
@@ -96,10 +116,10 @@ def terms(settings: Settings) -> Terms:
 
 @dataclass(frozen=True)
 class Worker:
-    """Of a batch job. answer: as of Batch. overdue: what a predict that never returns is at."""
+    """Of a batch job. answer: as of Batch. batcher: before which its requests wait."""
 
     answer: Callable[..., bytes]
-    overdue: Callable[[], str | None]
+    batcher: Batcher[Outcome]
 
 
 @dataclass(frozen=True)
@@ -119,9 +139,9 @@ class Loaded:
     def description(self) -> str:
         return self.service.description
 
-    def start(self) -> App:
+    def start(self, meter: Meter) -> App:
         """Called in each worker, after the fork."""
-        handler, overdue = self._batch() if self.batch else self._endpoint()
+        handler, batcher = self._batch() if self.batch else self._endpoint()
         settings = self.settings
         if settings.canary:
             rehearse(self.service, self.folder)
@@ -132,16 +152,21 @@ class Loaded:
             max_payload_in_mb=settings.max_payload_in_mb,
             most=settings.max_concurrent_transforms,
         )
+        if settings.metrics:
+            meter.begin()
         return App(
             handler,
             parameters,
             limit=settings.body_limit,
             advice=advice(settings),
             local_endpoints=settings.local_endpoints,
-            overdue=overdue,
+            overdue=batcher.overdue,
+            waiting=batcher.waiting,
+            meter=meter if settings.metrics else None,
+            page=settings.metrics in ("prometheus", "both"),
         )
 
-    def _endpoint(self) -> tuple[Handler, Callable[[], str | None]]:
+    def _endpoint(self) -> tuple[Handler, Batcher[Any]]:
         from gluonts_shell.forecasting.service.service import start_worker
 
         start_worker(self.machine.threads)
@@ -154,12 +179,12 @@ class Loaded:
         )
         return Endpoint(
             service, batcher, job.forwarded(settings.forward_fields), settings.default_accept
-        ), batcher.overdue
+        ), batcher
 
-    def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
+    def _batch(self) -> tuple[Handler, Batcher[Any]]:
         assert self.batch is not None
         worker = self.batch()
-        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.overdue
+        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.batcher
 
 
 def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
@@ -263,11 +288,12 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
             service.prepare,
             lambda call, wanted: batcher.submit(call, wanted)[0],
             configuration,
+            chronos=job.chronos(service, settings.inference_config),
             forward=forward,
             suppress_errors=thorough,
             whole=seconds > 0,
         )
-        return Worker(lines.answer, batcher.overdue)
+        return Worker(lines.answer, batcher)
 
     return make
 

@@ -20,19 +20,29 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
-from gluonts_shell.errors import CodeChannelError, DataError, ForecasterError, ModelError, UserError
+from gluonts_shell.commands import several
+from gluonts_shell.errors import (
+    CodeChannelError,
+    DataError,
+    ForecasterError,
+    HostError,
+    ModelError,
+    UserError,
+)
 from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, repeated, stop_at, stop_no_more
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.commands.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
+    from gluonts_shell.forecasting.evaluation.evaluate import Evaluation
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.plan import Datasets, Plan
+    from gluonts_shell.forecasting.report.course import Course
     from gluonts_shell.forecasting.training import Stop, Watch
 
 log = logging.getLogger(__name__)
@@ -45,20 +55,16 @@ def run(settings: Settings) -> int:
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
     stop_at(*STOPPING)
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
-        if job.host == job.hosts[0]:
-            code, target = _code(job, paths)
-            _activate(code, target, paths, settings)
-            try:
-                _train(job, paths, settings)
-            except ForecasterError as error:
-                raise _with_source_dir(error, job, code) from error
-        else:  # the models of all hosts end in one archive, where a second one would overwrite the first
-            log.warning(
-                "one host trains, which is %s; there is nothing to do on %s", job.hosts[0], job.host
-            )
+        code, target = _code(job, paths)
+        _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
+        try:
+            _train(job, paths, settings)
+        except ForecasterError as error:
+            raise _with_source_dir(error, job, code) from error
     except Stopped as stopped:
         log.warning("stopped by %s", stopped.signal.name)
         raise
@@ -69,8 +75,16 @@ def run(settings: Settings) -> int:
         return failure.report(error, paths.failure)
     finally:
         staging.clear(paths.model)
+        stop_no_more()
     failure.clear(paths.failure)
     return 0
+
+
+def _given_up(error: HostError, paths: Paths) -> int:
+    """What `run` does in the end, for a process that another host's failure has left in the midst of something."""
+    status = failure.report(error, paths.failure)
+    staging.clear(paths.model)
+    return status
 
 
 def _code(job: TrainingJob, paths: Paths) -> tuple[Path, Path]:
@@ -94,8 +108,11 @@ def _with_source_dir(error: ForecasterError, job: TrainingJob, code: Path) -> Fo
     )
 
 
-def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> None:
-    """The code channel; its copy is published with the model, so that no model ever lies beside another's code."""
+def _activate(code: Path, target: Path, paths: Paths, settings: Settings, *, keep: bool) -> None:
+    """The code channel; its copy is published with the model, so that no model ever lies beside another's code.
+
+    keep: whether this host writes the model.
+    """
     if not channel.started_again(os.environ):
         staging.clear(paths.model)  # of a run that was killed
     channel.activate(
@@ -103,8 +120,8 @@ def _activate(code: Path, target: Path, paths: Paths, settings: Settings) -> Non
         target,
         settings,
         os.environ,
-        copy_to=paths.model / staging.NAME / "code",
-        replaces=paths.model / "code",
+        copy_to=paths.model / staging.NAME / "code" if keep else None,
+        replaces=paths.model / "code" if keep else None,
     )
 
 
@@ -137,38 +154,68 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
     signals: list[int] = []
 
     def note(signum: int, _: FrameType | None) -> None:
+        if repeated(signum):
+            return
         if not stop.awaited or (signals and signum == signal.SIGINT):
             raise Stopped(signum)
         signals.append(signum)
         stop.wished = True
 
-    for signum in STOPPING:
-        signal.signal(signum, note)
+    before = {signum: signal.signal(signum, note) for signum in STOPPING}
     try:
         yield signals
     finally:
-        stop_at(*STOPPING)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with _uncollected():
         from gluonts_shell.commands.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
+        from gluonts_shell.forecasting.report.course import Course
 
         training.set_environment(
             job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
         )
-        plan = planned(job, paths, settings)
-    with Rehearsal.start() if settings.canary else nullcontext() as rehearsal:
-        if plan.options.seed is not None:
-            training.seed_everything(plan.options.seed)
-        with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
-            previous = _previous_model(job, Path(folder), settings) or (None, None)
-            with _uncollected():
-                data = plan.read(previous[1])
-                watch = _watch(plan, data, job.host, paths, settings)
+    with Course().listening() as course:
+        with _uncollected():
+            plan = planned(job, paths, settings)
+        writes = job.host == job.hosts[0]
+        with (
+            Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
+            several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
+        ):
+            if hosts.first:
+                _train_here(job, plan, course, rehearsal, paths=paths, settings=settings)
+                return
+            # the models of all hosts end in one archive, where a second one would overwrite the first
+            log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
+                        plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
+            several.await_first(hosts)
+
+
+def _train_here(
+    job: TrainingJob,
+    plan: Plan,
+    course: Course,
+    rehearsal: Rehearsal | None,
+    *,
+    paths: Paths,
+    settings: Settings,
+) -> None:
+    from gluonts_shell.forecasting import training
+
+    if plan.options.seed is not None:
+        training.seed_everything(plan.options.seed)
+    with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
+        previous = _previous_model(job, Path(folder), settings) or (None, None)
+        with _uncollected(), course.step("reading the channels"):
+            data = plan.read(previous[1])
+            watch = _watch(plan, data, job.host, paths, settings)
+        with course.step("training" if plan.trains else "saving"):
             trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
-        _keep(trained, plan, data, job.host, rehearsal=rehearsal, paths=paths)
+    _keep(trained, plan, data, watch, course, rehearsal=rehearsal, paths=paths)
 
 
 def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:
@@ -230,7 +277,8 @@ def _keep(
     trained: tuple[Any, Contract, Path],
     plan: Plan,
     data: Datasets,
-    host: str,
+    watch: Watch,
+    course: Course,
     *,
     rehearsal: Rehearsal | None,
     paths: Paths,
@@ -240,14 +288,20 @@ def _keep(
     Scores that fail do not lose a model, and neither does a stop while they are computed.
     """
     from gluonts_shell.forecasting import artifact
+    from gluonts_shell.forecasting.report import report
 
     predictor, contract, staged = trained
+    report.clear(paths.output_data)
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
             rehearsal.begin(staged)
         if data.test is not None:
-            _evaluate(predictor, plan, data.test, host=host, paths=paths, staged=staged)
+            folders = (paths.output_data, staged)
+            with course.step("evaluation"):
+                found = _evaluate(predictor, plan, data.test, host=watch.host, folders=folders)
+            if plan.options.report == "auto":
+                _report(found, contract, plan, data, watch, course=course, folders=folders)
     except BaseException as error:
         ended = error
     try:
@@ -298,9 +352,12 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple
 
 
 def _evaluate(
-    predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path
-) -> None:
-    """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
+    predictor: Any, plan: Plan, test: Any, *, host: str, folders: tuple[Path, Path]
+) -> Evaluation | str:
+    """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores.
+
+    The scores, or why there are none.
+    """
     from gluonts_shell.forecasting.evaluation import evaluate
 
     log.info("Evaluating model accuracy on testset using %d samples", plan.options.num_eval_samples)
@@ -312,6 +369,7 @@ def _evaluate(
             freq=plan.freq,
             quantiles=plan.options.test_quantiles,
             num_samples=plan.options.num_eval_samples,
+            details=plan.options.report == "auto",
         )
         if scores.left_out:
             log.warning(
@@ -322,10 +380,50 @@ def _evaluate(
             log.warning("%s", warning)
         for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
-        paths.output_data.mkdir(parents=True, exist_ok=True)
-        evaluate.write(scores, paths.output_data, staged)
+        folders[0].mkdir(parents=True, exist_ok=True)
+        evaluate.write(scores, *folders)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise
         log.warning("the model is saved, but its evaluation failed: %s", failure.sentence(error),
                     exc_info=not isinstance(error, UserError))  # fmt: skip
+        return failure.sentence(error)
+    return scores
+
+
+def _report(
+    scores: Evaluation | str,
+    contract: Contract,
+    plan: Plan,
+    data: Datasets,
+    watch: Watch,
+    *,
+    course: Course,
+    folders: tuple[Path, Path],
+) -> None:
+    """A page to look at. Nothing that fails here fails the job."""
+    try:
+        from gluonts_shell.forecasting.report import page, report
+
+        channels = {"train": data.train, "validation": data.validation, "test": data.test}
+        told = report.Report(
+            forecaster=contract.forecaster,
+            call=plan.call(data),
+            freq=plan.freq,
+            prediction_length=contract.prediction_length,
+            evaluation=None if isinstance(scores, str) else scores,
+            unscored=scores if isinstance(scores, str) else "",
+            losses=watch.losses,
+            channels={name: read.statistics for name, read in channels.items() if read is not None},
+            warnings=course.warnings,
+            unnamed=course.unnamed,
+            seconds=course.seconds,
+            versions=contract.versions,
+            job=contract.training_job_name,
+            created=contract.created,
+        )
+        folders[0].mkdir(parents=True, exist_ok=True)
+        report.write(page.page(told), *folders)
+        log.info("report written to %s", folders[0] / report.NAME)
+    except Exception as error:
+        log.warning("the report could not be made: %s", failure.sentence(error), exc_info=True)

@@ -52,6 +52,7 @@ class Task(NamedTuple):
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Returns 0 if every file has its output now, 1 if some have not. Raises ShellError if nothing can be done."""
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     stop_at(signal.SIGTERM)
     if options.workers is not None and options.workers < 1:
         raise DataError(f"--workers is {options.workers}, expected 1 or more")

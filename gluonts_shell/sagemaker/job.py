@@ -80,7 +80,11 @@ def _check_tree(paths: Paths) -> None:
 def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
     if not isinstance(hosts, list) or not hosts:
         return (host,)
-    return tuple(sorted(map(str, hosts)))
+    if host not in hosts:
+        raise ConfigurationError(
+            f"resourceconfig.json: current_host is {host!r}, expected one of the hosts, {hosts}"
+        )
+    return tuple(sorted(set(map(str, hosts))))
 
 
 def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:

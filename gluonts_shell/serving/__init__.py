@@ -1,5 +1,6 @@
 """HTTP, processes and threads. Standard library only; it knows neither GluonTS nor SageMaker's folders.
 
+`metrics`     what a server tells of itself in numbers
 `http`        bytes on a socket <-> requests and responses
 `processes`   the parent, its workers, and what stands in for those that are silent
 `endpoint`    routes, the protocol of DeepAR, predictions that join

@@ -358,20 +358,6 @@ class TestASuccess:
         )
         assert "#test_score (algo-1-x7f, MASE): " in run(tree)[1]
 
-    def test_on_any_other_host_than_the_first_is_nothing_to_do(self, opt_ml, run):
-        tree = opt_ml(NAIVE)
-        tree.configure("resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"]})
-        status, log = run(tree)
-        assert status == 0
-        assert "one host trains, which is algo-1; there is nothing to do on algo-2" in log
-        assert not tree.paths.model.exists()
-
-    def test_with_several_hosts_comes_from_the_first(self, opt_ml, run):
-        tree = opt_ml(NAIVE)
-        tree.configure("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-2", "algo-1"]})
-        assert run(tree)[0] == 0
-        assert (tree.paths.model / contract.CONTRACT).exists()
-
     @pytest.mark.parametrize("name", ["NPTSPredictor", "MeanPredictor"])
     def test_repeats_itself_with_a_seed(self, opt_ml, run, name):
         means = []
@@ -1122,3 +1108,81 @@ class TestDeepAR:
         assert artifact.load(tree.paths.model)[1].features == contract.Features(
             (3,), 0, 1, 0, dynamic_cat=(), past_dynamic_cat=()
         )
+
+
+class TestTheReport:
+    def test_is_written_beside_the_scores_and_the_model(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        status, log = run(tree, training_job_name="job-7")
+        assert (status, tree.reason) == (0, None)
+        path = tree.paths.output_data / "report.html"
+        page = path.read_text()
+        assert f"report written to {path}" in log
+        assert path.read_bytes() == (tree.paths.model / "report.html").read_bytes()
+        assert "As good as seasonal naive" in page
+        assert "job job-7" in page
+        assert "SeasonalNaivePredictor(prediction_length=12, season_length=12)" in page
+        for value in strict(tree.paths.output_data / "agg_metrics.json").values():
+            assert f"<td>{'-' if value is None else json.dumps(value)}</td>" in page
+        for place in (tree.paths.output_data, tree.paths.model):
+            record = json.loads((place / ".gluonts_shell.written.json").read_text())
+            assert "report.html" in record["files"]
+
+    def test_tells_what_the_job_warned_of(self, opt_ml, run):
+        tree = opt_ml(NAIVE, test=[{"start": "2020-01", "target": [1, 2, 3, -9999] * 9}] * 3)
+        status, _ = run(tree)
+        assert status == 0
+        page = (tree.paths.output_data / "report.html").read_text()
+        assert "the smallest value of 3 series is -9999" in page
+
+    def test_can_be_left_out(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        assert run(tree)[0] == 0
+        tree.configure("hyperparameters", {**NAIVE, "report": "no"})
+        status, log = run(tree)
+        assert status == 0
+        # that of the job before would tell of another model
+        assert not (tree.paths.output_data / "report.html").exists()
+        assert not (tree.paths.model / "report.html").exists()
+        assert "report" not in log
+        assert (tree.paths.output_data / "agg_metrics.json").exists()
+
+    def test_of_somebody_else_is_kept(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "report": "no"})
+        tree.paths.output_data.mkdir(parents=True)
+        (tree.paths.output_data / "report.html").write_text("mine")
+        assert run(tree)[0] == 0
+        assert (tree.paths.output_data / "report.html").read_text() == "mine"
+
+    def test_is_not_written_without_a_test_channel(self, opt_ml, run):
+        tree = opt_ml(NAIVE, train=MONTHLY / "train")
+        status, _ = run(tree)
+        assert status == 0
+        assert not (tree.paths.output_data / "report.html").exists()
+        assert not (tree.paths.model / "report.html").exists()
+
+    def test_says_why_there_are_no_scores(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless"}, test=[SERIES])
+        status, _ = run(tree)
+        assert status == 0
+        page = (tree.paths.output_data / "report.html").read_text()
+        assert "Not scored" in page
+        assert "cannot predict" in page
+
+    def test_that_fails_costs_a_line(self, opt_ml, run, monkeypatch):
+        def fail(_):
+            raise ZeroDivisionError("no luck")
+
+        monkeypatch.setattr("gluonts_shell.forecasting.report.page.page", fail)
+        tree = opt_ml({**NAIVE, "evaluation": "required"})
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        assert "WARNING] the report could not be made: " in log
+        assert "no luck" in log
+        assert (tree.paths.model / "agg_metrics.json").exists()
+        assert not (tree.paths.model / "report.html").exists()
+
+    def test_is_asked_for_by_known_words(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "report": "maybe"})
+        assert run(tree)[0] == 1
+        assert "hyperparameter 'report' is 'maybe', expected" in tree.reason

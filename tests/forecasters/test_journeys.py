@@ -209,6 +209,8 @@ def check_scores(row, of_the_job, pairs):
     assert {"MASE", "RMSE"} <= pairs.keys()
     # where each quantile is drawn anew, ten samples a time, only the size can be told
     tolerance = 0.5 if row.draws == "own" else 1e-5
+    if row.forecasts == "mean":  # GluonTS makes a quantile loss of the median alone
+        assert np.isnan(pairs.pop("mean_wQuantileLoss")[0])
     for name, (ours, theirs) in pairs.items():
         assert ours == pytest.approx(theirs, rel=tolerance), name
         if not row.draws:

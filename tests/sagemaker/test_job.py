@@ -182,3 +182,9 @@ def test_the_source_dir_is_known_and_no_hyperparameter(tree):
         }
     )
     assert (job.source_dir, job.hyperparameters) == ("/opt/ml/code", {})
+
+
+def test_a_host_that_is_not_among_the_hosts_is_an_error(tree):
+    found = r"current_host is 'algo-3', expected one of the hosts, \['algo-1', 'algo-2'\]"
+    with pytest.raises(ConfigurationError, match=found):
+        tree(resourceconfig={"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]})

@@ -41,7 +41,10 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 100
 
 
 class FieldError(Exception):
-    """What is wrong with a field, where it is one; the instance is named by whoever knows its index."""
+    """What is wrong with a field, where it is one; the instance is named by whoever knows its index.
+
+    Most reasons begin with the field, and where in it: `target[3] is ...`.
+    """
 
     def __init__(self, reason: str, field: str | None = None) -> None:
         super().__init__(reason)

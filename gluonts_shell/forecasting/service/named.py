@@ -11,7 +11,7 @@ from typing import Any
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
+from gluonts_shell.errors import AskedError, ConfigurationError, ForecasterError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.forecaster.constructors import (
     construct,
@@ -54,12 +54,10 @@ def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
         try:
             arguments[name] = check(value, parameters.get(name, Any))
         except Refused as refusal:
-            raise RequestError(
-                f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}"
-            ) from None
+            raise AskedError(name[:100], f"is {quoted(value)}, expected {refusal}") from None
     missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
-        raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
+        raise AskedError(missing[0], f"is missing: {kind.__name__} needs it")
     return arguments
 
 

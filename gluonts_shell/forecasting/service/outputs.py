@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from gluonts.model.forecast import Forecast, SampleForecast
 
-from gluonts_shell.errors import ModelError, RequestError
+from gluonts_shell.errors import AskedError, ModelError, RequestError
 from gluonts_shell.forecasting.forecasts import View
 from gluonts_shell.messages import Configuration, Prediction
 
@@ -49,9 +49,8 @@ def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str,
         return there
     if configuration.quantiles_given:
         lacking = next(text for text in found if text not in there)
-        raise RequestError(
-            f"configuration.quantiles asks for {lacking}, but this model's forecasts have {view.description}{hint}"
-        )
+        has = f"but this model's forecasts have {view.description}"
+        raise AskedError("quantiles", f"asks for {lacking}, {has}{hint}")
     return there or None
 
 

@@ -22,6 +22,7 @@ from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import (
+    AskedError,
     Cancelled,
     InstanceError,
     ModelError,
@@ -29,9 +30,9 @@ from gluonts_shell.errors import (
     ShellError,
     private,
 )
-from gluonts_shell.forecasting import memory, shortcuts
+from gluonts_shell.forecasting import memory
 from gluonts_shell.forecasting.contract import Contract, Features
-from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.data.frequency import moment, period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
@@ -39,6 +40,7 @@ from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
+from gluonts_shell.forecasting.shortcuts import patches
 from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 # Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
@@ -280,9 +282,7 @@ class Forecasting:
         found = configurations.parse(configuration, self._default)
         if found.forecaster is not None:
             if found.freq is None:
-                raise RequestError(
-                    "configuration.freq is missing: a forecaster named in the request needs it"
-                )
+                raise AskedError("freq", "is missing: a forecaster named in the request needs it")
             self._model(found)
             return found
         if self.trained is None:
@@ -292,13 +292,22 @@ class Forecasting:
         configurations.check_contract(configuration, self.trained.reader.decided())
         known = self.trained.freq
         if known is None and found.freq is None:
-            raise RequestError(
-                "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+            raise AskedError(
+                "freq", "is missing, and the model does not tell it; expected 'h', 'D' or the like"
             )
         if known is not None:
             configurations.check_freq(configuration, known)
         # one spelling, so that calls with and without it can join
         return replace(found, freq=known or found.freq)
+
+    @property
+    def horizon(self) -> int | None:
+        return self.trained.reader.prediction_length if self.trained else None
+
+    def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
+        """An entry's own start is where its target begins, also where a cold start was padded."""
+        steps = entry["target"].shape[-1] + self._model(configuration).reader.features.lead_time
+        return moment(start, entry["start"] + steps)
 
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         """Check instances and make them ready; nothing is predicted. Raises RequestError."""
@@ -359,7 +368,7 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
 def start_worker(threads: int) -> None:
     """Called in each worker after the fork: its memory, torch's own threads, and random numbers of its own."""
     memory.keep_freed()
-    shortcuts.take()
+    patches.take()
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
     np.random.seed(seed)

@@ -135,6 +135,10 @@ class Batcher(Generic[Result]):
         assert turn.results is not None, "a turn ends with results or with an error"
         return turn.results, turn.joined
 
+    def waiting(self) -> int:
+        """How many calls wait for the one that is being predicted."""
+        return len(self._queue)
+
     def _sleep(self, turn: _Turn) -> None:
         """Until the results are there or the lead is ours; a deadline that passes in the queue ends it too."""
         patience = (

@@ -17,9 +17,12 @@ from gluonts_shell.serving.endpoint.app import NO_HEADERS, echoed
 from gluonts_shell.serving.endpoint.journal import Journal, Note
 from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, refuse
 from gluonts_shell.serving.http.exchange import Request, Response
+from gluonts_shell.serving.metrics import prometheus
+from gluonts_shell.serving.metrics.counters import Meter
 from gluonts_shell.serving.models.registry import Model, Registry
 
-PING, MODELS, MODEL, INVOKE = "/ping", "/models", "/models/NAME", "/models/NAME/invoke"
+PING, METRICS = "/ping", "/metrics"
+MODELS, MODEL, INVOKE = "/models", "/models/NAME", "/models/NAME/invoke"
 METHODS = {
     PING: ("GET", "HEAD"),
     MODELS: ("GET", "HEAD", "POST"),
@@ -33,25 +36,34 @@ LONGEST_URL = 4096
 
 
 class Models:
-    """An application as of http.exchange.App. advice: as of endpoint.app.App."""
+    """An application as of http.exchange.App. advice, meter, page: as of endpoint.app.App."""
 
     def __init__(
-        self, registry: Registry, advice: Mapping[type[BaseException], str] | None = None
+        self,
+        registry: Registry,
+        advice: Mapping[type[BaseException], str] | None = None,
+        *,
+        meter: Meter | None = None,
+        page: bool = False,
     ) -> None:
         self._registry = registry
         self._advice = advice or {}
+        self._meter = meter
+        self._methods = {**METHODS, METRICS: ("GET", "HEAD")} if meter and page else METHODS
         self._journal = Journal()
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - the model looks at them
         """Raises NotFound and MethodNotAllowed."""
-        route, name = _route(method, path)
+        route, name = self._route(method, path)
         if route == INVOKE:
             self._registry.find(name)
 
     def __call__(self, request: Request) -> Response:
-        route, name = _route(request.method, request.path)
+        route, name = self._route(request.method, request.path)
         if route == PING:  # AWS: "an empty body"
             return Response(200)
+        if route == METRICS:
+            return self._numbers()
         if route == INVOKE:
             return self._registry.invoke(name, request)
         if request.method == "DELETE":
@@ -71,6 +83,8 @@ class Models:
         note = Note()
         response, note.error = refuse(error, self._advice.get(type(error), ""))
         self._journal.write(response.status, 0.0, headers, note)
+        if self._meter is not None:
+            self._meter.count(response.status, 0.0, 0)
         return echoed(response, headers)
 
     def overdue(self) -> str | None:
@@ -91,30 +105,33 @@ class Models:
             page["nextPageToken"] = last
         return _told(page)
 
+    def _numbers(self) -> Response:
+        assert self._meter is not None
+        text = prometheus.page(self._meter.counters)
+        return Response(200, text.encode("ascii"), (("Content-Type", prometheus.CONTENT_TYPE),))
 
-def _route(method: str, path: str) -> tuple[str, str]:
-    """The route, and the model's name where it has one. Raises NotFound and MethodNotAllowed."""
-    if found := PATH.fullmatch(path):
-        route, name = INVOKE if found[2] else MODEL, found[1]
-    elif path in (PING, MODELS):
+    def _route(self, method: str, path: str) -> tuple[str, str]:
+        """The route, and the model's name where it has one. Raises NotFound and MethodNotAllowed."""
         route, name = path, ""
-    else:
-        raise NotFound(_nothing_at(path))
-    if method not in METHODS[route]:
-        allowed = ", ".join(METHODS[route])
-        raise MethodNotAllowed(
-            f"{path[:300]} does not take {method[:20]!r}; it takes {allowed}", allowed
-        )
-    return route, name
+        if found := PATH.fullmatch(path):
+            route, name = INVOKE if found[2] else MODEL, found[1]
+        elif path not in self._methods:
+            raise NotFound(self._nothing_at(path))
+        methods = self._methods[route]
+        if method not in methods:
+            allowed = ", ".join(methods)
+            raise MethodNotAllowed(
+                f"{path[:300]} does not take {method[:20]!r}; it takes {allowed}", allowed
+            )
+        return route, name
 
-
-def _nothing_at(path: str) -> str:
-    if path == "/invocations":
-        return (
-            "this server has many models (SAGEMAKER_MULTI_MODEL), and none at '/invocations'; "
-            f"ask {INVOKE}"
-        )
-    return f"there is no {path[:100]!r}; there are {', '.join(METHODS)}"
+    def _nothing_at(self, path: str) -> str:
+        if path == "/invocations":
+            return (
+                "this server has many models (SAGEMAKER_MULTI_MODEL), and none at '/invocations'; "
+                f"ask {INVOKE}"
+            )
+        return f"there is no {path[:100]!r}; there are {', '.join(self._methods)}"
 
 
 def asked(body: bytes) -> tuple[str, str]:

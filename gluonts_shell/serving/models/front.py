@@ -5,7 +5,7 @@
     listen     only once that is done
     serve      threads that pass requests on; no model holds up another, nor /ping
     drain      SIGTERM or SIGINT: what is in flight is answered; then all processes end; status 0. A second signal ends
-               everything at once, 128 + its number
+               everything at once, 128 + its number, but a SIGTERM within a second of another is the same one
 
 The fork server ends with this process and every model's process does, however this one ends. Where the fork server
 ends, models cannot be loaded again, and the front drains and ends with status 1.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +26,8 @@ from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.http.listener import bind, listen
 from gluonts_shell.serving.http.server import Server
+from gluonts_shell.serving.metrics.counters import Counters
+from gluonts_shell.serving.metrics.emf import Minutes
 from gluonts_shell.serving.models.app import Models
 from gluonts_shell.serving.models.forkserver import ForkServer, Order
 from gluonts_shell.serving.models.registry import Registry
@@ -36,7 +37,6 @@ from gluonts_shell.serving.processes.signals import (
     ALL_SIGNALS,
     Interrupted,
     Signals,
-    end_at,
     recorded,
 )
 from gluonts_shell.serving.processes.worker import Terms
@@ -55,11 +55,14 @@ def run(
     limits: Limits,
     terms: Terms,
     announce: Callable[[int], None],
+    counters: Counters,
+    minutes: Minutes | None = None,
     room: Room | None = None,
 ) -> int:
     """Serve until a signal; returns the exit status.
 
     prepare, become: as of ForkServer. check: as of Registry. announce: is called with the port once /ping is answered.
+    counters: with a slot for the front and for each model. minutes: tells once a minute what they counted.
     Raises ConfigurationError if the port cannot be bound, and ModelError if what models need cannot be imported.
     """
     logs.never_wait()
@@ -74,10 +77,12 @@ def run(
                 with signals.interrupting():
                     forkserver.wait_until_ready()
                 listen(listener)
-                registry = Registry(forkserver, check, room or Room(), terms, Path(places))
+                registry = Registry(
+                    forkserver, check, room or Room(), terms, Path(places), counters
+                )
                 server = Server(listener, app(registry), limits)
                 announce(listener.getsockname()[1])
-                return Front(server, forkserver, terms).serve(signals)
+                return Front(server, forkserver, terms, minutes).serve(signals)
             except Interrupted:
                 return 0
             finally:
@@ -85,8 +90,10 @@ def run(
 
 
 class Front:
-    def __init__(self, server: Server, forkserver: ForkServer, terms: Terms) -> None:
-        self.server, self.forkserver, self.terms = server, forkserver, terms
+    def __init__(
+        self, server: Server, forkserver: ForkServer, terms: Terms, minutes: Minutes | None
+    ) -> None:
+        self.server, self.forkserver, self.terms, self.minutes = server, forkserver, terms, minutes
         self.forks = True
 
     def serve(self, signals: Signals) -> int:
@@ -95,8 +102,8 @@ class Front:
             self._reap()
             return self.forks and not signals.received
 
-        self.server.serve({signals.descriptor: signalled}, _tick)
-        end_at(signal.SIGTERM, signal.SIGINT)
+        self.server.serve({signals.descriptor: signalled}, self._tick)
+        signals.end_at_the_next()
         if not self.forks:
             log.error("giving up: the process that starts models has ended")
         else:
@@ -104,8 +111,16 @@ class Front:
         if cut := self.server.drain(self.terms.drain_seconds):
             log.warning("%d connections were cut off after %g s", cut, self.terms.drain_seconds)
             self.server.answer_for_all(Overloaded("the server ends; try again later"))
+        if self.minutes is not None:
+            self.minutes.tell()
         logs.flush()
         return 0 if self.forks else 1
+
+    def _tick(self) -> bool:
+        if self.minutes is not None:
+            self.minutes.tick()
+        logs.flush()
+        return True
 
     def _reap(self) -> None:
         """Every child that ended; process 1 of a container inherits those that models have left."""
@@ -117,8 +132,3 @@ class Front:
             if pid == 0:
                 return
             self.forks = self.forks and pid != self.forkserver.pid
-
-
-def _tick() -> bool:
-    logs.flush()
-    return True

@@ -21,6 +21,7 @@ from typing import Any
 
 from gluonts_shell.errors import Conflict, ModelError, NoRoom, NotFound, Overloaded, ShellError
 from gluonts_shell.serving.http.exchange import Request, Response
+from gluonts_shell.serving.metrics.counters import Counters
 from gluonts_shell.serving.models import relay
 from gluonts_shell.serving.models.forkserver import ForkServer, Order
 from gluonts_shell.serving.models.process import Process, failed
@@ -41,18 +42,25 @@ ATTEMPTS = 2
 
 @dataclass(eq=False)
 class Model:
-    """place: a folder for what its code channel installs. busy: requests in flight. leaving: it is being unloaded."""
+    """place: a folder for what its code channel installs. slot: where its requests are counted. busy: requests in
+    flight. leaving: it is being unloaded."""
 
     name: str
     url: str
     place: Path
+    slot: int
     process: Process | None = None
     busy: int = 0
     leaving: bool = False
 
     @property
     def order(self) -> Order:
-        return {"name": self.name, "url": self.url, "place": str(self.place)}
+        return {
+            "name": self.name,
+            "url": self.url,
+            "place": str(self.place),
+            "slot": self.slot,
+        }
 
 
 class Registry:
@@ -65,6 +73,7 @@ class Registry:
         room: Room,
         terms: Terms,
         places: Path,
+        counters: Counters,
     ) -> None:
         self._forkserver = forkserver
         self._check = check
@@ -72,6 +81,9 @@ class Registry:
         self._terms = terms
         self._places = places
         self._numbers = count(1)
+        self._counters = counters
+        # the last one is taken first, and the first one is the front's
+        self._slots = list(range(counters.slots - 1, 0, -1))
         self._models: dict[str, Model] = {}
         self._claims: set[str] = set()
         self._changed = threading.Condition()
@@ -86,11 +98,11 @@ class Registry:
             if name in self._models:
                 raise Conflict(f"model {name!r} is loaded already, from {self._models[name].url!r}")
             self._check(Path(url))
-            model = Model(name, url, self._places / str(next(self._numbers)))
+            model = self._new(name, url)
             try:
                 self._start(model)
             except BaseException:
-                shutil.rmtree(model.place, ignore_errors=True)
+                self._forget(model)
                 raise
             with self._changed:
                 self._models[name] = model
@@ -107,9 +119,22 @@ class Registry:
                 self._changed.wait_for(lambda: not model.busy, self._terms.drain_seconds)
             if model.process is not None:
                 model.process.finish()
-            shutil.rmtree(model.place, ignore_errors=True)
+            self._forget(model)
         log.info("unloaded model %r", name)
         return model
+
+    def _new(self, name: str, url: str) -> Model:
+        with self._changed:
+            if not self._slots:
+                raise NoRoom(f"there are {self._counters.slots - 1} models already")
+            return Model(name, url, self._places / str(next(self._numbers)), self._slots.pop())
+
+    def _forget(self, model: Model) -> None:
+        """Of a model whose process has ended."""
+        shutil.rmtree(model.place, ignore_errors=True)
+        with self._changed:
+            self._counters.left(model.slot)
+            self._slots.append(model.slot)
 
     def find(self, name: str) -> Model:
         """Raises NotFound."""

@@ -158,6 +158,6 @@ def work(
 
 def flush() -> None:
     with suppress(Exception):
-        logs.flush()
         sys.stdout.flush()
         sys.stderr.flush()
+        logs.flush()

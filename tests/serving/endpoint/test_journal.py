@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
+import time
 from typing import Any
 
 import pytest
@@ -85,6 +87,23 @@ def test_one_line_for_each_request(
         assert ("id inf-7" in lines[0]) == (status != 505), (
             "the head that cannot be read has no fields"
         )
+
+
+@pytest.mark.parametrize("make", [endpoint, batch])
+def test_a_body_that_never_comes_has_its_line(caplog: pytest.LogCaptureFixture, make: Any) -> None:
+    with serving(make()) as port:
+        for reset in (False, True):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                client.sendall(post(b"{}")[:-1])
+                time.sleep(0.1)
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    client.shutdown(socket.SHUT_WR)
+                    assert client.recv(65536) == b""
+    lines = [record.getMessage() for record in caplog.records if record.name == journal.__name__]
+    gone = "invocation: status 400, 0 instances, 0.0 ms, id inf-7: the connection ended before the body did"
+    assert lines == [gone, gone]
 
 
 def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,7 @@ from toy import Toy, ask, children, eventually
 from gluonts_shell.errors import ModelError, RequestError
 from gluonts_shell.serving.http.exchange import Request, Response
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.metrics.counters import Counters
 from gluonts_shell.serving.models import front
 from gluonts_shell.serving.models.forkserver import Order
 from gluonts_shell.serving.models.process import become
@@ -102,6 +103,7 @@ def main(arguments: list[str]) -> int:
         limits=Limits(),
         terms=terms,
         announce=lambda port: print(f"ready {port}", flush=True),
+        counters=Counters(100),
         room=Room(measure) if limit else None,
     )
 

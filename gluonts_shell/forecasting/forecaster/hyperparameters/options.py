@@ -51,6 +51,9 @@ class Options:
         "optional",
         "`required` fails the job if the scores cannot be computed; else the model is kept and the log tells",
     )
+    report: Literal["auto", "no"] = option(
+        "auto", "`no` writes no `report.html` about the scores, the forecasts and the data"
+    )
     unknown_hyperparameters: Literal["error", "ignore"] = option(
         "error", "`ignore` turns the error about names that nobody takes into a warning"
     )

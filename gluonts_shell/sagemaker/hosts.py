@@ -1,0 +1,344 @@
+"""The hosts of one job: they meet, say that they live, show each other what they found, and tell how they ended.
+
+Every host has one connection, to the first of them, and lines of JSON go over it; what a line says is data only. The
+names of the others may not be known yet when a container starts, so the first is called again and again ("How Amazon
+SageMaker provides training information" in AWS's guide: names of hosts may need retries). That a process was killed
+shows at once, because its connection ends; that a host hangs, or that its network is gone, shows by its silence.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gluonts_shell.errors import HostError
+
+LONGEST = 256 * 1024 * 1024  # bytes of a line: all labels of a channel may be in one
+HELLO = 5.0  # seconds for a host to say who it is; whatever else calls is sent away
+FAREWELL = 2.0  # seconds in which the others may read how this host ended
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a host ended: its exit status, and what follows its name in a sentence."""
+
+    host: str
+    status: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"host {self.host} {self.what}"
+
+    @property
+    def stopped(self) -> bool:
+        """By a signal, as StopTrainingJob sends it."""
+        return self.status >= 128
+
+
+class Link:
+    """The connection to another host. heard: when it last said something."""
+
+    def __init__(self, end: socket.socket, host: str) -> None:
+        self.end, self.host = end, host
+        self.heard = time.monotonic()
+        self.values: deque[Any] = deque()
+        self._rest = b""
+        self._sending = threading.Lock()
+
+    def send(self, line: Line) -> None:
+        """Raises OSError where the other end is gone, or takes nothing for too long."""
+        with self._sending:
+            self.end.sendall(json.dumps(line).encode() + b"\n")
+
+    def read(self) -> list[Line]:
+        """The lines that have come, at least a part of one being there. Raises EOFError, OSError or ValueError."""
+        data = self.end.recv(1 << 16)
+        if not data:
+            raise EOFError
+        self.heard = time.monotonic()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST:
+            raise ValueError("a line without end")
+        return [_line(text) for text in lines]
+
+
+def _line(text: bytes) -> Line:
+    line = json.loads(text)
+    if not isinstance(line, dict):
+        raise ValueError(f"a line is a JSON {type(line).__name__}, expected an object")
+    return line
+
+
+class Hosts:
+    """All of them, as one of them sees it; links: to the others that it is connected with.
+
+    silence: seconds after which a host that said nothing counts as dead. One host alone has no links and no thread.
+    """
+
+    def __init__(
+        self, host: str, hosts: Sequence[str], links: Sequence[Link] = (), silence: float = 30.0
+    ) -> None:
+        self.host, self.hosts, self.links, self.silence = host, tuple(hosts), list(links), silence
+        # of another host: the first to end, for whatever reason
+        self.ending: Ending | None = None
+        self.on_trouble: Callable[[Ending], None] = lambda _: None
+        self._answers: deque[list[Any]] = deque()
+        self._changed = threading.Condition()
+        self._left = threading.Event()
+        for link in links:
+            link.end.settimeout(max(silence, 1.0))
+            link.heard = time.monotonic()
+        if links:
+            threading.Thread(target=self._watch, name="hosts", daemon=True).start()
+
+    @classmethod
+    def meet(
+        cls, host: str, hosts: Sequence[str], *, port: int, wait: float, silence: float
+    ) -> Hosts:
+        """All of the job's hosts, once all of them are there. Raises HostError after `wait` seconds."""
+        if len(hosts) < 2:
+            return cls(host, (host,))
+        meeting = _gathered if host == hosts[0] else _joined
+        return cls(host, hosts, meeting(host, hosts, port, wait), silence)
+
+    @property
+    def first(self) -> bool:
+        return self.host == self.hosts[0]
+
+    @property
+    def position(self) -> int:
+        return self.hosts.index(self.host)
+
+    @property
+    def address(self) -> str | None:
+        """Of this host, as the others reach it."""
+        return self.links[0].end.getsockname()[0] if self.links else None
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each host says, in their order; every host has to ask. Plain values, as JSON has them.
+
+        Raises HostError where one of the hosts ended.
+        """
+        if not self.links:
+            return [value]
+        if not self.first:
+            _send(self.links[0], {"value": value})
+            return list(self._awaited(self._answers))
+        found = {self.host: value}
+        for link in self.links:
+            found[link.host] = self._awaited(link.values)
+        values = [found[host] for host in self.hosts]
+        for link in self.links:
+            _send(link, {"values": values})
+        # what every host sees went through JSON
+        return list(json.loads(json.dumps(values)))
+
+    def wait(self) -> Ending:
+        """Until another host ends, which is the first if nothing goes wrong."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.ending is not None)
+        assert self.ending is not None
+        return self.ending
+
+    def news(self, seconds: float) -> Ending | None:
+        """How another host ended, if it is known by then: what fails here may be no more than its consequence."""
+        if not self.links:
+            return self.ending
+        with self._changed:
+            self._changed.wait_for(lambda: self.ending is not None, seconds)
+        return self.ending
+
+    def trouble(self, ending: Ending) -> None:
+        """Tell everybody, and whoever listens here. Only the first trouble counts: others are its consequences."""
+        with self._changed:
+            if self.ending is not None or self._left.is_set():
+                return
+            self.ending = ending
+            self._changed.notify_all()
+        if self.first:
+            self._tell_all(ending)
+        if ending.status:
+            threading.Thread(target=self.on_trouble, args=(ending,), daemon=True).start()
+
+    def leave(self, status: int, what: str) -> None:
+        """This host ends, and the others shall know."""
+        self._left.set()
+        self._tell_all(Ending(self.host, status, what))
+        deadline = time.monotonic() + FAREWELL
+        for link in self.links:
+            _close(link, deadline)
+
+    def left(self, seconds: float) -> bool:
+        """Whether this host leaves within so many seconds."""
+        return self._left.wait(seconds)
+
+    def _tell_all(self, ending: Ending) -> None:
+        line = {"ended": ending.status, "host": ending.host, "what": ending.what}
+        for link in self.links:
+            if link.host != ending.host:
+                _send(link, line)
+
+    def _awaited(self, values: deque[Any]) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: values or self.ending is not None)
+        if not values:
+            raise HostError(str(self.ending))
+        return values.popleft()
+
+    def _watch(self) -> None:
+        """The thread: says that this host lives, and hears whether the others do."""
+        pause = min(1.0, self.silence / 5)
+        open_ = list(self.links)
+        while open_ and not self._left.is_set():
+            for link in open_:
+                _send(link, {})
+            ready, _, _ = select.select([link.end for link in open_], [], [], pause)
+            open_ = [link for link in open_ if self._alive(link, link.end in ready)]
+
+    def _alive(self, link: Link, ready: bool) -> bool:
+        """Whether more is to be heard of the host."""
+        if not ready:
+            if time.monotonic() - link.heard <= self.silence:
+                return True
+            silent = f"is silent: it gave no sign of life for {self.silence:g} seconds"
+            self._lost(link, silent)
+            return False
+        try:
+            lines = link.read()
+        except (EOFError, OSError, ValueError):
+            self._lost(link, "is gone: its process ended without a word")
+            return False
+        more = True
+        for line in lines:
+            more = self._take(link, line) and more
+        return more
+
+    def _lost(self, link: Link, what: str) -> None:
+        if not self._left.is_set():
+            self.trouble(Ending(link.host, 1, what))
+
+    def _take(self, link: Link, line: Line) -> bool:
+        """Whether more is to be heard of the host after this."""
+        if "ended" in line:
+            self.trouble(Ending(str(line["host"]), int(line["ended"]), str(line["what"])))
+            return False
+        with self._changed:
+            if "value" in line:
+                link.values.append(line["value"])
+            if "values" in line:
+                self._answers.append(line["values"])
+            self._changed.notify_all()
+        return True
+
+
+def _send(link: Link, line: Line) -> None:
+    """Where the other end is gone, reading tells, and perhaps why."""
+    with suppress(OSError):
+        link.send(line)
+
+
+def _gathered(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Link]:
+    """On the first host: the connections of all others."""
+    links: dict[str, Link] = {}
+    missing = [name for name in hosts if name != host]
+    deadline = time.monotonic() + wait
+    with _listening(port) as listener:
+        while missing and time.monotonic() < deadline:
+            link = _caller(listener, min(1.0, wait), missing)
+            if link is not None:
+                links[link.host] = link
+                missing.remove(link.host)
+    if missing:
+        absent = Ending(", ".join(missing), 1, f"did not come within {wait:g} seconds")
+        line = {"ended": 1, "host": absent.host, "what": absent.what}
+    else:
+        line = {"welcome": len(hosts)}
+    for link in links.values():
+        _send(link, line)
+    if missing:
+        for link in links.values():
+            _close(link, time.monotonic() + FAREWELL)
+        raise HostError(str(absent))
+    return [links[name] for name in hosts if name != host]
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("", port), backlog=128)
+    except OSError as error:
+        reason = error.strerror or error
+        raise HostError(
+            f"port {port}, at which the hosts of the job meet (MASTER_PORT + 1), cannot be used: {reason}"
+        ) from None
+
+
+def _caller(listener: socket.socket, seconds: float, missing: Sequence[str]) -> Link | None:
+    """A host that is missing still, if one calls meanwhile."""
+    listener.settimeout(seconds)
+    try:
+        end, _ = listener.accept()
+    except OSError:
+        return None
+    end.settimeout(HELLO)
+    try:
+        (line,) = Link(end, "").read()
+        name = line.get("host")
+    except (EOFError, OSError, ValueError):
+        name = None
+    if name not in missing:
+        end.close()
+        return None
+    return Link(end, str(name))
+
+
+def _joined(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Link]:
+    """On any other host: the connection to the first, once all hosts have theirs."""
+    first, deadline = hosts[0], time.monotonic() + wait
+    link = Link(_connected(first, port, wait, deadline), first)
+    try:
+        link.send({"host": host})
+        # the first may have begun to wait later than this host
+        link.end.settimeout(wait + HELLO)
+        lines = link.read()
+    except TimeoutError:
+        raise HostError(str(Ending(first, 1, "does not answer"))) from None
+    except (EOFError, OSError, ValueError):
+        raise HostError(f"host {first} is gone: its process ended while hosts met") from None
+    for line in lines:
+        if "ended" in line:
+            raise HostError(str(Ending(str(line["host"]), 1, str(line["what"]))))
+    return [link]
+
+
+def _connected(first: str, port: int, wait: float, deadline: float) -> socket.socket:
+    while True:
+        try:
+            return socket.create_connection((first, port), timeout=HELLO)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                reason = error.strerror or str(error)
+                raise HostError(
+                    f"host {first} did not come within {wait:g} seconds (port {port}: {reason})"
+                ) from None
+        time.sleep(min(0.5, wait / 10))
+
+
+def _close(link: Link, deadline: float) -> None:
+    """Say that nothing more comes, and go once the other end has read it all: a plain close may destroy what is on
+    its way. The thread may still look at the socket, which the end of the process closes.
+    """
+    with suppress(OSError, EOFError, ValueError):
+        link.end.shutdown(socket.SHUT_WR)
+        while True:
+            link.end.settimeout(max(deadline - time.monotonic(), 0.01))
+            link.read()

@@ -1,0 +1,131 @@
+"""Hosts that are threads of this process; as processes they are in `test_idle_hosts` and `test_distributed_journey`."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+from gluonts_shell.errors import HostError
+from gluonts_shell.sagemaker.hosts import Hosts
+from tests.several import free_port
+
+NAMES = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+
+def each(do, names=NAMES):
+    """What do(name) returns or raises, for all names at once."""
+    found = {}
+
+    def run(name):
+        try:
+            found[name] = do(name)
+        except Exception as error:
+            found[name] = error
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return [found[name] for name in names]
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def meet(port):
+    def one(name, wait=10.0, silence=5.0):
+        return Hosts.meet(name, NAMES, port=port, wait=wait, silence=silence)
+
+    return one
+
+
+def test_a_host_alone_meets_nobody_and_says_everything_to_itself(port):
+    threads = threading.active_count()
+    hosts = Hosts.meet("local", ["local"], port=port, wait=0, silence=1)
+    assert hosts.first
+    assert hosts.gather({"epoch": 3}) == [{"epoch": 3}]
+    assert hosts.news(60) is None
+    assert hosts.address is None
+    hosts.leave(0, "is done")
+    assert threading.active_count() == threads
+
+
+def test_what_each_found_is_known_to_all_in_their_order(meet):
+    def life(name):
+        hosts = meet(name)
+        found = [hosts.gather([name, number, None, float("inf")]) for number in range(5)]
+        address = hosts.address
+        if not hosts.first:
+            ending = hosts.wait()
+            assert (ending.host, ending.status) == (NAMES[0], 0)
+        hosts.leave(0, "is done")
+        return found, address
+
+    expected = [[[name, number, None, float("inf")] for name in NAMES] for number in range(5)]
+    for found, address in each(life):
+        assert found == expected
+        assert address.startswith("127.0.0.")
+
+
+def test_how_one_ends_is_known_to_all_with_its_reason(meet):
+    def life(name):
+        hosts = meet(name)
+        told = threading.Event()
+        hosts.on_trouble = lambda _: told.set()
+        if name == NAMES[2]:
+            hosts.leave(143, "was stopped by SIGTERM")
+            return None
+        assert told.wait(10)
+        ending = hosts.news(0)
+        with pytest.raises(HostError, match="host 127.0.0.3 was stopped by SIGTERM"):
+            hosts.gather(1)
+        hosts.leave(143, "was stopped")
+        return str(ending), ending.stopped
+
+    expected = ("host 127.0.0.3 was stopped by SIGTERM", True)
+    assert each(life) == [expected, expected, None]
+
+
+def test_strangers_are_sent_away(meet, port):
+    def strange(name):
+        if name in NAMES:
+            time.sleep(0.3)
+            hosts = meet(name)
+            hosts.leave(0, "is done")
+            return "met"
+        for data in (
+            b"GET / HTTP/1.0\r\n\r\n",
+            b"[1]\n",
+            json.dumps({"host": "x"}).encode() + b"\n",
+            b"",
+        ):
+            while True:
+                try:
+                    end = socket.create_connection(("127.0.0.1", port), timeout=10)
+                    break
+                except OSError:
+                    time.sleep(0.05)
+            with end:
+                end.sendall(data)
+                if data:
+                    end.settimeout(10)
+                    assert end.recv(10) == b""
+        return "gone"
+
+    assert each(strange, [*NAMES, "stranger"]) == ["met", "met", "met", "gone"]
+
+
+def test_a_port_that_is_taken_is_named(port):
+    with socket.create_server(("", port)), pytest.raises(HostError, match=f"port {port}, at which"):
+        Hosts.meet(NAMES[0], NAMES, port=port, wait=1, silence=1)
+
+
+def test_a_name_that_is_never_known_is_told(port):
+    with pytest.raises(HostError, match="host nowhere.invalid did not come within 0.2 seconds"):
+        Hosts.meet("z", ["nowhere.invalid", "z"], port=port, wait=0.2, silence=1)
