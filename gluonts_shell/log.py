@@ -329,7 +329,8 @@ class Unwaiting:
     def __init__(self, descriptor: int) -> None:
         self.pause = self.due = 0.0
         self.lines: deque[bytes] = deque()
-        self.sending = threading.Lock()
+        # a thread may come here twice: what the collector ends in the middle of it may warn
+        self.sending = threading.RLock()
         self.descriptor = descriptor
 
     @classmethod
@@ -368,7 +369,7 @@ class Unwaiting:
     def forget(self) -> None:
         """What the parent holds back is the parent's to write."""
         self.lines.clear()
-        self.sending = threading.Lock()
+        self.sending = threading.RLock()
 
 
 def pieces(lines: list[bytes]) -> Iterator[bytes]:

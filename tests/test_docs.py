@@ -50,6 +50,14 @@ def commands() -> list[list[str]]:
     ]
 
 
+def marked(page: str, mark: str) -> str:
+    """The block behind a comment."""
+    text = (ROOT / page).read_text()
+    found = re.search(rf"<!-- {mark} -->\n```sh\n(.*?)```", text, re.DOTALL)
+    assert found is not None, f"{page} has no block {mark!r}"
+    return found[1]
+
+
 def named_commands() -> list[str]:
     return re.findall(r"^    (\w+)(?:  |$)", cli.parser().format_help(), re.MULTILINE)
 
@@ -143,23 +151,22 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shell: dict[str, str]) -> tuple[Path, str]:
-    """The README's train and request: its folder, and what was printed."""
+    """The README's train and request, and the manual's request beside it: the folder, and what was printed."""
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
     folder = tmp_path_factory.mktemp("readme")
-    block = re.search(r"<!-- train and ask -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
-    assert block is not None
-    lines = block[1].splitlines()
-    assert len(lines) <= 10
+    block = marked("README.md", "train and ask")
+    assert len(block.splitlines()) <= 10
+    start, kill = block.split("kill %1\n")
+    assert kill == ""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    script = "set -m\n" + block[1].replace("8080", port) + "wait\n"
-    environment = {**shell, "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"}
+    script = f"set -m\n{start}{marked('docs/inference.md', 'ask')}echo\nkill %1\nwait\n"
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", script.replace("8080", port)],
         cwd=folder,
-        env=environment,
+        env={**shell, "SAGEMAKER_SERVER_ADDRESS": "127.0.0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -168,17 +175,33 @@ def trained(tmp_path_factory: pytest.TempPathFactory, shell: dict[str, str]) -> 
     return folder, done.stdout
 
 
-def test_the_readmes_job_trains_and_its_request_is_answered(trained: tuple[Path, str]) -> None:
+def test_the_readmes_job_trains_and_requests_are_answered(trained: tuple[Path, str]) -> None:
     folder, printed = trained
     assert "model written to job/model" in printed
     assert (folder / "job" / "model" / "gluonts_shell.json").exists()
-    (answer,) = re.findall(r'^\{"predictions".*$', printed, re.MULTILINE)
-    (prediction,) = json.loads(answer)["predictions"]
-    assert len(prediction["mean"]) == 7
-    low, high = (prediction["quantiles"][level] for level in ("0.1", "0.9"))
+    assert "stopping" in printed, "the server outlives the block"
+    texts = re.findall(r'^\{"predictions".*$', printed, re.MULTILINE)
+    readmes, manuals = (json.loads(text)["predictions"][0] for text in texts)
+    low, high = (readmes["quantiles"][level] for level in ("0.1", "0.9"))
     assert all(least <= most for least, most in zip(low, high, strict=True))
     assert low != high
-    assert "stopping" in printed, "the server outlives the block"
+    (written,) = [text for page, text in blocks("json") if text.startswith('{"predictions"')]
+    (documented,) = json.loads(written)["predictions"]
+    assert {name: len(manuals[name]) for name in manuals} == {
+        name: len(documented[name]) for name in documented
+    }
+
+
+def test_the_forecaster_of_the_code_channels_page_runs_as_it_says(
+    tmp_path: Path, shell: dict[str, str]
+) -> None:
+    (module,) = [text for page, text in blocks("python") if page == "code-channel.md"]
+    (tmp_path / "mypkg.py").write_text(module)
+    block = marked("docs/code-channel.md", "own")
+    subprocess.run(["bash", "-ec", block], cwd=tmp_path, env=shell, check=True, timeout=120)
+    model = tmp_path / "own" / "model"
+    assert json.loads((model / "agg_metrics.json").read_text())["MASE"] < 2
+    assert (model / "code" / "mypkg.py").exists()
 
 
 def test_the_lines_and_the_command_of_the_batch_page_make_such_an_answer(

@@ -124,16 +124,13 @@ class Worker:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is there, in its folder, and what each worker makes of it.
-
-    batch: the worker of a batch transform job.
-    """
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
 
     service: Forecasting
+    folder: Path
     batch: Callable[[], Worker] | None
     settings: Settings
     machine: Machine
-    folder: Path
 
     @property
     def description(self) -> str:
@@ -190,8 +187,9 @@ class Loaded:
 def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
     service = served(settings, model, code)
     if not settings.batch:
-        return Loaded(service, None, settings, machine, model)
-    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine, model)
+        return Loaded(service, model, None, settings, machine)
+    batch = batch_job(service, settings, machine.threads)
+    return Loaded(service, model, batch, settings, machine)
 
 
 def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:

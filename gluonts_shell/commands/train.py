@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
-from gluonts_shell.commands import several
+from gluonts_shell.commands.training import several
 from gluonts_shell.errors import (
     CodeChannelError,
     DataError,
@@ -37,7 +37,7 @@ from gluonts_shell.serving.processes.signals import Stopped, repeated, stop_at, 
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.rehearsal import Rehearsal
+    from gluonts_shell.commands.training.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.evaluation.evaluate import Evaluation
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
@@ -171,7 +171,7 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with _uncollected():
-        from gluonts_shell.commands.rehearsal import Rehearsal
+        from gluonts_shell.commands.training.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
         from gluonts_shell.forecasting.report.course import Course
 

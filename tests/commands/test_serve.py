@@ -465,13 +465,17 @@ def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_pat
         )
 
 
-def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path):
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in the tree", "named by --model"])
+def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path, elsewhere):
     tree = naive(tmp_path)
     start = pd.Period(START, "h")
     trained = SeasonalNaivePredictor(prediction_length=3, season_length=2)
     entry = {"item_id": "a", "start": start, "target": np.arange(9, dtype=np.float32)}
     canary.write(Model.of(trained, "h", Features()), [entry], tree / "model")
-    server = Server(tree)
+    named = ("--model", str(tree / "model")) if elsewhere else ()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    server = Server(empty if elsewhere else tree, *named)
     assert server.process.wait(90) == 1
     assert (
         "the model does not forecast here what it did when it was trained: item_id 'a': its mean was 7 at step 1 "

@@ -77,20 +77,16 @@ class Collector:
 
     def add(self, part: slice, past: Array) -> None:
         """part: the rows of the batch that are this series's; past: (length,) or (dimensions, length)."""
-        if self.failure is None:
-            try:
-                self._add(part, past)
-            except Exception as error:
-                self.failure = error
-
-    def _add(self, part: slice, past: Array) -> None:
         length = past.shape[-1]
-        self.lengths[part] = length
-        if length >= self.width:
-            self.pasts[part] = past[..., -self.width :]
-        else:
-            self.pasts[part, : self.width - length] = np.nan
-            self.pasts[part, self.width - length :] = past
+        try:
+            self.lengths[part] = length
+            if length >= self.width:
+                self.pasts[part] = past[..., -self.width :]
+            else:
+                self.pasts[part, : self.width - length] = np.nan
+                self.pasts[part, self.width - length :] = past
+        except Exception as error:
+            self.failure = error
 
     def measure(
         self, labels: Array, rows: Array, seasonal_errors: Array, found: Mapping[str, Array]

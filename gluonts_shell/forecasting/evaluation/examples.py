@@ -15,7 +15,7 @@ import numpy as np
 from gluonts_shell.forecasting.evaluation.formulas import LOWER, MEDIAN, UPPER, Metrics
 
 Array = np.ndarray
-MOST_KEPT = 40
+MOST_KEPT = 20
 RANKED_BY = ("MASE", "abs_error", "MSE")
 # of the intervals that can be drawn, those that are nearest to these shares of the distribution
 WIDE, NARROW = 0.8, 0.5

@@ -50,7 +50,8 @@ STYLE = {
 }
 MOST_POINTS = 400
 """Of a line or band; of more, as many at equal distances are drawn."""
-LABELS = 3  # of dates, which are long
+LONG, LONGEST = 10, 22
+"""Characters of a date: of longer ones there is room for two below a picture, and of none for more than the second."""
 
 
 def missing() -> str | None:
@@ -88,14 +89,7 @@ def fan(shown: Shown) -> str:
         _line(axes, np.arange(-len(past), len(steps)), known, color=INK, linewidth=1)
         _line(axes, steps, example.median, color=MODEL, linewidth=1.5)
         _limit(axes, [past, example.actual, example.median, example.naive], example.bands)
-        ticks = evenly(len(past) + len(steps), LABELS)
-        labels = [str(shown.start + (tick - len(past))) for tick in ticks]
-        axes.set_xticks([tick - len(past) for tick in ticks], labels)
-        axes.set_xlim(-len(past) - 0.5, max(len(steps) - 0.5, 1))
-        if len(ticks) > 1:  # the outer ones are no wider than the axis
-            texts = axes.get_xticklabels()
-            texts[0].set_horizontalalignment("left")
-            texts[-1].set_horizontalalignment("right")
+        _dates(axes, shown, len(past), len(steps))
 
     return _picture(f"fan-{example.place}", draw)
 
@@ -183,6 +177,23 @@ def _limit(axes: Axes, lines: Sequence[Array], bands: Sequence[Any] = ()) -> Non
         high = max(high, min(float(ends.max()), float(values.max()) + span))
     span = (high - low) or abs(high) or 1.0
     axes.set_ylim(low - 0.05 * span, high + 0.05 * span)
+
+
+def _dates(axes: Axes, shown: Shown, before: int, steps: int) -> None:
+    """A few of those from `before` steps before the first that is forecast to the last that is."""
+    many = 3 if len(_date(shown, 0)) <= LONG else 2
+    ticks = [tick - before for tick in evenly(before + steps, many)]
+    axes.set_xticks(ticks, [_date(shown, tick) for tick in ticks])
+    axes.set_xlim(-before - 0.5, max(steps - 0.5, 1))
+    if len(ticks) > 1:  # the outer ones are no wider than the axis
+        texts = axes.get_xticklabels()
+        texts[0].set_horizontalalignment("left")
+        texts[-1].set_horizontalalignment("right")
+
+
+def _date(shown: Shown, step: int) -> str:
+    """The first day of a week, which pandas writes as two."""
+    return str(shown.start + step).partition("/")[0][:LONGEST]
 
 
 def _count(axes: Axes, count: int, first: int) -> None:

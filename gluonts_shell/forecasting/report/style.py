@@ -17,7 +17,7 @@ main,header,footer{max-width:76rem;margin:0 auto;padding:0 1rem}
 header{padding-top:1.5rem}
 h1{font-size:1.6rem;line-height:1.25;margin:0}
 h2{font-size:1.2rem;margin:2.2rem 0 .6rem}
-h3{font-size:1rem;margin:0 0 .3rem}
+h3{font-size:1rem;margin:0 0 .3rem}table+h3,div+h3{margin-top:1.4rem}
 p{margin:.4rem 0;max-width:48rem}
 .soft,figcaption,small{color:var(--soft)}
 .verdict{background:var(--card);border:1px solid var(--line);border-left:.4rem solid var(--soft);
@@ -27,7 +27,7 @@ border-radius:.4rem;padding:1rem 1.2rem;margin:1.2rem 0}
 .better strong,td .better{color:var(--good)}.worse strong,td .worse{color:var(--bad)}
 .note{background:var(--note);border-radius:.4rem;padding:.6rem 1rem;margin:.8rem 0;max-width:none}
 .note ul{margin:.2rem 0;padding-left:1.2rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem;align-items:start}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1rem;align-items:start}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.4rem;padding:.8rem 1rem;margin:0;min-width:0}
 .card svg{display:block;width:100%;max-width:32rem;height:auto;margin:.3rem 0}
 .card p{font-size:.9rem}
@@ -36,7 +36,8 @@ svg text{font-family:inherit}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.3rem 0}
 th,td{padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{text-align:left;font-weight:500}thead th{color:var(--soft);font-weight:400;white-space:nowrap}
+th{text-align:left;font-weight:500;white-space:nowrap}.scores th,.all th{white-space:normal}
+thead th{color:var(--soft);font-weight:400;white-space:nowrap}
 td,thead th:not(:first-child){text-align:right;white-space:nowrap}
 .facts td,.facts thead th:not(:first-child){text-align:left;white-space:normal;overflow-wrap:anywhere}
 .facts th{color:var(--soft);font-weight:400;white-space:nowrap}

@@ -397,7 +397,7 @@ def test_rows_are_at_equal_distances(count):
 
 MEASURE = """
 <script>
-const width = document.documentElement.clientWidth, out = [];
+const width = document.documentElement.clientWidth, whole = document.documentElement.scrollWidth, out = [];
 for (const one of document.querySelectorAll("body *")) {
   const box = one.getBoundingClientRect();
   if (!one.closest(".scroll *, svg *") && box.right > width + 1) out.push(one.tagName + " " + box.right);
@@ -406,8 +406,15 @@ for (const one of document.querySelectorAll("svg text")) {
   const box = one.getBoundingClientRect(), all = one.ownerSVGElement.getBoundingClientRect();
   if (box.left < all.left - 1 || box.right > all.right + 1 || box.bottom > all.bottom + 1) out.push(one.textContent);
 }
+for (const picture of document.querySelectorAll("svg")) {
+  const boxes = [...picture.querySelectorAll("text")].map((one) => [one.textContent, one.getBoundingClientRect()]);
+  for (const [name, one] of boxes) for (const [other, two] of boxes) {
+    const apart = one.right <= two.left || two.right <= one.left || one.bottom <= two.top || two.bottom <= one.top;
+    if (one !== two && !apart) out.push(name + " is over " + other);
+  }
+}
 document.body.innerHTML = "";
-parent.document.title = JSON.stringify([document.documentElement.scrollWidth, width, out]);
+parent.document.title = JSON.stringify([whole, width, out]);
 </script>
 """
 BROWSER = next(
@@ -418,9 +425,14 @@ BROWSER = next(
 @with_charts
 @pytest.mark.once
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_text_overflows_in_a_browser(tmp_path, width):
-    found = scored([dict(entry, item_id="long-" * 200) for entry in series(3, dimensions=8)])
+@pytest.mark.parametrize(("width", "freq"), [(1280, "M"), (390, "W"), (390, "ns")])
+def test_no_text_overflows_in_a_browser(tmp_path, width, freq):
+    start = pd.Period("2024-01-01 00:00:00.123456789", freq)
+    data = [
+        dict(one, item_id="long-" * 200, start=start, target=one["target"] * 1e7)
+        for one in series(3, dimensions=8)
+    ]
+    found = scored(data)
     content = page(report(found, call="x" * 5000, warnings=["w" * 400]))
     # the policy of the page itself would not let the measuring script run
     text = re.sub(r"<meta http-equiv[^>]*>", "", content.decode()).replace(
