@@ -78,7 +78,12 @@ def run(
                     forkserver.wait_until_ready()
                 listen(listener)
                 registry = Registry(
-                    forkserver, check, room or Room(), terms, Path(places), counters
+                    forkserver,
+                    check,
+                    room=room or Room(),
+                    terms=terms,
+                    places=Path(places),
+                    counters=counters,
                 )
                 server = Server(listener, app(registry), limits)
                 announce(listener.getsockname()[1])

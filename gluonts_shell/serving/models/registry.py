@@ -70,6 +70,7 @@ class Registry:
         self,
         forkserver: ForkServer,
         check: Callable[[Path], None],
+        *,
         room: Room,
         terms: Terms,
         places: Path,
