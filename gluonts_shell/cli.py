@@ -181,14 +181,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         from gluonts_shell.commands import train
 
         return train.run(settings)
-    if options.command == "serve" and settings.multi_model:
-        from gluonts_shell.commands import models
-
-        return models.run(settings, options.model)
     if options.command == "serve":
-        from gluonts_shell.commands import serve
-
-        return serve.run(settings, options.model)
+        return _serve(settings, options.model)
     if options.command == "transform":
         from gluonts_shell.commands import transform
 
@@ -226,3 +220,13 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from gluonts_shell.commands import demo
 
     return demo.run(Path(options.data_path))
+
+
+def _serve(settings: Settings, model: Path | None) -> int:
+    if settings.multi_model:
+        from gluonts_shell.commands import models
+
+        return models.run(settings, model)
+    from gluonts_shell.commands import serve
+
+    return serve.run(settings, model)

@@ -88,7 +88,8 @@ import json, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
 assert config["Entrypoint"] == ["python", "-m", "gluonts_shell"], config["Entrypoint"]
-assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+for capability in ("accept-bind-to-port", "multi-models"):
+    assert config["Labels"][f"com.amazonaws.sagemaker.capabilities.{capability}"] == "true"
 assert config["Labels"]["org.opencontainers.image.title"] == "gluonts_shell"
 bill = json.load(open(sys.argv[3] + config["Labels"]["gluonts_shell.sbom"]))
 assert "gluonts" in [one["name"] for one in bill["components"]], bill

@@ -30,6 +30,7 @@ from gluonts_shell.serving.models import front
 from gluonts_shell.serving.models.app import Models
 from gluonts_shell.serving.models.forkserver import Order
 from gluonts_shell.serving.models.process import become
+from gluonts_shell.serving.models.registry import FORK_SERVER, FRONT
 from gluonts_shell.serving.processes.link import WorkerEnd
 from gluonts_shell.serving.processes.machine import Machine
 from gluonts_shell.settings import Settings
@@ -46,7 +47,7 @@ IMPORTED = (
     "gluonts_shell.forecasting.service.canary",
     "gluonts_shell.forecasting.service.service",
 )
-SLOTS = 4096  # in which requests are counted: the front's, and one for each model
+SLOTS = 4096  # in which requests are counted: those of registry.py, and one for each model
 IMPORTED_WITH_TORCH = ("torch", "gluonts.torch.model.predictor")
 
 
@@ -66,13 +67,13 @@ def run(settings: Settings, model: Path | None = None) -> int:
     return front.run(
         address=settings.address,
         port=settings.port,
-        prepare=import_all,
+        prepare=each.prepare,
         become=each.become,
         check=check,
         app=lambda registry: Models(
             registry,
             serve.advice(settings),
-            meter=each.counters.of(0) if settings.metrics else None,
+            meter=each.counters.of(FRONT) if settings.metrics else None,
             page=settings.metrics in ("prometheus", "both"),
         ),
         limits=each.limits,
@@ -136,6 +137,11 @@ class Each:
         self.counters = Counters(slots)
         self.limits = Limits(body=settings.body_limit, body_seconds=settings.body_seconds)
         self.terms = replace(serve.terms(settings), sleeps=True)
+
+    def prepare(self) -> None:
+        """In the fork server, whose memory is counted too."""
+        import_all()
+        self.counters.of(FORK_SERVER).begin()
 
     def become(self, order: Order, link: WorkerEnd) -> NoReturn:
         become(link, lambda: self.load(order, link), self.limits, self.terms)

@@ -109,7 +109,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Many]:
     tree = tmp_path_factory.mktemp("many")
     naive(tree / "models" / "three" / "model")
     naive(tree / "models" / "two" / "model", length=2)
-    with Many(tree, GLUONTS_FORECASTER="gluonts.model.trivial.mean.MeanPredictor") as many:
+    settings = {
+        "GLUONTS_FORECASTER": "gluonts.model.trivial.mean.MeanPredictor",
+        "GLUONTS_SHELL_METRICS": "prometheus",
+    }
+    with Many(tree, **settings) as many:
         yield many
     assert many.status == 0
 
@@ -242,6 +246,28 @@ def test_a_connection_is_kept_from_one_model_to_another(three: Many) -> None:
     assert len(sockets) == 1 and None not in sockets
     connection.close()
     three.ask("DELETE", "/models/two")
+
+
+def test_requests_to_all_models_are_counted_also_of_those_that_died(three: Many) -> None:
+    def counted() -> tuple[int, int]:
+        text = three.ask("GET", "/metrics")[2].decode()
+        found = dict(
+            re.findall(r'^gluonts_shell_requests_total\{code="(...)"\} (\d+)$', text, re.M)
+        )
+        return int(found["2xx"]), int(found["4xx"])
+
+    three.load("two", three.tree / "models/two/model")
+    good, bad = counted()
+    assert three.forecast("three")[0] == three.forecast("two")[0] == 200
+    assert three.forecast("two", "{")[0] == 400  # by the model
+    assert three.forecast("none")[0] == 404  # by the front
+    assert counted() == (good + 2, bad + 2)
+    [server] = children(three.process.pid)
+    for pid in children(server):
+        os.kill(pid, signal.SIGKILL)
+    assert three.forecast("two")[0] == 200
+    assert three.ask("DELETE", "/models/two")[0] == 200
+    assert counted() == (good + 3, bad + 2)
 
 
 def test_each_model_has_its_own_code(many: Many) -> None:

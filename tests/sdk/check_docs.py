@@ -25,14 +25,17 @@ container.stay_on_this_machine()
 import botocore.client  # noqa: E402
 from botocore.validate import validate_parameters  # noqa: E402
 
-# the second takes its names from the first
-DOCUMENTS = [container.ROOT / "docs" / name for name in ("sagemaker.md", "training-at-scale.md")]
+# the others take their names from the first
+DOCUMENTS = [
+    container.ROOT / "docs" / name
+    for name in ("sagemaker.md", "training-at-scale.md", "multi-model.md")
+]
 EXPECTED = {
     "CreateTrainingJob": 3,
-    "CreateModel": 1,
+    "CreateModel": 2,
     "CreateEndpointConfig": 3,
     "CreateEndpoint": 1,
-    "InvokeEndpoint": 1,
+    "InvokeEndpoint": 2,
     "CreateTransformJob": 1,
     "CreateHyperParameterTuningJob": 2,
 }

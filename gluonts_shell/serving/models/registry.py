@@ -38,12 +38,15 @@ LOOK_SECONDS = 0.05  # between two looks at the memory while a model is loaded
 LOAD_SECONDS = 360.0
 END_SECONDS = 1.0  # in which a process that closed a connection shows that it ends
 ATTEMPTS = 2
+FRONT, FORK_SERVER = 0, 1  # the slots of the counters that are no model's
 
 
 @dataclass(eq=False)
 class Model:
-    """place: a folder for what its code channel installs. slot: where its requests are counted. busy: requests in
-    flight. leaving: it is being unloaded."""
+    """place: a folder for what its code channel installs. slot: where its requests are counted.
+
+    busy: requests in flight. leaving: it is being unloaded.
+    """
 
     name: str
     url: str
@@ -83,8 +86,7 @@ class Registry:
         self._places = places
         self._numbers = count(1)
         self._counters = counters
-        # the last one is taken first, and the first one is the front's
-        self._slots = list(range(counters.slots - 1, 0, -1))
+        self._slots = list(range(counters.slots - 1, FORK_SERVER, -1))
         self._models: dict[str, Model] = {}
         self._claims: set[str] = set()
         self._changed = threading.Condition()
@@ -127,7 +129,7 @@ class Registry:
     def _new(self, name: str, url: str) -> Model:
         with self._changed:
             if not self._slots:
-                raise NoRoom(f"there are {self._counters.slots - 1} models already")
+                raise NoRoom(f"there are {len(self._models)} models already")
             return Model(name, url, self._places / str(next(self._numbers)), self._slots.pop())
 
     def _forget(self, model: Model) -> None:
