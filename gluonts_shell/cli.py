@@ -221,11 +221,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
         return train.run(settings)
     if options.command == "serve":
-        # imports make hardly any garbage; the supervisor looks for it again once the model is there
-        gc.disable()
-        from gluonts_shell.commands import serve
-
-        return serve.run(settings, options.model)
+        return _serve(settings, options.model)
     if options.command == "transform":
         from gluonts_shell.commands import transform
 
@@ -263,3 +259,15 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from gluonts_shell.commands import demo
 
     return demo.run(path(options.data_path))
+
+
+def _serve(settings: Settings, model: Path | None) -> int:
+    if settings.multi_model:
+        from gluonts_shell.commands import models
+
+        return models.run(settings, model)
+    # imports make hardly any garbage; the supervisor looks for it again once the model is there
+    gc.disable()
+    from gluonts_shell.commands import serve
+
+    return serve.run(settings, model)

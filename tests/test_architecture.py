@@ -265,7 +265,7 @@ ORDER = {
         "report",
         "service",
     ),
-    "serving": ("", "metrics", "http", "processes", "endpoint", "batch"),
+    "serving": ("", "metrics", "http", "processes", "endpoint", "models", "batch"),
 }
 # The one exception of each world that has one, with its reason.
 LOW = {

@@ -31,6 +31,7 @@ LANGUAGES = {"json", "python", "sh", "text", "yaml"}
 PYTHON_RUN_BY = {
     "sagemaker.md": "sdk/check_docs.py",
     "training-at-scale.md": "sdk/check_docs.py",
+    "multi-model.md": "sdk/check_docs.py",
     "code-channel.md": "forecasters/test_table.py",
 }
 

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def activate(
     )
     path = [str(folder), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
     new = {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
-    _try(folder, new)
+    try_start(folder, new)
     log.info("starting again with %s first on PYTHONPATH", folder)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -231,8 +231,8 @@ def _not_a_record(path: Path) -> Path | None:
     return None if isinstance(value, dict) and set(value) == {"python", "installed"} else path
 
 
-def _try(folder: Path, environ: dict[str, str]) -> None:
-    """Start Python with the new path and import what this process has imported of our own.
+def try_start(folder: Path, environ: Mapping[str, str]) -> None:
+    """Start Python with the new path and import what this process has imported of our own. Raises CodeChannelError.
 
     After the re-exec nobody would be left to write output/failure if, for one, the code's json.py broke our imports.
     """
