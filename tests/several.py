@@ -58,10 +58,9 @@ class Job:
 
     def __init__(self, start: Callable[..., Popen[str]], folder: Path) -> None:
         self.start, self.folder = start, folder
-        self.processes: list[Popen[str]] = []
         self.trees: list[Tree] = []
+        self.last: list[Tree] = []
         self.settings = {
-            "MASTER_PORT": str(free_port()),
             "GLUONTS_SHELL_HOSTS_SILENCE": "20",
             "GLUONTS_SHELL_HOSTS_WAIT": "60",
             "GLUONTS_SHELL_CANARY": "false",
@@ -73,17 +72,23 @@ class Job:
         *shares: Mapping[str, Any],
         hosts: int = 2,
         sharded: Sequence[str] = (),
+        folder: str = "",
         **settings: str,
     ) -> list[Popen[str]]:
-        """shares: the channels of each host; the same monthly series for all unless given."""
+        """shares: the channels of each host; the same monthly series for all unless given. folder: of the trees."""
         names = NAMES[:hosts]
         same = {"train": MONTHLY / "train", "test": MONTHLY / "test"}
-        for host, channels in zip(names, shares or [same] * hosts, strict=True):
-            self.trees.append(tree(self.folder, hyperparameters, host, names, channels, sharded))
-        self.processes += [
-            self.start(one, **{**self.settings, **settings}) for one in self.trees[-hosts:]
+        self.last = [
+            tree(self.folder / folder, hyperparameters, host, names, channels, sharded)
+            for host, channels in zip(names, shares or [same] * hosts, strict=True)
         ]
-        return self.processes[-hosts:]
+        self.trees += self.last
+        return self.restarted(**settings)
+
+    def restarted(self, **settings: str) -> list[Popen[str]]:
+        """The last job once more, in the trees that it left; at a port of its own, for others may still run."""
+        self.settings["MASTER_PORT"] = str(free_port())
+        return [self.start(one, **{**self.settings, **settings}) for one in self.last]
 
 
 def ends(processes: Sequence[Popen[str]], seconds: float = 100) -> list[tuple[int, str]]:

@@ -209,7 +209,16 @@ def path_of_the_package() -> dict[str, str]:
 # The order of the rooms inside a world, the lowest first: a module imports from its own room and from lower ones only.
 ORDER = {
     "sagemaker": ("", "code"),
-    "forecasting": ("data", "evaluation", "forecaster", "lightning", "", "checks", "service"),
+    "forecasting": (
+        "data",
+        "distributed",
+        "evaluation",
+        "forecaster",
+        "lightning",
+        "",
+        "checks",
+        "service",
+    ),
     "serving": ("", "http", "processes", "endpoint", "batch"),
 }
 # The one exception of each world that has one, with its reason.

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ModelError
+from gluonts_shell.forecasting.distributed.ranks import seed_everything
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
-from gluonts_shell.forecasting.training import Stop, Watch, fit, seed_everything
+from gluonts_shell.forecasting.training import Stop, Watch, fit
 
 pytestmark = pytest.mark.torch
 
