@@ -11,7 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from tests.several import NAMES, Job, ends
+from tests.several import NAMES, Forbidden, Job, ends, ip, namespaces
 
 pytestmark = [pytest.mark.torch, pytest.mark.once]
 
@@ -176,6 +176,30 @@ def test_a_host_that_hangs_ends_the_others(hosts):
     assert not (hosts.trees[0].paths.model / "gluonts_shell.json").exists()
 
 
+@pytest.fixture
+def apart(hosts):
+    """Hosts in network namespaces of their own, whose loopback the others do not see."""
+    try:
+        with namespaces() as names:
+            hosts.names = ["10.213.7.1", "10.213.7.2"]
+            hosts.prefixes = [["ip", "netns", "exec", name] for name in names]
+            hosts.namespaces = names
+            yield hosts
+    except Forbidden as error:
+        pytest.skip(f"no network namespaces here: {error}")
+
+
+def test_hosts_with_networks_of_their_own_end_when_these_are_gone(apart):
+    processes = apart(JOB, SAME, SAME, GLUONTS_SHELL_HOSTS_SILENCE="4", **{"PAUSE": "0.5"})
+    said = until(processes[0], "batch 0 of epoch 1")
+    assert losses(said).keys() == {"0"}
+    ip("-n", apart.namespaces[1], "link", "set", "eth0", "down")
+    done = ends(processes, 60)
+    assert [status for status, _ in done] == [1, 1], done
+    for tree, other in zip(apart.trees, reversed(apart.names), strict=True):
+        assert tree.reason == f"host {other} is silent: it gave no sign of life for 4 seconds"
+
+
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_signal_to_any_host_stops_all_with_a_model(hosts, epoch):
     job = {**JOB, "epochs": "10000", "checkpoint_every": "3600"}
@@ -187,8 +211,25 @@ def test_a_signal_to_any_host_stops_all_with_a_model(hosts, epoch):
     assert contract(hosts.trees[0])["stopped_early"] is True
     assert not hosts.trees[1].paths.model.exists()
     assert not any(tree.paths.failure.exists() for tree in hosts.trees)
-    assert hosts.trees[0].paths.checkpoints.exists() is (epoch > 0)
     assert not hosts.trees[1].paths.checkpoints.exists()
+    found = [
+        re.search(r"epoch-(\d+)", one.name) for one in hosts.trees[0].paths.checkpoints.glob("*")
+    ]
+    assert len(found) == (epoch > 0)
+    for name in found:
+        goes_on_alone(hosts, job, int(name[1]))
+
+
+def goes_on_alone(hosts, job, epoch):
+    """With the weights of the two hosts, and draws of its own."""
+    tree = hosts.trees[0]
+    tree.configure("resourceconfig", {"current_host": NAMES[0], "hosts": [NAMES[0]]})
+    tree.configure("hyperparameters", {**job, "epochs": str(epoch + 1)})
+    ((status, said),) = ends([hosts.start(tree)])
+    assert status == 0, said
+    assert f"resuming at epoch {epoch + 1} of {epoch + 1}" in said
+    assert list(losses(said)) == [str(epoch)]
+    assert drawn(said, 0)[0] == {1, 2, 3, 4, 5}
 
 
 DEEPAR = {

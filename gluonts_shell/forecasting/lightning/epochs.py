@@ -268,7 +268,8 @@ def _generators() -> dict[str, Any]:
         "python": [version, list(numbers), following],
         "numpy": [kind, np.asarray(keys).tolist(), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # of the device that this process uses; those of the others belong to others
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
@@ -278,8 +279,8 @@ def _restore(generators: Mapping[str, Any]) -> None:
     kind, keys, *rest = generators["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(generators["torch"])
-    if len(generators["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(generators["cuda"])
+    if generators["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(generators["cuda"])
 
 
 def can_be_kept(estimator: Any) -> bool:
