@@ -140,7 +140,7 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
         predictor.to(device)
 
 
-def load(folder: Path) -> tuple[Predictor, Contract]:
+def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
     Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
@@ -157,7 +157,7 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
             if config.exists()
             else (folder / "type.txt").read_text().strip()
         )
-        predictor = Predictor.deserialize(folder, **_device(name))
+        predictor = Predictor.deserialize(folder, **_device(name, device))
         contract = folder / CONTRACT
         return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(
             predictor
@@ -189,11 +189,11 @@ def horizon(predictor: Predictor) -> int:
     return int(length)
 
 
-def _device(name: str) -> dict[str, str]:
+def _device(name: str, device: str) -> dict[str, str]:
     """`device` for the predictors that take one: without it their weights ask for the device that trained them."""
     from pydoc import locate
 
     kind = locate(name)
     if kind is None or "device" not in inspect.signature(kind.deserialize).parameters:  # type: ignore[attr-defined]
         return {}
-    return {"device": "auto"}
+    return {"device": device}
