@@ -13,6 +13,7 @@ from typing import Any
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting.data.channel import Data
 from gluonts_shell.forecasting.data.naming.labels import Labels
+from gluonts_shell.forecasting.data.naming.order import Names
 from gluonts_shell.forecasting.data.statistics import Statistics
 
 SUMS = ("series", "too_short", "observations", "missing", "total", "total_absolute", "suspects")
@@ -55,6 +56,8 @@ def _statistics(said: Mapping[str, Any]) -> Statistics:
     found.categories = [set(codes) for codes in said["categories"]]
     found.left_out = [set(codes) for codes in said["left_out"]]
     found.labels = tuple(None if names is None else tuple(names) for names in said["labels"])
+    groups = {wanted: tuple(names) for wanted, names in said["names"]["groups"].items()}
+    found.names = Names(**{**said["names"], "groups": groups})
     return found
 
 
@@ -113,11 +116,33 @@ def _merged(shares: Sequence[Statistics], labels: Labels, channel: str) -> Stati
         categories=_union([share.categories for share in shares]),
         left_out=[] if labels else _union([share.left_out for share in shares]),
         labels=labels,
+        names=_covariate_names(shares, channel),
     )
     for share in shares:
         _add_extremes(merged, share)
         _add_counts(merged, share, channel)
     return merged
+
+
+def _covariate_names(shares: Sequence[Statistics], channel: str) -> Names:
+    """Each host learns them from its first series, and numbers categories as they come: both must be the same."""
+    learnt = [share.names for share in shares if share.names]
+    for other in learnt[1:]:
+        if other.groups != learnt[0].groups:
+            found = (
+                f"{', '.join(learnt[0].known)} on one host and {', '.join(other.known)} on another"
+            )
+            raise DataError(
+                f"channel {channel!r}: the first series name the covariates {found}; "
+                "expected the same names in one order"
+            )
+        if other.labels != learnt[0].labels:
+            named = ", ".join(map(repr, sorted(other.labels)))
+            raise DataError(
+                f"channel {channel!r}: covariates that are text ({named}) are numbered by each host for itself; "
+                "expected numbers, or a channel that all hosts have whole (FullyReplicated)"
+            )
+    return learnt[0] if learnt else shares[0].names
 
 
 def _dimensions(shares: Sequence[Statistics], channel: str) -> int:

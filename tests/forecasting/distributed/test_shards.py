@@ -10,7 +10,14 @@ from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.forecasting.distributed import shards
 
-EVERYTHING = Features(static_cat=None, dynamic_real=None, dynamic_cat=None, dimensions=0)
+EVERYTHING = Features(
+    static_cat=None,
+    dynamic_real=None,
+    past_dynamic_real=None,
+    dynamic_cat=None,
+    past_dynamic_cat=None,
+    dimensions=0,
+)
 
 
 def one(*values, **fields):
@@ -118,3 +125,33 @@ def test_a_share_stays_the_same_series(hosts):
     first, _ = hosts([one(1, 2, 3)], [one(4, 5)])
     (entry,) = first
     np.testing.assert_array_equal(entry["target"], [1, 2, 3])
+
+
+def covered(**past):
+    return one(1, 2, past_covariates=past, future_covariates={})
+
+
+def test_covariates_have_the_same_names_on_all_hosts(hosts):
+    first, second, third = hosts(
+        [covered(hot=[1, 2], dry=[3, 4])], [one(5, 6)], [covered(hot=[5, 6], dry=[7, 8])]
+    )
+    assert first.statistics.names == second.statistics.names == third.statistics.names
+    assert first.statistics.names.known == ("hot", "dry")
+
+
+@pytest.mark.parametrize(
+    ("shares", "reason"),
+    [
+        (
+            ([covered(hot=[1, 2])], [covered(cold=[1, 2])]),
+            "the first series name the covariates hot on one host and cold on another; expected the same",
+        ),
+        (
+            ([covered(sky=["fair", "grey"])], [covered(sky=["grey", "fair"])]),
+            r"covariates that are text \('sky'\) are numbered by each host for itself; expected numbers, or a channel",
+        ),
+    ],
+)
+def test_covariates_that_hosts_would_take_for_each_other_are_refused(hosts, shares, reason):
+    with pytest.raises(DataError, match=reason):
+        hosts(*shares)
