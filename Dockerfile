@@ -44,6 +44,7 @@ ARG GLUONTS_FORECASTER=
 ARG SOURCE=
 ARG REVISION=
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      com.amazonaws.sagemaker.capabilities.multi-models=true \
       org.opencontainers.image.title="gluonts_shell" \
       org.opencontainers.image.description="SageMaker's train and serve for any GluonTS forecaster" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -93,7 +93,8 @@ import json, re, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
 assert config["Entrypoint"] == ["python", "-m", "gluonts_shell"], config["Entrypoint"]
-assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+for capability in ("accept-bind-to-port", "multi-models"):
+    assert config["Labels"][f"com.amazonaws.sagemaker.capabilities.{capability}"] == "true"
 opencontainers = "org.opencontainers.image."
 labels = {name: config["Labels"][opencontainers + name] for name in ("title", "version", "source", "revision")}
 version = re.search('__version__ = "(.*)"', open("gluonts_shell/__init__.py").read())[1]

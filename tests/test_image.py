@@ -60,3 +60,10 @@ def test_the_extras_of_the_dockerfile_are_those_of_the_package() -> None:
 def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
     found = re.findall(r'image\.version="(.*)"', (ROOT / "Dockerfile").read_text())
     assert found == [__version__]
+
+
+def test_the_image_tells_sagemaker_what_it_can_do() -> None:
+    """Without the labels CreateModel refuses it for pipelines, and for many models on one endpoint."""
+    text = (ROOT / "Dockerfile").read_text()
+    for capability in ("accept-bind-to-port", "multi-models"):
+        assert f"com.amazonaws.sagemaker.capabilities.{capability}=true" in text

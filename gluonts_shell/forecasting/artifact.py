@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -38,19 +39,31 @@ def versions() -> dict[str, str]:
     """Of everything that a later reader may have to match."""
     found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}
     for name in ("gluonts", "numpy", "pandas", "torch", "lightning"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        version = _version(name)
+        if version is not None:
+            found[name] = version
     return found
+
+
+def _version(name: str) -> str | None:
+    """A loaded module's own, for to look it up among what is installed takes a millisecond."""
+    loaded = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(loaded, str):
+        return loaded
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def differences(contract: Contract) -> Iterator[str]:
     """A sentence for each library that a model may depend on whose minor version is another than in training."""
-    here = versions()
     for name in ("gluonts", "torch"):
-        trained, running = contract.versions.get(name), here.get(name, "none")
-        if trained is not None and _minor(trained) != _minor(running):
+        trained = contract.versions.get(name)
+        if trained is None:
+            continue
+        running = _version(name) or "none"
+        if _minor(trained) != _minor(running):
             yield f"the model was trained with {name} {trained}, and here is {running}"
 
 
@@ -127,7 +140,7 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
         predictor.to(device)
 
 
-def load(folder: Path) -> tuple[Predictor, Contract]:
+def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
     Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
@@ -144,7 +157,7 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
             if config.exists()
             else (folder / "type.txt").read_text().strip()
         )
-        predictor = Predictor.deserialize(folder, **_device(name))
+        predictor = Predictor.deserialize(folder, **_device(name, device))
         contract = folder / CONTRACT
         return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(
             predictor
@@ -176,11 +189,11 @@ def horizon(predictor: Predictor) -> int:
     return int(length)
 
 
-def _device(name: str) -> dict[str, str]:
+def _device(name: str, device: str) -> dict[str, str]:
     """`device` for the predictors that take one: without it their weights ask for the device that trained them."""
     from pydoc import locate
 
     kind = locate(name)
     if kind is None or "device" not in inspect.signature(kind.deserialize).parameters:  # type: ignore[attr-defined]
         return {}
-    return {"device": "auto"}
+    return {"device": device}

@@ -28,17 +28,20 @@ container.stay_on_this_machine()
 from botocore.validate import ParamValidator  # noqa: E402
 
 DOCUMENT = container.ROOT / "docs" / "sagemaker.md"
-# its blocks are written for version 2, with the names of the first page
-SCALE = container.ROOT / "docs" / "training-at-scale.md"
+# the pages that are written for one of the dialects as a whole, with the names of the first page
+WHOLE = {
+    "SDK v2": (container.ROOT / "docs" / "training-at-scale.md",),
+    "boto3": (container.ROOT / "docs" / "multi-model.md",),
+}
 SHARED = "What the snippets share"
 DIALECTS = {"2": ("SDK v2", "boto3"), "3": ("SDK v3",)}
 EXPECTED = {
     "boto3": {
         "CreateTrainingJob": 2,
-        "CreateModel": 1,
+        "CreateModel": 2,
         "CreateEndpointConfig": 3,
         "CreateEndpoint": 1,
-        "InvokeEndpoint": 1,
+        "InvokeEndpoint": 2,
         "CreateTransformJob": 1,
         "CreateHyperParameterTuningJob": 1,
     },
@@ -78,7 +81,7 @@ def blocks(document: Path, dialect: str) -> Iterator[tuple[int, str]]:
     ):
         if found[1]:
             heading = found[1]
-        elif found[2] and (document == SCALE or heading in (dialect, SHARED)):
+        elif found[2] and (document != DOCUMENT or heading in (dialect, SHARED)):
             yield text.count("\n", 0, found.start()) + 1, found[2]
 
 
@@ -151,7 +154,7 @@ def run(dialect: str) -> None:
     service = Service()
     container.answer(service)
     namespace: dict[str, Any] = {}
-    for document in (DOCUMENT, SCALE) if dialect == "SDK v2" else (DOCUMENT,):
+    for document in (DOCUMENT, *WHOLE.get(dialect, ())):
         for line, code in blocks(document, dialect):
             padded = "\n" * line + code  # so that a traceback names the line of the document
             exec(compile(padded, str(document), "exec"), namespace)

@@ -27,22 +27,31 @@ log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
+# attribute of Features -> what a sentence calls covariates by name that are not read
+UNREAD = {
+    "dynamic_real": FUTURE,
+    "past_dynamic_real": PAST,
+    "dynamic_cat": "feat_dynamic_cat",
+    "past_dynamic_cat": "past_feat_dynamic_cat",
+}
 
 
 @dataclass(frozen=True)
 class Data:
     """A data set: sized, and to be iterated again and again. Held in memory, or read anew in each pass.
 
-    unread: fields of features that series have and that were not to be read.
+    unread: fields of features that series have and that were not to be read. here: how many series this is, where it is
+    a share of the channel and the statistics are those of all of it.
     """
 
     channel: Channel
     statistics: Statistics
     held: list[dict[str, Any]] | None
     unread: tuple[str, ...] = ()
+    here: int | None = None
 
     def __len__(self) -> int:
-        return self.statistics.series
+        return self.statistics.series if self.here is None else self.here
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.held) if self.held is not None else self.channel.entries()
@@ -102,7 +111,15 @@ class Channel:
         reader = self._reader(numbering, names=names)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
         lenient = self._reader(
-            numbering, replace(self.features, static_cat=self._of_short_series, labels=()), names
+            numbering,
+            replace(
+                self.features,
+                static_cat=self._of_short_series,
+                labels=(),
+                dynamic_cat=(),
+                past_dynamic_cat=(),
+            ),
+            names,
         )
         for row in self._rows():
             left_out = self.shortest > 0 and (row.length or 0) < self.shortest
@@ -193,13 +210,12 @@ class Channel:
         return found
 
     def _unread(self, names: Names) -> set[str]:
-        """Which of the two fields of covariates by name hold some that are not read."""
-        found = set()
-        if names.future and self.features.dynamic_real == 0:
-            found.add(FUTURE)
-        if names.past and self.features.past_dynamic_real == 0:
-            found.add(PAST)
-        return found
+        """What of the covariates by name is not read: the field of those that are numbers, or what text would be."""
+        return {
+            UNREAD[wanted]
+            for wanted, found in names.groups.items()
+            if found and getattr(self.features, wanted) in (0, ())
+        }
 
     @property
     def _of_short_series(self) -> tuple[int, ...] | None:
