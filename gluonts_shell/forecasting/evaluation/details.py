@@ -100,7 +100,8 @@ class Collector:
         if self.failure is not None:
             return
         try:
-            self._measure(labels, rows, seasonal_errors, found)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._measure(labels, rows, seasonal_errors, found)
         except Exception as error:
             self.failure = error
 
