@@ -16,7 +16,8 @@ from gluonts_shell import nearby
 from gluonts_shell.errors import AskedError, ConfigurationError, RequestError, private
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
-from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
+from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, bounded
 from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
 
 log = logging.getLogger(__name__)
@@ -189,8 +190,8 @@ def _parameters(given: Mapping[str, Any]) -> str:
             )
         try:
             bounded(value)
-        except Refused as refusal:
+        except Unfit as error:
             raise RequestError(
-                f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}"
+                f"configuration.{name[:50]} is {quoted(value)}, expected {error}"
             ) from None
     return json.dumps(given, sort_keys=True)

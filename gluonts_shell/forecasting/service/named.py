@@ -18,8 +18,9 @@ from gluonts_shell.forecasting.forecaster.constructors import (
     constructor_parameters,
     required_parameters,
 )
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
 from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGTH
-from gluonts_shell.forecasting.service.plain import Refused, check
+from gluonts_shell.forecasting.service.plain import check
 from gluonts_shell.messages import Configuration
 
 # keys of ours that a client may have meant
@@ -53,8 +54,8 @@ def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
             raise RequestError(_unknown(name, kind, parameters))
         try:
             arguments[name] = check(value, parameters.get(name, Any))
-        except Refused as refusal:
-            raise AskedError(name[:100], f"is {quoted(value)}, expected {refusal}") from None
+        except Unfit as error:
+            raise AskedError(name[:100], f"is {quoted(value)}, expected {error}") from None
     missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
         raise AskedError(missing[0], f"is missing: {kind.__name__} needs it")
