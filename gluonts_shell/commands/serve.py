@@ -124,7 +124,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job.
+
+    folder: that it was loaded from.
+    """
 
     service: Forecasting
     folder: Path
@@ -308,7 +311,10 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
 
 
 def rehearse(service: Forecasting, folder: Path) -> None:
-    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+    """Let the model in a folder forecast what it forecast when it was trained, before a worker's first work.
+
+    Raises ModelError.
+    """
     from gluonts_shell.forecasting.service import canary
 
     model = service.trained

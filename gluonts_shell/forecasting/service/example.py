@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gluonts_shell.forecasting.contract import Contract, Features
-from gluonts_shell.forecasting.data.naming.order import BY_NAME
+from gluonts_shell.forecasting.data.naming.order import GROUPS
 
 START = "2024-01-01 00:00:00"
 # arguments that tell how much history a forecaster looks at, the first that is given
@@ -62,11 +62,8 @@ def needs(contract: Contract) -> list[str] | None:
 
 def _in_order(features: Features, wanted: str) -> str:
     """The names that training saw, by which the lists may be sent too."""
-    for names, counted in BY_NAME.items():
-        known = getattr(features, names)
-        if counted == wanted and known:
-            return f", in the order {', '.join(known)} (or by these names)"
-    return ""
+    known = getattr(features, GROUPS[wanted])
+    return f", in the order {', '.join(known)} (or by these names)" if known else ""
 
 
 @dataclass(frozen=True)
