@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gluonts_shell.errors import private
+from gluonts_shell.errors import counted, private
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
 from gluonts_shell.forecasting.data.naming.labels import Numbering
@@ -61,6 +61,16 @@ class Kind:
     def called(self) -> str:
         return f"{self.name} (or {self.synonym})" if self.synonym else self.name
 
+    @property
+    def categorical(self) -> bool:
+        """Whether Features has cardinalities of it, and not a count."""
+        return self.wanted.endswith("cat")
+
+    @property
+    def nothing(self) -> Any:
+        """What Features has where it is not used."""
+        return () if self.categorical else 0
+
     def sent(
         self, instance: dict[str, Any], wanted: Any, names: tuple[str, ...] = ()
     ) -> tuple[str, Any] | None:
@@ -82,7 +92,7 @@ class Kind:
         return None
 
     def _missing(self, wanted: Any, names: tuple[str, ...]) -> NoReturn:
-        expected = plural(counted(wanted), self.nouns)
+        expected = counted(how_many(wanted), self.nouns)
         if names:
             expected += f" (or covariates by name: {', '.join(names)})"
         reason = f"is missing, expected {expected}: the model was trained with it"
@@ -91,15 +101,9 @@ class Kind:
         raise FieldError(f"{self.synonym} (or {self.name}) {reason}", self.synonym)
 
 
-def counted(wanted: Any) -> int:
+def how_many(wanted: Any) -> int:
     """Of a count, or of cardinalities."""
     return wanted if isinstance(wanted, int) else len(wanted)
-
-
-def plural(count: int, nouns: str) -> str:
-    if count != 1:
-        return f"{count} {nouns}"
-    return "1 category" if nouns == "categories" else f"1 {nouns[:-1]}"
 
 
 def static_cat(
@@ -115,7 +119,7 @@ def static_cat(
     positions = features.positions or (None,) * len(values)
     limits = cardinalities or (MOST_CATEGORIES,) * len(positions)
     if len(values) != len(limits):
-        found = plural(len(values), "categories")
+        found = counted(len(values), "categories")
         raise FieldError(f"{name} has {found}, expected {len(limits)}", name)
     indices = []
     for position, (category, labels) in enumerate(zip(values, positions, strict=True)):
@@ -164,7 +168,7 @@ def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray
     if type(value) is not list:
         raise FieldError(f"{name} is {quoted(value)}, expected a list of numbers", name)
     if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {plural(len(value), 'numbers')}, expected {count}", name)
+        raise FieldError(f"{name} has {counted(len(value), 'numbers')}, expected {count}", name)
     return finite(name, name, value)
 
 
@@ -173,13 +177,13 @@ def _rows(name: str, value: Any, count: int | None, length: int, span: Span) -> 
     if type(value) is not list:
         raise FieldError(f"{name} is {quoted(value)}, expected a list of lists of numbers", name)
     if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {plural(len(value), 'features')}, expected {count}", name)
+        raise FieldError(f"{name} has {counted(len(value), 'features')}, expected {count}", name)
     for position, row in enumerate(value):
         if type(row) is not list:
             found = f"{name}[{position}] is {quoted(row)}"
             raise FieldError(f"{found}, expected a list of {length} numbers", name)
         if len(row) != length:
-            found = f"{name}[{position}] has {plural(len(row), 'values')}"
+            found = f"{name}[{position}] has {counted(len(row), 'values')}"
             raise FieldError(f"{found}, expected {span.expected(length)}", name)
     return value
 
