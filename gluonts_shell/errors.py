@@ -10,13 +10,14 @@
     │   └── RequestError           an HTTP request; the status rides on the class
     │       ├── InstanceError, LineError   one instance is wrong, or a line that should hold one is not JSON
     │       ├── AskedError                 a key of the request's configuration is wrong
-    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408,
+    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, Conflict 409,
     │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
     ├── NotImplementedByServer     a transfer coding that we do not have; HTTP 501
     ├── Overloaded                 too much is waiting already; HTTP 503 with Retry-After
     ├── Cancelled                  nobody waits for it any more, or it took too long; HTTP 503
-    └── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
+    ├── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
+    └── NoRoom                     memory, or another resource, does not suffice for one more model; HTTP 507
 
 One place turns them into an exit status and output/failure (`sagemaker.failure`), another into HTTP
 (`serving.endpoint.refusal`).
@@ -211,6 +212,10 @@ class RequestTimeout(RequestError):
     status = 408
 
 
+class Conflict(RequestError):
+    status = 409
+
+
 class TooLarge(RequestError):
     status = 413
 
@@ -260,6 +265,12 @@ class Cancelled(ShellError):
 
 class VersionNotSupported(ShellError):
     status = 505
+
+
+class NoRoom(ShellError):
+    """AWS, "Custom Containers Contract for Multi-Model Endpoints": SageMaker then unloads another model."""
+
+    status = 507
 
 
 def stop_behind(error: BaseException | None) -> BaseException | None:

@@ -284,6 +284,10 @@ class Settings:
         "also answer /endpoints/NAME/invocations, for SDKs on a laptop; errors are ModelErrors then",
         "GLUONTS_SHELL_LOCAL_ENDPOINTS",
     )
+    # SageMaker sets it for an endpoint whose Mode is MultiModel
+    multi_model: bool = setting(
+        False, boolean, "many models on one endpoint, loaded by /models", "SAGEMAKER_MULTI_MODEL"
+    )
     # SageMaker writes `true`, the SDK's local mode `True`
     batch: bool = setting(False, boolean, "batch transform", "SAGEMAKER_BATCH")
     batch_strategy: str = setting(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gluonts_shell import __version__
+
 ROOT = Path(__file__).parents[1]
 PACKAGED_FOR_USERS = {"torch", "fast", "arrow", "report"}
 
@@ -53,3 +55,15 @@ def test_the_extras_of_the_dockerfile_are_those_of_the_package() -> None:
         == PACKAGED_FOR_USERS
     )
     assert all(check(name).returncode == 0 for name in PACKAGED_FOR_USERS)
+
+
+def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
+    found = re.findall(r'image\.version="(.*)"', (ROOT / "Dockerfile").read_text())
+    assert found == [__version__]
+
+
+def test_the_image_tells_sagemaker_what_it_can_do() -> None:
+    """Without the labels CreateModel refuses it for pipelines, and for many models on one endpoint."""
+    text = (ROOT / "Dockerfile").read_text()
+    for capability in ("accept-bind-to-port", "multi-models"):
+        assert f"com.amazonaws.sagemaker.capabilities.{capability}=true" in text

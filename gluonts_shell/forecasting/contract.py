@@ -27,7 +27,8 @@ class Features:
     lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast, which
     dynamic features cover too. own: fields that we do not know are passed on, as the user's own class may want them.
     future_covariates, past_covariates: the names that training saw for the dynamic features, and for those of the
-    past, in their order; none where they came without names. The model need not use them.
+    past, in their order; none where they came without names. future_categories, past_categories: the same of those that
+    are text, and covariate_labels the texts of each, in index order. The model need not use any of them.
     """
 
     static_cat: tuple[int, ...] | None = None
@@ -42,6 +43,9 @@ class Features:
     own: bool = False
     future_covariates: tuple[str, ...] = ()
     past_covariates: tuple[str, ...] = ()
+    future_categories: tuple[str, ...] = ()
+    past_categories: tuple[str, ...] = ()
+    covariate_labels: tuple[tuple[str, ...], ...] = ()
 
     @functools.cached_property
     def positions(self) -> tuple[dict[str, int] | None, ...]:
@@ -155,6 +159,12 @@ FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "labels": (_labels, "a list of lists of texts, or of null"),
     "future_covariates": (_texts, "a list of texts"),
     "past_covariates": (_texts, "a list of texts"),
+    "future_categories": (_texts, "a list of texts"),
+    "past_categories": (_texts, "a list of texts"),
+    "covariate_labels": (
+        lambda value: isinstance(value, list) and all(map(_texts, value)),
+        "a list of lists of texts",
+    ),
 }
 TUPLES = (
     "static_cat",
@@ -163,4 +173,7 @@ TUPLES = (
     "labels",
     "future_covariates",
     "past_covariates",
+    "future_categories",
+    "past_categories",
+    "covariate_labels",
 )

@@ -4,6 +4,7 @@
 `http`        bytes on a socket <-> requests and responses
 `processes`   the parent, its workers, and what stands in for those that are silent
 `endpoint`    routes, the protocol of DeepAR, predictions that join
+`models`      many models behind one port, a process for each
 `batch`       batch transform: lines in, lines out, whoever runs it
 `blame`       what is said of a failure
 

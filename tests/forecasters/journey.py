@@ -34,6 +34,7 @@ def seed() -> None:
 def answer(ml: str, freq: str, target: str) -> None:
     """Writes `target`: the answers of an endpoint and of a batch job to the test series, and GluonTS's own values."""
     from gluonts_shell.commands import serve
+    from gluonts_shell.serving.metrics.counters import Counters
     from gluonts_shell.serving.processes.machine import Machine
     from gluonts_shell.settings import Settings
 
@@ -43,8 +44,9 @@ def answer(ml: str, freq: str, target: str) -> None:
     instances = [
         json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()
     ]
-    endpoint = serve.load(settings, model, None, machine).start()
-    lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start()
+    meter = Counters(1).of(0)
+    endpoint = serve.load(settings, model, None, machine).start(meter)
+    lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start(meter)
     found = {
         "default": _post(endpoint, {"instances": instances}),
         "everything": _post(endpoint, {"instances": instances, "configuration": EVERYTHING}),

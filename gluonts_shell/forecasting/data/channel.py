@@ -27,6 +27,13 @@ log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
+# attribute of Features -> what a sentence calls covariates by name that are not read
+UNREAD = {
+    "dynamic_real": FUTURE,
+    "past_dynamic_real": PAST,
+    "dynamic_cat": "feat_dynamic_cat",
+    "past_dynamic_cat": "past_feat_dynamic_cat",
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,15 @@ class Channel:
         reader = self._reader(numbering, names=names)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
         lenient = self._reader(
-            numbering, replace(self.features, static_cat=self._of_short_series, labels=()), names
+            numbering,
+            replace(
+                self.features,
+                static_cat=self._of_short_series,
+                labels=(),
+                dynamic_cat=(),
+                past_dynamic_cat=(),
+            ),
+            names,
         )
         for row in self._rows():
             left_out = self.shortest > 0 and (row.length or 0) < self.shortest
@@ -193,13 +208,12 @@ class Channel:
         return found
 
     def _unread(self, names: Names) -> set[str]:
-        """Which of the two fields of covariates by name hold some that are not read."""
-        found = set()
-        if names.future and self.features.dynamic_real == 0:
-            found.add(FUTURE)
-        if names.past and self.features.past_dynamic_real == 0:
-            found.add(PAST)
-        return found
+        """What of the covariates by name is not read: the field of those that are numbers, or what text would be."""
+        return {
+            UNREAD[wanted]
+            for wanted, found in names.groups.items()
+            if found and getattr(self.features, wanted) in (0, ())
+        }
 
     @property
     def _of_short_series(self) -> tuple[int, ...] | None:

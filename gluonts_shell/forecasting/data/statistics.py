@@ -131,8 +131,7 @@ class Statistics:
 
     def settled(self) -> dict[str, Any]:
         """What of Features only the series tell."""
-        names = {"future_covariates": self.names.future, "past_covariates": self.names.past}
-        return {"dimensions": self.dimensions, **names}
+        return {"dimensions": self.dimensions, **self.names.settled()}
 
     def lines(self) -> Iterator[str]:
         """As DeepAR writes them at the start of a job."""

@@ -6,6 +6,7 @@ are worth more than pictures of them.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,16 @@ LEAST_HISTORY, MOST_HISTORY = (
 
 @dataclass(frozen=True)
 class Shown:
-    """An example with what it is called: the dimension of its target, where that has several, and where it begins."""
+    """An example with what it is called: the dimension of its target, where that has several, and where it begins.
+
+    naive: the baseline's value of the metric that ranks it; NaN where it has none.
+    """
 
     example: Example
     item_id: str
     dimension: int | None
     start: pd.Period
+    naive: float
 
 
 @dataclass(frozen=True)
@@ -139,12 +144,14 @@ class Collector:
     ) -> Details:
         errors, sizes = baseline.Errors.joined(self.errors), series["abs_target_sum"]
         size = dimensions or 1
+        ranked = errors.metrics.get(self.examples.ranked_by or "")
         shown = []
         for example in self.examples.chosen():
             number, dimension = divmod(example.position, size)
             start = pd.Period(ordinal=starts[number], freq=freq)
             called = str(item_ids[number])
-            shown.append(Shown(example, called, dimension if dimensions else None, start))
+            naive = math.nan if ranked is None else float(ranked[example.position])
+            shown.append(Shown(example, called, dimension if dimensions else None, start, naive))
         own = series["abs_error"]
         compared = ~np.isnan(own) & ~np.isnan(errors.absolute)
         better = own[compared] < errors.absolute[compared]

@@ -16,7 +16,7 @@ from gluonts_shell.errors import ConfigurationError, DataError, ModelError, Shel
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Data
 from gluonts_shell.forecasting.data.covariates import KINDS, NAMES, STATIC_CAT, Kind, how_many
-from gluonts_shell.forecasting.data.naming.order import BY_NAME
+from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST
 from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import word
@@ -230,7 +230,8 @@ class Use:
 
 def _wanted_by(field: str) -> str:
     """The attribute of Features that a field of the data is for."""
-    return BY_NAME.get(field) or NAMES[field].wanted
+    by_name = {FUTURE: "dynamic_real", PAST: "past_dynamic_real"}
+    return by_name.get(field) or NAMES[field].wanted
 
 
 def _carried(

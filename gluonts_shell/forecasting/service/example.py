@@ -12,7 +12,7 @@ from typing import Any
 from gluonts_shell.errors import counted, some
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.covariates import how_many
-from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST
+from gluonts_shell.forecasting.data.naming.order import GROUPS
 
 START = "2024-01-01 00:00:00"
 # arguments that tell how much history a forecaster looks at, the first that is given
@@ -64,15 +64,13 @@ def needs(contract: Contract) -> list[str] | None:
 class OverTime:
     """A field of an instance that has a value for each step. wanted: its attribute of Features.
 
-    ahead: whether it covers the steps that are forecast too. names: the attribute of Features that has the names of
-    its rows.
+    ahead: whether it covers the steps that are forecast too.
     """
 
     name: str
     wanted: str
     nouns: str
     ahead: bool
-    names: str | None = None
 
     def count(self, features: Features) -> int:
         return _count(getattr(features, self.wanted))
@@ -86,15 +84,15 @@ class OverTime:
 
     def in_order(self, features: Features) -> str:
         """The names that training saw, by which the lists may be sent too."""
-        known = getattr(features, self.names or "", ())
+        known = getattr(features, GROUPS[self.wanted])
         if not known:
             return ""
         return f", in the order {', '.join(known)} (or by these names)"
 
 
 OVER_TIME = (
-    OverTime("dynamic_feat", "dynamic_real", "numbers", ahead=True, names=FUTURE),
-    OverTime("past_feat_dynamic_real", "past_dynamic_real", "numbers", ahead=False, names=PAST),
+    OverTime("dynamic_feat", "dynamic_real", "numbers", ahead=True),
+    OverTime("past_feat_dynamic_real", "past_dynamic_real", "numbers", ahead=False),
     OverTime("feat_dynamic_cat", "dynamic_cat", "whole numbers", ahead=True),
     OverTime("past_feat_dynamic_cat", "past_dynamic_cat", "whole numbers", ahead=False),
 )

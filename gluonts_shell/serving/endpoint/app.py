@@ -146,10 +146,7 @@ class App:
             self._meter.count(response.status, seconds, note.joined)
         if response.status >= 400 and self._local_endpoints:
             response = self._as_sagemaker_sends_it(response, path, note)
-        attributes = headers.get(CUSTOM_ATTRIBUTES)
-        if attributes and ATTRIBUTES.fullmatch(attributes):
-            response.headers += (("X-Amzn-SageMaker-Custom-Attributes", attributes),)
-        return response
+        return echoed(response, headers)
 
     def _as_sagemaker_sends_it(self, response: Response, path: str, note: Note) -> Response:
         operation = _operation(path)
@@ -178,6 +175,14 @@ class App:
                 f"{path} does not take {method[:20]!r}; it takes {allowed}", allowed
             )
         return path
+
+
+def echoed(response: Response, headers: Mapping[str, str]) -> Response:
+    """The response with the custom attributes of its request."""
+    attributes = headers.get(CUSTOM_ATTRIBUTES)
+    if attributes and ATTRIBUTES.fullmatch(attributes):
+        response.headers += (("X-Amzn-SageMaker-Custom-Attributes", attributes),)
+    return response
 
 
 def _operation(path: str) -> str | None:

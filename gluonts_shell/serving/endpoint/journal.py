@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 # AWS, InvokeEndpoint: InferenceId has 1 to 64 characters; others than printable ones could forge a line of the log
 IDENTITY = re.compile(r"[\x20-\x7e]{1,64}")
+# which of many models was asked, as the client named it; AWS, InvokeEndpoint: TargetModel has 1 to 1024 characters
+TARGET_MODEL = "x-amzn-sagemaker-target-model"
+TARGET = re.compile(r"[\x21-\x7e]{1,1024}")
 MOST = 10  # refusals that have a line, a second and a worker
 SECOND = 1.0
 
@@ -49,10 +52,10 @@ class Journal:
         """The line of one request; an error in the note makes it a refusal's."""
         if note.error:
             if self._may_write():
-                line = Line(status, 1000 * seconds, note, _identity(headers))
+                line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
                 tell(log, logging.WARNING, line.text(), line.fields())
         elif self._successes:
-            line = Line(status, 1000 * seconds, note, _identity(headers))
+            line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
             say(log, line.text(), line.fields)
 
     def _may_write(self) -> bool:
@@ -86,6 +89,11 @@ def _identity(headers: Mapping[str, str]) -> str:
     return identity if identity and IDENTITY.fullmatch(identity) else ""
 
 
+def _target(headers: Mapping[str, str]) -> str:
+    target = headers.get(TARGET_MODEL, "")
+    return target if target and TARGET.fullmatch(target) else ""
+
+
 class Line(NamedTuple):
     """The same as a sentence and as fields."""
 
@@ -93,16 +101,18 @@ class Line(NamedTuple):
     milliseconds: float
     note: Note
     identity: str
+    model: str
 
     def text(self) -> str:
-        status, milliseconds, note, identity = self
+        status, milliseconds, note, identity, model = self
         lengths = " of %d to %d values" % note.lengths if note.lengths else ""  # noqa: UP031 - the tuple is the two numbers
         joined = f", {note.joined} joined" if note.joined else ""
         known_as = f", id {identity}" if identity else ""
+        asked = f", model {model}" if model else ""
         error = f": {note.error}" if note.error else ""
         return (
             f"invocation: status {status}, {note.instances} instances{lengths}, "
-            f"{milliseconds:.1f} ms{joined}{known_as}{error}"
+            f"{milliseconds:.1f} ms{joined}{known_as}{asked}{error}"
         )
 
     def fields(self) -> dict[str, object]:
@@ -112,5 +122,10 @@ class Line(NamedTuple):
             "instances": self.note.instances,
             "ms": round(self.milliseconds, 1),
         }
-        more = {"joined": self.note.joined, "id": self.identity, "error": self.note.error}
+        more = {
+            "joined": self.note.joined,
+            "id": self.identity,
+            "model": self.model,
+            "error": self.note.error,
+        }
         return {**found, **{name: value for name, value in more.items() if value}}

@@ -97,7 +97,9 @@ class Connection:
         return self._answer(response, head, keep and not self.host.draining)
 
     def _computed(self, head: Head, body: bytes) -> Response:
-        request = Request(head.method, head.path, head.headers, body, self.alive, self.arrived)
+        request = Request(
+            head.method, head.path, head.headers, body, self.alive, self.arrived, head.query
+        )
         self.computing = True
         try:
             return self.host.app(request)

@@ -67,6 +67,7 @@ class Counters:
     """Of all workers; slots: how many of them there may be at a time, those that are about to end too."""
 
     def __init__(self, slots: int) -> None:
+        self.slots = slots
         cells = memoryview(mmap.mmap(-1, CELL * WIDTH * slots)).cast("Q")
         self._slots = [cells[start : start + WIDTH] for start in range(0, WIDTH * slots, WIDTH)]
         self._parent = os.getpid()

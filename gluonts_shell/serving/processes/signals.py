@@ -90,7 +90,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: list[int] = []
-        self.interrupt = False
+        self.interrupt = self.fatal = False
         self.repeats = Repeats()
         self.descriptor, self.writer = os.pipe()
         os.set_blocking(self.descriptor, False)
@@ -99,6 +99,8 @@ class Signals:
     def record(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what the interpreter passes
         if number == signal.SIGCHLD or self.repeats.known(number):
             return
+        if self.fatal:
+            os._exit(128 + number)
         self.received.append(number)
         if self.interrupt:
             raise Interrupted
@@ -119,6 +121,10 @@ class Signals:
             self.interrupt = False
         if self.received:
             raise Interrupted
+
+    def end_at_the_next(self) -> None:
+        """From now on a signal is not recorded: the process ends at once, with the status of a shell."""
+        self.fatal = True
 
     def drain(self) -> None:
         with suppress(BlockingIOError):

@@ -72,6 +72,9 @@ def test_the_baseline_is_gluonts_seasonal_naive():
         for name, value in found.details.naive.items():
             assert value == pytest.approx(naive.aggregate[name], rel=1e-6), name
     assert naive.details.better == 0
+    by_item = naive.items.set_index("item_id")["MASE"]
+    for shown in other.details.shown:
+        assert shown.naive == pytest.approx(by_item[shown.item_id], rel=1e-6)
 
 
 def test_the_errors_of_the_steps_have_the_mean_that_nd_is():

@@ -119,3 +119,16 @@ def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixtur
     assert line.startswith(
         "invocation: status 408, 0 instances, 0.0 ms, id inf-7: the request did not arrive in time"
     )
+
+
+def test_the_line_has_the_model_that_the_client_named(caplog: pytest.LogCaptureFixture) -> None:
+    named = (b"X-Amzn-SageMaker-Target-Model: shops/a.tar.gz\r\n", b"X-Amzn-SageMaker-Target-Model: a b\r\n")  # fmt: skip
+    with caplog.at_level(logging.INFO), serving(endpoint()) as port:
+        for field in named:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(post(b'{"instances": []}', field, b"Connection: close\r\n"))
+                while connection.recv(4096):
+                    pass
+    lines = [one.getMessage() for one in caplog.records if "invocation: " in one.getMessage()]
+    assert [line.partition("id inf-7")[2] for line in lines] == [", model shops/a.tar.gz", ""]
+    # 'a b' could be taken for the sentence that follows
