@@ -79,12 +79,11 @@ class Kind:
         An empty list is no features. names: of its rows, where training saw names.
         """
         value, name = instance.get(self.name), self.name
-        other = instance.get(self.synonym) if self.synonym else None
-        if other is not None:
+        if self.synonym is not None and instance.get(self.synonym) is not None:
             if value is not None:
                 both = f"it has both {self.synonym} and {self.name}"
                 raise FieldError(f"{both}, which are the same; expected one of them", self.synonym)
-            value, name = other, str(self.synonym)
+            value, name = instance[self.synonym], self.synonym
         if value is not None and value != []:
             return name, value
         if wanted is not None:
@@ -255,7 +254,10 @@ KINDS = (
     Kind("past_feat_dynamic_cat", "past_dynamic_cat", "features", past_dynamic_cat),
 )
 OURS = frozenset({"item_id", "start", "target"})
-NAMES = {name: kind for kind in KINDS for name in (kind.name, kind.synonym) if name is not None}
+NAMES = {
+    **{kind.name: kind for kind in KINDS},
+    **{kind.synonym: kind for kind in KINDS if kind.synonym is not None},
+}
 
 
 def own_fields(instance: dict[str, Any], read: Collection[str] = ()) -> dict[str, Any]:
@@ -263,11 +265,8 @@ def own_fields(instance: dict[str, Any], read: Collection[str] = ()) -> dict[str
 
     read: fields that were read by others.
     """
-    own = {
-        name: value
-        for name, value in instance.items()
-        if name not in OURS and name not in NAMES and name not in read
-    }
+    theirs = instance.keys() - OURS - NAMES.keys() - set(read)
+    own = {name: value for name, value in instance.items() if name in theirs}
     if own and not _small(own):
         names = ", ".join(sorted(own)[:5])
         reason = f"its own fields ({names[:200]}) hold more than {MOST_OWN_VALUES} values"
