@@ -257,6 +257,7 @@ ORDER = {
     "forecasting": (
         "shortcuts",
         "data",
+        "distributed",
         "evaluation",
         "forecaster",
         "lightning",

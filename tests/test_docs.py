@@ -37,7 +37,7 @@ PYTHON_RUN_BY = {
 
 
 # options of Slurm, docker and pip
-OTHERS = {"--array", "--build-arg", "--extra-index-url"}
+OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:

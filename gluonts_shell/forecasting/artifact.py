@@ -140,7 +140,7 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
         predictor.to(device)
 
 
-def load(folder: Path) -> tuple[Predictor, Contract]:
+def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
     Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
@@ -151,7 +151,7 @@ def load(folder: Path) -> tuple[Predictor, Contract]:
             f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there"
         )
     try:
-        predictor = Predictor.deserialize(folder, **_device(_class_name(folder)))
+        predictor = Predictor.deserialize(folder, **_device(_class_name(folder), device))
         contract = folder / CONTRACT
         if contract.exists():
             return predictor, Contract.parse(contract.read_text())
@@ -196,11 +196,11 @@ def horizon(predictor: Predictor) -> int:
     return int(length)
 
 
-def _device(name: str) -> dict[str, str]:
+def _device(name: str, device: str) -> dict[str, str]:
     """`device` for the predictors that take one: without it their weights ask for the device that trained them."""
     from pydoc import locate
 
     kind = locate(name)
     if kind is None or "device" not in inspect.signature(kind.deserialize).parameters:  # type: ignore[attr-defined]
         return {}
-    return {"device": "auto"}
+    return {"device": device}

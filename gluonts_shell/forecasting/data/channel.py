@@ -40,16 +40,18 @@ UNREAD = {
 class Data:
     """A data set: sized, and to be iterated again and again. Held in memory, or read anew in each pass.
 
-    unread: fields of features that series have and that were not to be read.
+    unread: fields of features that series have and that were not to be read. here: how many series this is, where it is
+    a share of the channel and the statistics are those of all of it.
     """
 
     channel: Channel
     statistics: Statistics
     held: list[dict[str, Any]] | None
     unread: tuple[str, ...] = ()
+    here: int | None = None
 
     def __len__(self) -> int:
-        return self.statistics.series
+        return self.statistics.series if self.here is None else self.here
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self.held is None:

@@ -66,13 +66,11 @@ def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str
     if "max_time" in merged:
         merged["max_time"] = _duration(merged["max_time"])
     found = typed(merged, takes)
-    _check_single(found)
+    _check_nodes(found)
     if found.get("enable_checkpointing") is False:
         raise ConfigurationError(
             "hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints"
         )
-    if found.get("devices") == "auto":
-        found["devices"] = 1
     return found
 
 
@@ -91,15 +89,14 @@ def _check_known(given: Mapping[str, Any], takes: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
 
 
-def _check_single(given: Mapping[str, Any]) -> None:
-    """A process for each device would train on all of the data, and all of them would write the model."""
-    for name in ("devices", "num_nodes"):
-        value = given.get(name, 1)
-        one = value in (1, "auto") or (isinstance(value, list) and len(value) == 1)
-        if not one:
-            raise ConfigurationError(
-                f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
-            )
+def _check_nodes(given: Mapping[str, Any]) -> None:
+    """The job's resourceconfig.json tells how many hosts there are."""
+    value = given.get("num_nodes", 1)
+    if value != 1:
+        raise ConfigurationError(
+            f"hyperparameter 'num_nodes' is {value}, but the job's instance_count tells how many hosts there are; "
+            "remove it"
+        )
 
 
 def _duration(given: Any) -> Any:
