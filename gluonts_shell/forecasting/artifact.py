@@ -13,6 +13,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -38,11 +39,18 @@ def versions() -> dict[str, str]:
     """Of everything that a later reader may have to match."""
     found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}
     for name in ("gluonts", "numpy", "pandas", "torch", "lightning"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        if version := _installed(name):
+            found[name] = version
     return found
+
+
+@cache
+def _installed(name: str) -> str | None:
+    """Read once: parsing what a distribution tells of itself takes milliseconds, and megabytes."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def differences(contract: Contract) -> Iterator[str]:
