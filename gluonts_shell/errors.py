@@ -1,4 +1,4 @@
-"""The exception tree. It imports nothing, so that every layer may raise from it.
+"""The exception tree. It imports nothing of ours, so that every layer may raise from it.
 
     ShellError                     ours unless a subclass says otherwise: exit status 1, HTTP 500, traceback in the log
     ├── UserError                  the user's to mend: one sentence, no traceback; HTTP 400
@@ -9,23 +9,27 @@
     │   ├── HostError              another host of the job never came, is gone or has failed
     │   └── RequestError           an HTTP request; the status rides on the class
     │       ├── InstanceError, LineError   one instance is wrong, or a line that should hold one is not JSON
-    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408,
+    │       ├── AskedError                 a key of the request's configuration is wrong
+    │       ├── NotFound 404, MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, Conflict 409,
     │       └── TooLarge 413, TargetTooLong 414, UnsupportedMediaType 415, ExpectationFailed 417, HeadTooLarge 431
     ├── ModelError                 the forecaster failed while it trained or predicted; HTTP 500
     ├── NotImplementedByServer     a transfer coding that we do not have; HTTP 501
     ├── Overloaded                 too much is waiting already; HTTP 503 with Retry-After
     ├── Cancelled                  nobody waits for it any more, or it took too long; HTTP 503
-    └── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
+    ├── VersionNotSupported        not HTTP/1.0 or HTTP/1.1; HTTP 505
+    └── NoRoom                     memory, or another resource, does not suffice for one more model; HTTP 507
 
 One place turns them into an exit status and output/failure (`sagemaker.failure`), another into HTTP
 (`serving.endpoint.refusal`).
 
 What a sentence quotes of a customer's data is marked with `private`: who sent it reads it, the log does not.
+A sentence says what was found and what was expected, counts what it names, and cuts long lists short.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # Of Unicode's private use area. No text of a customer holds them by then, since repr() escapes them.
 OPENS, CLOSES = "\ue000", "\ue001"
@@ -47,6 +51,28 @@ def redacted(sentence: str) -> str:
     return MARKED.sub("...", sentence)
 
 
+def counted(count: int, nouns: str) -> str:
+    """`1 list`, `2 lists`, `1 category`."""
+    if count != 1:
+        return f"{count} {nouns}"
+    if nouns.endswith("ies"):
+        return f"1 {nouns[:-3]}y"
+    return f"1 {nouns[:-1]}"
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c`, and of many the first and how many there are besides."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
+
+
+def known_as(item: str | None) -> str:
+    """What stands behind the place of a series with this item_id, as Python writes it; nothing where it has none."""
+    return "" if item is None else private(f" (item_id {item})")
+
+
 class ShellError(Exception):
     """Base of all errors that this package raises on purpose; `str()` of it is the sentence to show."""
 
@@ -63,6 +89,12 @@ class ShellError(Exception):
     def redacted(self) -> str:
         """The sentence without what it quotes of a customer's data."""
         return redacted(self.marked())
+
+    @classmethod
+    def expect(cls, holds: object, found: str, expected: str) -> None:
+        """Raises it where the condition does not hold, with a sentence of what was found and what was expected."""
+        if not holds:
+            raise cls(f"{found}, expected {expected}")
 
 
 class UserError(ShellError):
@@ -103,20 +135,48 @@ class InstanceError(RequestError):
     """One instance of a request is wrong.
 
     place: where it stands, such as `instance 3` or `line 7`; reason: the sentence without it; item: the item_id as
-    Python writes it, or None; index: which instance of those that were looked at together.
+    Python writes it, or None; index: which instance of those that were looked at together; field: what of it is wrong.
     """
 
-    def __init__(self, place: str, reason: str, item: str | None = None, index: int = 0) -> None:
-        super().__init__(place, reason, item, index)
+    def __init__(
+        self,
+        place: str,
+        reason: str,
+        item: str | None = None,
+        index: int = 0,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(place, reason, item, index, field)
         self.place, self.reason, self.item, self.index = place, reason, item, index
+        self.field = field
 
     def marked(self) -> str:
-        known_as = "" if self.item is None else private(f" (item_id {self.item})")
-        return f"{self.place}{known_as}: {self.reason}"
+        return f"{self.place}{known_as(self.item)}: {self.reason}"
 
     def at(self, place: str) -> InstanceError:
         """The same of an instance that its sender knows by another place."""
-        return InstanceError(place, self.reason, self.item, self.index)
+        return InstanceError(place, self.reason, self.item, self.index, self.field)
+
+    def below(self, place: str) -> RequestError:
+        """The same with a path to what is wrong, where its sender reads paths: `inputs[3].target[2] is ...`."""
+        if self.field is None or not self.reason.startswith(self.field):
+            return self.at(place)
+        return RequestError(f"{place}.{self.reason}{known_as(self.item)}")
+
+
+class AskedError(RequestError):
+    """A key of a request's configuration is wrong. inside: where in its value; reason: the sentence without both."""
+
+    def __init__(self, key: str, reason: str, inside: str = "") -> None:
+        super().__init__(key, reason, inside)
+        self.key, self.reason, self.inside = key, reason, inside
+
+    def marked(self) -> str:
+        return f"configuration.{self.key}{self.inside} {self.reason}"
+
+    def called(self, name: str) -> RequestError:
+        """The same of a key that its sender knows by another name."""
+        return RequestError(f"{name}{self.inside} {self.reason}")
 
 
 class LineError(RequestError):
@@ -150,6 +210,10 @@ class NotAcceptable(RequestError):
 
 class RequestTimeout(RequestError):
     status = 408
+
+
+class Conflict(RequestError):
+    status = 409
 
 
 class TooLarge(RequestError):
@@ -201,6 +265,12 @@ class Cancelled(ShellError):
 
 class VersionNotSupported(ShellError):
     status = 505
+
+
+class NoRoom(ShellError):
+    """AWS, "Custom Containers Contract for Multi-Model Endpoints": SageMaker then unloads another model."""
+
+    status = 507
 
 
 def stop_behind(error: BaseException | None) -> BaseException | None:

@@ -13,14 +13,15 @@ import os
 import select
 import stat
 import sys
+import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
-from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
 TEXT, JSON = "text", "json"
@@ -30,21 +31,7 @@ CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 
 BUT_LINES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\t\n"}
 PAUSE = 0.05  # seconds in which a worker gathers lines
 PIECE = 4096  # bytes that a pipe takes whole or not at all (pipe(7), PIPE_BUF)
-
-
-def fill_streams() -> None:
-    """Give a process whose standard streams were closed (`serve <&- >&- 2>&-`) some that lead nowhere.
-
-    Python has None for a closed stream, which every print and every look at a terminal would trip over; and the next
-    file or connection that is opened would get the number, and be sent what libraries print.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-            setattr(sys, name, stream)
+ENCODER = json.JSONEncoder(default=str)
 
 
 def configure(level: str = "INFO", form: str = TEXT) -> None:
@@ -52,7 +39,6 @@ def configure(level: str = "INFO", form: str = TEXT) -> None:
 
     form: TEXT, or JSON for a line that is one object (time, level, message, and what else a record tells).
     """
-    fill_streams()
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -61,7 +47,7 @@ def configure(level: str = "INFO", form: str = TEXT) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # what a forecaster prints comes in its order, and is not lost if it is killed; no text makes a line fail
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    handler = Lines(sys.stdout)
+    handler = Lines(sys.stdout.under if isinstance(sys.stdout, Printed) else sys.stdout)
     handler.setFormatter(Objects() if form == JSON else Stamped(FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -76,18 +62,56 @@ def configure(level: str = "INFO", form: str = TEXT) -> None:
     )
 
 
-def say(log: logging.Logger, text: str, fields: Mapping[str, object] | None = None) -> None:
+def catch_prints() -> None:
+    """From now on, if lines are objects, what Python code prints and what ends a thread are objects too.
+
+    What native code writes to the descriptors comes as it is.
+    """
+    lines = _lines()
+    if lines is None or not lines.as_objects:
+        return
+    for name in ("stdout", "stderr"):
+        setattr(sys, name, Printed(lines, getattr(sys, name), name))
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    if error is not None and not issubclass(kind, SystemExit):
+        logging.getLogger(__name__).critical("uncaught", exc_info=(kind, error, trace))
+
+
+def say(
+    log: logging.Logger, text: str, fields: Callable[[], Mapping[str, object]] | None = None
+) -> None:
     """`log.info` for the line that each request has: what `logging` makes of one was a tenth of a small request.
 
-    fields: what the text tells, for a log of objects.
+    fields: what the text tells, for a log of objects; it is not called for any other.
     """
     if not log.isEnabledFor(logging.INFO):
         return
-    match logging.getLogger().handlers:
-        case [Lines() as lines]:
-            lines.line(text, fields or {})
-        case _:
-            tell(log, logging.INFO, text, fields or {})
+    lines = _lines()
+    if lines is None:
+        tell(log, logging.INFO, text, fields() if fields else {})
+    elif lines.as_objects:
+        lines.object("INFO", text, fields() if fields else {})
+    else:
+        lines.text(text)
+
+
+def put(message: str, fields: Mapping[str, object]) -> None:
+    """A line that is an object, whatever the format and the level of the log."""
+    lines = _lines()
+    if lines is not None:
+        lines.object("INFO", message, fields)
+
+
+def _lines() -> Lines | None:
+    """The handler that `configure` made; None where a program that imports this has its own."""
+    handlers = logging.root.handlers
+    return handlers[0] if len(handlers) == 1 and isinstance(handlers[0], Lines) else None
 
 
 def tell(log: logging.Logger, level: int, text: str, fields: Mapping[str, object]) -> None:
@@ -112,6 +136,8 @@ def drop_prints() -> None:
             if (unwaiting := _opened_anew(descriptor)) != descriptor:
                 os.dup2(unwaiting, descriptor)
                 os.close(unwaiting)
+        if isinstance(getattr(sys, name), Printed):
+            continue
         raw = io.BufferedWriter(Dropping(descriptor))
         stream = TextIOWrapper(
             raw, encoding="utf-8", errors="backslashreplace", line_buffering=True
@@ -140,6 +166,18 @@ def _streams() -> Iterator[Unwaiting]:
 @lru_cache(maxsize=2)
 def stamp(second: int) -> str:
     return time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(second))
+
+
+@lru_cache(maxsize=2)
+def beginning(second: int) -> str:
+    """Of a line at INFO."""
+    return FORMAT % {"asctime": stamp(second), "levelname": "INFO", "message": ""}
+
+
+@lru_cache(maxsize=2)
+def universal(second: int) -> str:
+    """As ISO 8601 has it, in UTC, without the zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def one_line(text: str) -> str:
@@ -173,28 +211,69 @@ class Objects(logging.Formatter):
 
 def as_object(created: float, level: str, message: str, fields: Mapping[str, object]) -> str:
     """time: UTC, as ISO 8601 has it, to the millisecond."""
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-    stamped = f"{seconds}.{int(created % 1 * 1000):03d}Z"
-    return json.dumps({"time": stamped, "level": level, "message": message, **fields}, default=str)
+    stamped = f"{universal(int(created))}.{int(created % 1 * 1000):03d}Z"
+    return ENCODER.encode({"time": stamped, "level": level, "message": message, **fields})
 
 
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.10 cannot subscript it
     """Holds no warning back."""
 
-    def line(self, text: str, fields: Mapping[str, object]) -> None:
-        """One at INFO, as if it came from a record."""
-        now = time.time()
-        if isinstance(self.formatter, Objects):
-            line = as_object(now, "INFO", text, fields)
-        else:
-            line = FORMAT % {"asctime": stamp(int(now)), "levelname": "INFO", "message": text}
-        self.stream.write(line + "\n")
-        self.flush()
+    @property
+    def as_objects(self) -> bool:
+        return isinstance(self.formatter, Objects)
+
+    def text(self, text: str) -> None:
+        """A line at INFO, as if it came from a record."""
+        self.stream.write(f"{beginning(int(time.time()))}{text}\n")
+        self.stream.flush()
+
+    def object(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+        """A line that is one, whatever the format of the others."""
+        self.stream.write(as_object(time.time(), level, message, fields) + "\n")
+        self.stream.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         if record.levelno >= logging.WARNING and isinstance(self.stream, Unwaiting):
             self.stream.send()
+
+
+class Printed(io.TextIOBase):
+    """In the place of stdout or stderr, `under`: each line becomes an object of the log, whatever the log's level.
+
+    What has no line end yet waits for it, or for a flush.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, lines: Lines, under: TextIO, name: str) -> None:
+        self.under = under
+        self.buffer = under.buffer
+        self._lines, self._name, self._rest = lines, name, ""
+
+    def fileno(self) -> int:
+        return self.under.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._lines.acquire()  # a lock that a fork frees in the child
+        try:
+            *whole, self._rest = (self._rest + text).split("\n")
+            for line in whole:
+                self._say(line)
+        finally:
+            self._lines.release()
+        return len(text)
+
+    def flush(self) -> None:
+        rest, self._rest = self._rest, ""
+        self._say(rest)
+
+    def _say(self, line: str) -> None:
+        if line:
+            self._lines.object("INFO", line, {"stream": self._name})
 
 
 def _opened_anew(descriptor: int) -> int:
@@ -233,6 +312,8 @@ class Unwaiting:
     def __init__(self, descriptor: int) -> None:
         self.pause = self.due = 0.0
         self.lines: deque[bytes] = deque()
+        # a thread may come here twice: what the collector ends in the middle of it may warn
+        self.sending = threading.RLock()
         self.descriptor = descriptor
 
     @classmethod
@@ -256,18 +337,22 @@ class Unwaiting:
             self.send()
 
     def send(self) -> None:
+        with self.sending, suppress(OSError, ValueError):
+            for piece in pieces(self._taken()):
+                if select.select([], [self.descriptor], [], 0)[1]:
+                    os.write(self.descriptor, piece)
+
+    def _taken(self) -> list[bytes]:
         lines = []
         with suppress(IndexError):
             while True:
                 lines.append(self.lines.popleft())
-        with suppress(OSError, ValueError):
-            for piece in pieces(lines):
-                if select.select([], [self.descriptor], [], 0)[1]:
-                    os.write(self.descriptor, piece)
+        return lines
 
     def forget(self) -> None:
         """What the parent holds back is the parent's to write."""
         self.lines.clear()
+        self.sending = threading.RLock()
 
 
 def pieces(lines: list[bytes]) -> Iterator[bytes]:

@@ -92,6 +92,15 @@ class Service(Protocol):
         """Check every instance, before any waiting; nothing is predicted. Raises RequestError."""
         ...
 
+    @property
+    def horizon(self) -> int | None:
+        """How many steps the trained model forecasts; None where there is none, and requests say it."""
+        ...
+
+    def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
+        """When the forecast of an entry begins, in ISO 8601. start: of the instance that the entry was made of."""
+        ...
+
     def predict(
         self, calls: Sequence[Call], wanted: Callable[[], bool] = always
     ) -> list[list[Prediction]]:

@@ -2,7 +2,7 @@
 
 It knows text and nothing else: `Settings.from_environ` takes a mapping, checks, and returns a frozen value.
 
-    python -m gluonts_shell.settings         the README's table
+    python -m gluonts_shell.settings         the table of docs/operations.md
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from gluonts_shell.errors import ConfigurationError
 
 TRUE = frozenset({"true", "1", "yes", "on"})
-FALSE = frozenset({"false", "0", "no", "off", ""})
+FALSE = frozenset({"false", "0", "no", "off"})
 STRATEGIES = {"singlerecord": "SINGLE_RECORD", "multirecord": "MULTI_RECORD"}
 DIGITS = re.compile(r"[0-9]+")
 MEBIBYTE = 1024 * 1024
@@ -25,8 +25,9 @@ LONGEST_REQUEST = 3600.0  # seconds; of a batch transform job and of an asynchro
 
 
 def boolean(text: str) -> bool:
+    """A variable that is set to nothing is off."""
     word = text.strip().lower()
-    if word not in TRUE | FALSE:
+    if word not in {"", *TRUE, *FALSE}:
         raise ValueError("true or false")
     return word in TRUE
 
@@ -117,6 +118,13 @@ def setting(
     )
 
 
+def metrics(text: str) -> str:
+    name = text.strip().lower()
+    if name not in ("emf", "prometheus", "both"):
+        raise ValueError("emf, prometheus or both")
+    return name
+
+
 def log_format(text: str) -> str:
     name = text.strip().lower()
     if name not in ("text", "json"):
@@ -158,6 +166,14 @@ class Settings:
         log_format,
         "`json` for a line that is one object: time, level, message, and what requests tell",
         "GLUONTS_SHELL_LOG_FORMAT",
+    )
+    # counting costs a request less than a microsecond, but who has not asked for a page shall have none
+    metrics: str | None = setting(
+        None,
+        metrics,
+        "`emf` for a line of CloudWatch's embedded metric format each minute, `prometheus` for /metrics, `both`",
+        "GLUONTS_SHELL_METRICS",
+        shown="none",
     )
     # for an air-gapped image
     offline: bool = setting(False, boolean, "pip never asks an index", "GLUONTS_SHELL_OFFLINE")
@@ -267,6 +283,10 @@ class Settings:
         boolean,
         "also answer /endpoints/NAME/invocations, for SDKs on a laptop; errors are ModelErrors then",
         "GLUONTS_SHELL_LOCAL_ENDPOINTS",
+    )
+    # SageMaker sets it for an endpoint whose Mode is MultiModel
+    multi_model: bool = setting(
+        False, boolean, "many models on one endpoint, loaded by /models", "SAGEMAKER_MULTI_MODEL"
     )
     # SageMaker writes `true`, the SDK's local mode `True`
     batch: bool = setting(False, boolean, "batch transform", "SAGEMAKER_BATCH")
@@ -379,7 +399,7 @@ VARIABLES = _variables()
 
 
 def table() -> str:
-    """What the README tells of the settings, in Markdown."""
+    """What docs/operations.md tells of the settings, in Markdown."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for one in fields(Settings):
         variables = "`, `".join(one.metadata["names"])

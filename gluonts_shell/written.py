@@ -95,6 +95,15 @@ class Written:
             file.write(text.encode("utf-8"))
         return Written(self.folder, files, marked=True)
 
+    @classmethod
+    def replace(cls, path: Path, content: bytes) -> None:
+        """Write a file of ours, whole or not at all; what is at its place and is not ours keeps a name of its own."""
+        written = cls.read(path.parent)
+        written.make_room(path)
+        with atomic.whole(path) as file:
+            file.write(content)
+        written.add(path)
+
     def make_room(self, path: Path) -> None:
         """Nothing is at `path` afterwards that is a folder or not ours: what is not ours keeps a name of its own."""
         if not os.path.lexists(path):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gluonts_shell import __version__
+
 ROOT = Path(__file__).parents[1]
-PACKAGED_FOR_USERS = {"torch", "fast", "arrow"}
+PACKAGED_FOR_USERS = {"torch", "fast", "arrow", "report"}
 
 
 def check(extras: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +27,7 @@ def check(extras: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("extras", ["", "torch", "torch,fast,arrow", "fast, arrow"])
+@pytest.mark.parametrize("extras", ["", "torch", "torch,fast,arrow,report", "fast, arrow"])
 def test_extras_that_the_package_has_are_taken(extras: str) -> None:
     assert check(extras).returncode == 0
 
@@ -36,7 +38,7 @@ def test_extras_that_the_package_has_are_taken(extras: str) -> None:
 )
 def test_an_extra_that_the_package_does_not_have_is_refused(extras: str, named: str) -> None:
     done = check(extras)
-    expected = f"EXTRAS has '{named}', expected none, or some of torch, fast and arrow with commas between\n"
+    expected = f"EXTRAS has '{named}', expected none, or some of torch, fast, arrow and report with commas between\n"
     assert (done.returncode, done.stderr) == (1, expected)
 
 
@@ -53,3 +55,15 @@ def test_the_extras_of_the_dockerfile_are_those_of_the_package() -> None:
         == PACKAGED_FOR_USERS
     )
     assert all(check(name).returncode == 0 for name in PACKAGED_FOR_USERS)
+
+
+def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
+    found = re.findall(r'image\.version="(.*)"', (ROOT / "Dockerfile").read_text())
+    assert found == [__version__]
+
+
+def test_the_image_tells_sagemaker_what_it_can_do() -> None:
+    """Without the labels CreateModel refuses it for pipelines, and for many models on one endpoint."""
+    text = (ROOT / "Dockerfile").read_text()
+    for capability in ("accept-bind-to-port", "multi-models"):
+        assert f"com.amazonaws.sagemaker.capabilities.{capability}=true" in text

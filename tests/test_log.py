@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     os.close(reader)
     root.handlers[0].stream.lines.clear()  # type: ignore[attr-defined]
     logging.getLogger("x").manager._clear_cache()
+
+
+@pytest.fixture
+def alone(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other handler, such as pytest's, which it adds after the fixtures are made."""
+    monkeypatch.setattr(log, "_lines", lambda: logging.root.handlers[0])
 
 
 def read(reader: int) -> list[str]:
@@ -60,7 +68,7 @@ def test_warnings_are_written_at_once_and_what_came_before_them_too(written: int
 
 
 def test_what_is_said_looks_like_a_record_and_comes_in_its_order(
-    written: int, monkeypatch: pytest.MonkeyPatch
+    written: int, alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = logging.getLogger().handlers[0]
     handler.setFormatter(log.Stamped(log.FORMAT))
@@ -69,6 +77,7 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(
     monkeypatch.setattr(log.time, "time_ns", lambda: 86400 * 365 * 10**9)
     monkeypatch.setattr(log.time, "localtime", log.time.gmtime)
     log.stamp.cache_clear()
+    log.beginning.cache_clear()
     logging.getLogger("x").info("%s", "one")
     log.say(logging.getLogger("x"), "two: 100 %")
     logging.getLogger("x").warning("three")
@@ -80,12 +89,12 @@ def test_what_is_said_looks_like_a_record_and_comes_in_its_order(
     assert read(written) == []
 
 
-def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_can_be_objects(written: int, alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger().handlers[0].setFormatter(log.Objects())
     monkeypatch.setattr(log.time, "time", lambda: 0.25)
     # what logging reads since Python 3.13
     monkeypatch.setattr(log.time, "time_ns", lambda: 250_000_000)
-    log.say(logging.getLogger("x"), 'one "\u00e9\n"', {"status": 200})
+    log.say(logging.getLogger("x"), 'one "\u00e9\n"', lambda: {"status": 200})
     try:
         raise ValueError("bad")
     except ValueError:
@@ -102,6 +111,63 @@ def test_lines_can_be_objects(written: int, monkeypatch: pytest.MonkeyPatch) -> 
         "ValueError: bad"
     )
     assert (three["level"], three["message"], three["status"]) == ("WARNING", "three", 400)
+
+
+def test_a_line_of_text_computes_no_fields(written: int, alone: None) -> None:
+    def never() -> dict[str, object]:
+        raise AssertionError("computed for nothing")
+
+    log.say(logging.getLogger("x"), "one", never)
+    assert [line.endswith("INFO] one") for line in read(written)] == [True]
+
+
+PRINTING = """
+import logging, sys, threading, warnings
+from gluonts_shell import log
+log.configure("WARNING", "json")
+log.catch_prints()
+log.configure("WARNING", "json")  # once more does no harm
+log.catch_prints()
+print("two\\nlines")
+print("a line", "in pieces", 3)
+print()
+print("\u00e9\\x1b[2J", file=sys.stderr)
+sys.stderr.write("no end")
+sys.stderr.flush()
+sys.stdout.writelines(["not ", "yet"])
+warnings.warn("deprecated")
+logging.getLogger("x").error("an error\\nin two lines")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+raise ValueError("the last word")
+"""
+
+
+def test_in_a_log_of_objects_prints_and_tracebacks_are_objects_too() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTING], env=environ, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all({"time", "level", "message"} <= one.keys() for one in found)
+    assert [one["message"] for one in found if one.get("stream") == "stdout"] == [
+        "two",
+        "lines",
+        "a line in pieces 3",
+        "not yet",
+    ]
+    assert [one["message"] for one in found if one.get("stream") == "stderr"] == [
+        "\u00e9\x1b[2J",
+        "no end",
+    ]
+    warned, error, thread, last = (one for one in found if "stream" not in one)
+    assert "UserWarning: deprecated" in warned["message"]
+    assert error["message"] == "an error\nin two lines"
+    assert thread["traceback"].endswith("ZeroDivisionError: division by zero")
+    assert (last["level"], last["message"]) == ("CRITICAL", "uncaught")
+    assert last["traceback"].endswith("ValueError: the last word")
 
 
 def test_a_forked_process_does_not_write_its_parents_lines(written: int) -> None:

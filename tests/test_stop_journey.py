@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import textwrap
+import time
 
 import pytest
 
@@ -158,7 +159,9 @@ def test_a_job_that_is_stopped_in_its_evaluation_keeps_its_model(opt_ml, start, 
     tree = opt_ml({"forecaster_name": "slow.Slow", "freq": "M", "prediction_length": "12"})
     process = start(tree)
     until(process, "evaluating")
-    process.send_signal(signal.SIGTERM)
+    for _ in range(30):  # as one does who hands on what the whole group got already
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -129,3 +130,25 @@ def test_print_and_log_lines_come_in_their_order(opt_ml, start, site):
         opt_ml({"forecaster_name": "slow.Slow", "freq": "M", "prediction_length": "12"})
     )
     assert "Final configuration" in wait_for(process, "training")
+
+
+def test_a_log_of_objects_has_nothing_else(opt_ml, job, site):
+    site(
+        "printing",
+        """
+        from gluonts.model.trivial.mean import MeanPredictor
+
+        class Printing(MeanPredictor):
+            def predict_item(self, item):
+                print("predicting\\nan item")
+                return super().predict_item(item)
+        """,
+    )
+    names = {"forecaster_name": "printing.Printing", "freq": "M", "prediction_length": "12"}
+    tree = opt_ml(names)
+    done = job(tree, GLUONTS_SHELL_LOG_FORMAT="json")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    assert {"predicting", "an item"} <= {line["message"] for line in lines if "stream" in line}
+    assert any(line["message"].startswith("#test_score (local, MASE): ") for line in lines)

@@ -1,1 +1,1 @@
-"""One file a command; each composes the three worlds. `rehearsal` is a part of `train`: the saved model is tried."""
+"""One file a command; each composes the three worlds. `training` holds the parts of `train`."""

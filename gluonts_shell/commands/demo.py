@@ -44,6 +44,7 @@ NAIVE = {
     **JOB,
     "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor",
     "season_length": "12",
+    "report": "no",
 }
 SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
 OWN_MODULE = "seasonal_growth.py"
@@ -65,6 +66,9 @@ def run(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as other:
         naive = train(Path(other) / "ml", NAIVE)
     say("\n" + score_table(name, scores, naive))
+    report = Paths(folder).output_data / "report.html"
+    if report.exists():
+        say(f"\nThe report, to open in a browser: {str(report)!r}")
     known, whole = (_first_series(folder, channel) for channel in ("train", "test"))
     request = {
         "instances": [{"start": known["start"], "target": known["target"]}],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -70,7 +71,8 @@ class Inspection:
 
 def run(model: Path, settings: Settings, as_json: bool = False) -> int:
     """Print what is known of a model folder or model.tar.gz. Raises ModelError or DataError where it is none."""
-    with opened(model, settings) as folder:
+    with opened(model, settings) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about each other
         found = inspect(folder, str(model))
     if as_json:
         print(json.dumps({**asdict(found), "differing": found.differing}, indent=2))  # noqa: T201
@@ -260,7 +262,10 @@ def _versions(found: Inspection) -> Iterator[str]:
 def _needed(found: Inspection) -> Iterator[str]:
     yield "  start (YYYY-MM-DD HH:MM:SS) and target (numbers, null where one is missing)"
     if found.needs is None:
-        yield "  and what the model was trained with, which is not known without its contract"
+        unknown = (
+            "only its class knows" if found.has_contract else "is not known without its contract"
+        )
+        yield f"  and perhaps more, which {unknown}"
         return
     for need in found.needs:
         yield f"  {need}"

@@ -5,6 +5,7 @@ The story is told here and nowhere else; what each step does is in the packages 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ConfigurationError, ModelError, RequestTimeout, TooLarge
@@ -21,22 +22,21 @@ from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.batch import job
-from gluonts_shell.serving.batch.job import Batch
-from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
-from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.metrics.counters import Meter
 from gluonts_shell.serving.processes import supervisor
 from gluonts_shell.serving.processes.machine import Machine, has_accelerator
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, stop_at, stop_no_more
 from gluonts_shell.serving.processes.worker import Terms
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
+    from gluonts_shell.serving.batch.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +54,13 @@ def run(settings: Settings, model: Path | None = None) -> int:
     """
     stop_at(signal.SIGTERM)  # the code channel may take a while
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     try:
         return _serve(settings, given_folder(model))
     except Stopped:
         return 0
+    finally:
+        stop_no_more()
 
 
 def _serve(settings: Settings, model: Path | None) -> int:
@@ -74,6 +77,9 @@ def _serve(settings: Settings, model: Path | None) -> int:
         terms=terms(settings),
         announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
+        metrics_of=model_name(settings, paths.model)
+        if settings.metrics in ("emf", "both")
+        else None,
     )
 
 
@@ -87,6 +93,18 @@ def given_folder(model: Path | None) -> Path | None:
     )
 
 
+def model_name(settings: Settings, model: Path) -> str:
+    """Whose metrics they are, where several models have some: of the job that trained it, else of its forecaster.
+
+    Read without GluonTS, which the parent may not have. What is wrong with the file is said when the model is loaded.
+    """
+    try:
+        contract = json.loads((model / "gluonts_shell.json").read_text(encoding="utf-8"))
+        return str(contract["training_job_name"] or contract["forecaster"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings.forecaster or "none"
+
+
 def terms(settings: Settings) -> Terms:
     limit = settings.predict_limit or inf
     return Terms(
@@ -96,17 +114,21 @@ def terms(settings: Settings) -> Terms:
 
 @dataclass(frozen=True)
 class Worker:
-    """Of a batch job. answer: as of Batch. overdue: what a predict that never returns is at."""
+    """Of a batch job. answer: as of Batch. batcher: before which its requests wait."""
 
     answer: Callable[..., bytes]
-    overdue: Callable[[], str | None]
+    batcher: Batcher[Outcome]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job.
+
+    folder: that it was loaded from.
+    """
 
     service: Forecasting
+    folder: Path
     batch: Callable[[], Worker] | None
     settings: Settings
     machine: Machine
@@ -115,12 +137,12 @@ class Loaded:
     def description(self) -> str:
         return self.service.description
 
-    def start(self) -> App:
+    def start(self, meter: Meter) -> App:
         """Called in each worker, after the fork."""
-        handler, overdue = self._batch() if self.batch else self._endpoint()
+        handler, batcher = self._batch() if self.batch else self._endpoint()
         settings = self.settings
         if settings.canary:
-            rehearse(self.service, Path(settings.data_path))
+            rehearse(self.service, self.folder)
         parameters = execution_parameters(
             workers=self.machine.workers,
             joins=self.service.joins,
@@ -128,16 +150,21 @@ class Loaded:
             max_payload_in_mb=settings.max_payload_in_mb,
             most=settings.max_concurrent_transforms,
         )
+        if settings.metrics:
+            meter.begin()
         return App(
             handler,
             parameters,
             limit=settings.body_limit,
             advice=advice(settings),
             local_endpoints=settings.local_endpoints,
-            overdue=overdue,
+            overdue=batcher.overdue,
+            waiting=batcher.waiting,
+            meter=meter if settings.metrics else None,
+            page=settings.metrics in ("prometheus", "both"),
         )
 
-    def _endpoint(self) -> tuple[Handler, Callable[[], str | None]]:
+    def _endpoint(self) -> tuple[Handler, Batcher[Any]]:
         from gluonts_shell.forecasting.service.service import start_worker
 
         start_worker(self.machine.threads)
@@ -150,19 +177,20 @@ class Loaded:
         )
         return Endpoint(
             service, batcher, job.forwarded(settings.forward_fields), settings.default_accept
-        ), batcher.overdue
+        ), batcher
 
-    def _batch(self) -> tuple[Handler, Callable[[], str | None]]:
+    def _batch(self) -> tuple[Handler, Batcher[Any]]:
         assert self.batch is not None
         worker = self.batch()
-        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.overdue
+        return Transform(lambda body, wanted: worker.answer(body, wanted=wanted)), worker.batcher
 
 
 def load(settings: Settings, model: Path, code: Path | None, machine: Machine) -> Loaded:
     service = served(settings, model, code)
     if not settings.batch:
-        return Loaded(service, None, settings, machine)
-    return Loaded(service, batch_job(service, settings, machine.threads), settings, machine)
+        return Loaded(service, model, None, settings, machine)
+    batch = batch_job(service, settings, machine.threads)
+    return Loaded(service, model, batch, settings, machine)
 
 
 def served(settings: Settings, model: Path, code: Path | None, advice: str = ADVICE) -> Forecasting:
@@ -221,6 +249,8 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
     """
     from gluonts_shell.forecasting.service.fallback import fallback
     from gluonts_shell.forecasting.service.service import start_worker
+    from gluonts_shell.serving.batch.outcomes import Isolated
+    from gluonts_shell.serving.batch.timeout import Timed
 
     configuration = job.configure(service, settings.inference_config)
     forward = job.forwarded(settings.forward_fields)
@@ -255,15 +285,16 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
         start_worker(threads)
         # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
         batcher = Batcher(engine(), joins=service.joins, limit=settings.predict_limit)
-        lines = Batch(
+        lines = job.Batch(
             service.prepare,
             lambda call, wanted: batcher.submit(call, wanted)[0],
             configuration,
+            chronos=job.chronos(service, settings.inference_config),
             forward=forward,
             suppress_errors=thorough,
             whole=seconds > 0,
         )
-        return Worker(lines.answer, batcher.overdue)
+        return Worker(lines.answer, batcher)
 
     return make
 
@@ -279,15 +310,18 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
     }
 
 
-def rehearse(service: Forecasting, data_path: Path) -> None:
-    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+def rehearse(service: Forecasting, folder: Path) -> None:
+    """Let the model in a folder forecast what it forecast when it was trained, before a worker's first work.
+
+    Raises ModelError.
+    """
     from gluonts_shell.forecasting.service import canary
 
     model = service.trained
     if model is None:
         return
     try:
-        canary.replay(model, model.freq, Paths(data_path).model, canary.ELSEWHERE)
+        canary.replay(model, model.freq, folder, canary.ELSEWHERE)
     except ModelError as error:
         told = "the model does not forecast here what it did when it was trained"
         advice = "GLUONTS_SHELL_CANARY=false serves it all the same"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell import log as logs
 from gluonts_shell import staging
-from gluonts_shell.commands import several
+from gluonts_shell.commands.training import several
 from gluonts_shell.errors import (
     CodeChannelError,
     DataError,
@@ -33,15 +33,17 @@ from gluonts_shell.sagemaker import failure
 from gluonts_shell.sagemaker.code import archives, channel
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.sagemaker.paths import Paths
-from gluonts_shell.serving.processes.signals import Stopped, stop_at
+from gluonts_shell.serving.processes.signals import Stopped, repeated, stop_at, stop_no_more
 from gluonts_shell.settings import Settings
 
 if TYPE_CHECKING:
-    from gluonts_shell.commands.rehearsal import Rehearsal
+    from gluonts_shell.commands.training.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
     from gluonts_shell.forecasting.distributed.ranks import Ranks
+    from gluonts_shell.forecasting.evaluation.evaluate import Evaluation
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.plan import Datasets, Plan
+    from gluonts_shell.forecasting.report.course import Course
     from gluonts_shell.forecasting.training import Stop, Watch
 
     # a predictor, its contract, and where it is written aside
@@ -57,6 +59,7 @@ def run(settings: Settings) -> int:
     # SageMaker sends SIGTERM 120 seconds before SIGKILL; a job that was stopped must not look like a success
     stop_at(*STOPPING)
     logs.configure(settings.log_level, settings.log_format)
+    logs.catch_prints()
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
@@ -77,6 +80,7 @@ def run(settings: Settings) -> int:
         return failure.report(error, paths.failure)
     finally:
         staging.clear(paths.model)
+        stop_no_more()
     failure.clear(paths.failure)
     return 0
 
@@ -155,64 +159,72 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
     signals: list[int] = []
 
     def note(signum: int, _: FrameType | None) -> None:
+        if repeated(signum):
+            return
         if not stop.awaited or (signals and signum == signal.SIGINT):
             raise Stopped(signum)
         signals.append(signum)
         stop.wished = True
 
-    for signum in STOPPING:
-        signal.signal(signum, note)
+    before = {signum: signal.signal(signum, note) for signum in STOPPING}
     try:
         yield signals
     finally:
-        stop_at(*STOPPING)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
     with _uncollected():
-        from gluonts_shell.commands.rehearsal import Rehearsal
+        from gluonts_shell.commands.training.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
+        from gluonts_shell.forecasting.report.course import Course
 
         training.set_environment(
             job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
         )
-        plan = planned(job, paths, settings)
-    writes = job.host == job.hosts[0]
-    with (
-        Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
-        several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
-    ):
-        trained = None
-        if hosts.first or plan.distributes:
-            ranks = several.ranks(job, hosts, plan, settings)
-            trained = _train_here(job, plan, ranks, paths=paths, settings=settings)
-        else:
-            log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
-                        plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
-        if trained is not None:
-            _keep(*trained, plan, job.host, rehearsal=rehearsal, paths=paths)
-        else:
-            several.await_first(hosts)
+    with Course().listening() as course:
+        with _uncollected():
+            plan = planned(job, paths, settings)
+        writes = job.host == job.hosts[0]
+        with (
+            Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
+            several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
+        ):
+            if hosts.first or plan.distributes:
+                ranks = several.ranks(job, hosts, plan, settings)
+                _train_here(job, plan, ranks, course, rehearsal, paths=paths, settings=settings)
+            else:
+                log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
+                            plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
+            if not hosts.first:
+                several.await_first(hosts)
 
 
 def _train_here(
-    job: TrainingJob, plan: Plan, ranks: Ranks, *, paths: Paths, settings: Settings
-) -> tuple[Trained, Datasets] | None:
-    """None on other hosts than the first, which write nothing.
-
-    The models of all hosts end in one archive, where a second one would overwrite the first.
-    """
+    job: TrainingJob,
+    plan: Plan,
+    ranks: Ranks,
+    course: Course,
+    rehearsal: Rehearsal | None,
+    *,
+    paths: Paths,
+    settings: Settings,
+) -> None:
+    """Other hosts than the first write nothing: all models end in one archive, where one would overwrite another."""
     from gluonts_shell.forecasting.distributed.ranks import seed_everything
 
     if plan.options.seed is not None:
         seed_everything(plan.options.seed)
     with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
         previous = _previous_model(job, Path(folder), settings) or (None, None)
-        with _uncollected():
+        with _uncollected(), course.step("reading the channels"):
             data = plan.read(previous[1], ranks)
             watch = _watch(plan, data, job.host, ranks, paths=paths, settings=settings)
-        trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
-    return None if trained is None else (trained, data)
+        with course.step("training" if plan.trains else "saving"):
+            trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
+    if trained is not None:
+        _keep(trained, plan, data, watch, course, rehearsal=rehearsal, paths=paths)
 
 
 def _watch(
@@ -286,9 +298,10 @@ def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
 
 def _keep(
     trained: Trained,
-    data: Datasets,
     plan: Plan,
-    host: str,
+    data: Datasets,
+    watch: Watch,
+    course: Course,
     *,
     rehearsal: Rehearsal | None,
     paths: Paths,
@@ -298,14 +311,20 @@ def _keep(
     Scores that fail do not lose a model, and neither does a stop while they are computed.
     """
     from gluonts_shell.forecasting import artifact
+    from gluonts_shell.forecasting.report import report
 
     predictor, contract, staged = trained
+    report.clear(paths.output_data)
     ended: BaseException | None = None
     try:
         if rehearsal is not None and _write_canary(predictor, contract, data, staged):
             rehearsal.begin(staged)
         if data.test is not None:
-            _evaluate(predictor, plan, data.test, host=host, paths=paths, staged=staged)
+            folders = (paths.output_data, staged)
+            with course.step("evaluation"):
+                found = _evaluate(predictor, plan, data.test, host=watch.host, folders=folders)
+            if plan.options.report == "auto":
+                _report(found, contract, plan, data, watch, course=course, folders=folders)
     except BaseException as error:
         ended = error
     try:
@@ -359,9 +378,12 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple
 
 
 def _evaluate(
-    predictor: Any, plan: Plan, test: Any, *, host: str, paths: Paths, staged: Path
-) -> None:
-    """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores."""
+    predictor: Any, plan: Plan, test: Any, *, host: str, folders: tuple[Path, Path]
+) -> Evaluation | str:
+    """Scores the model. What fails here never loses it, unless the job says that it cannot do without the scores.
+
+    The scores, or why there are none.
+    """
     from gluonts_shell.forecasting.evaluation import evaluate
 
     log.info("Evaluating model accuracy on testset using %d samples", plan.options.num_eval_samples)
@@ -373,6 +395,7 @@ def _evaluate(
             freq=plan.freq,
             quantiles=plan.options.test_quantiles,
             num_samples=plan.options.num_eval_samples,
+            details=plan.options.report == "auto",
         )
         if scores.left_out:
             log.warning(
@@ -383,10 +406,50 @@ def _evaluate(
             log.warning("%s", warning)
         for line in evaluate.log_lines(scores, host):
             log.info("%s", line)
-        paths.output_data.mkdir(parents=True, exist_ok=True)
-        evaluate.write(scores, paths.output_data, staged)
+        folders[0].mkdir(parents=True, exist_ok=True)
+        evaluate.write(scores, *folders)
     except Exception as error:
         if plan.options.evaluation == "required":
             raise
         log.warning("the model is saved, but its evaluation failed: %s", failure.sentence(error),
                     exc_info=not isinstance(error, UserError))  # fmt: skip
+        return failure.sentence(error)
+    return scores
+
+
+def _report(
+    scores: Evaluation | str,
+    contract: Contract,
+    plan: Plan,
+    data: Datasets,
+    watch: Watch,
+    *,
+    course: Course,
+    folders: tuple[Path, Path],
+) -> None:
+    """A page to look at. Nothing that fails here fails the job."""
+    try:
+        from gluonts_shell.forecasting.report import page, report
+
+        channels = {"train": data.train, "validation": data.validation, "test": data.test}
+        told = report.Report(
+            forecaster=contract.forecaster,
+            call=plan.call(data),
+            freq=plan.freq,
+            prediction_length=contract.prediction_length,
+            evaluation=None if isinstance(scores, str) else scores,
+            unscored=scores if isinstance(scores, str) else "",
+            losses=watch.losses,
+            channels={name: read.statistics for name, read in channels.items() if read is not None},
+            warnings=course.warnings,
+            unnamed=course.unnamed,
+            seconds=course.seconds,
+            versions=contract.versions,
+            job=contract.training_job_name,
+            created=contract.created,
+        )
+        folders[0].mkdir(parents=True, exist_ok=True)
+        report.write(page.page(told), *folders)
+        log.info("report written to %s", folders[0] / report.NAME)
+    except Exception as error:
+        log.warning("the report could not be made: %s", failure.sentence(error), exc_info=True)

@@ -10,7 +10,9 @@
 `artifact`     a model's folder <-> a predictor
 `contract`     what a model promises: frequency, horizon, features
 `forecasts`    what a forecast of any kind has
-`shortcuts`, `memory`   what makes GluonTS faster and its worker smaller
+`shortcuts`    what makes GluonTS faster where it is what it is known to be
+`memory`       what makes a worker smaller
 `checks`       a job looked at before anybody pays for it
+`report`       a job that ends -> a page to look at
 `service`      a loaded model -> answers
 """

@@ -26,6 +26,9 @@ class Features:
     change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
     lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast, which
     dynamic features cover too. own: fields that we do not know are passed on, as the user's own class may want them.
+    future_covariates, past_covariates: the names that training saw for the dynamic features, and for those of the
+    past, in their order; none where they came without names. future_categories, past_categories: the same of those that
+    are text, and covariate_labels the texts of each, in index order. The model need not use any of them.
     """
 
     static_cat: tuple[int, ...] | None = None
@@ -38,6 +41,11 @@ class Features:
     dimensions: int = 1
     lead_time: int = 0
     own: bool = False
+    future_covariates: tuple[str, ...] = ()
+    past_covariates: tuple[str, ...] = ()
+    future_categories: tuple[str, ...] = ()
+    past_categories: tuple[str, ...] = ()
+    covariate_labels: tuple[tuple[str, ...], ...] = ()
 
     @functools.cached_property
     def positions(self) -> tuple[dict[str, int] | None, ...]:
@@ -74,7 +82,7 @@ class Contract:
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
             _check("", known, FIELDS)
             _check("features.", features, FEATURES)
-            for name in ("static_cat", "dynamic_cat", "past_dynamic_cat", "labels"):
+            for name in TUPLES:
                 if features.get(name) is not None:
                     features[name] = tuple(
                         tuple(x) if isinstance(x, list) else x for x in features[name]
@@ -149,4 +157,23 @@ FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lead_time": (lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
     "own": (lambda value: type(value) is bool, "true or false"),
     "labels": (_labels, "a list of lists of texts, or of null"),
+    "future_covariates": (_texts, "a list of texts"),
+    "past_covariates": (_texts, "a list of texts"),
+    "future_categories": (_texts, "a list of texts"),
+    "past_categories": (_texts, "a list of texts"),
+    "covariate_labels": (
+        lambda value: isinstance(value, list) and all(map(_texts, value)),
+        "a list of lists of texts",
+    ),
 }
+TUPLES = (
+    "static_cat",
+    "dynamic_cat",
+    "past_dynamic_cat",
+    "labels",
+    "future_covariates",
+    "past_covariates",
+    "future_categories",
+    "past_categories",
+    "covariate_labels",
+)

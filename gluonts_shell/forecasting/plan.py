@@ -196,9 +196,7 @@ class Plan:
         self.use.tell_unused(found.test)
         features.check_dimensions(found.forecaster, found.test)
         statistics = found.test.statistics
-        found.features = replace(
-            found.features, dimensions=statistics.dimensions, labels=statistics.labels
-        )
+        found.features = replace(found.features, labels=statistics.labels, **statistics.settled())
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""

@@ -50,7 +50,8 @@ class Stop:
 class Watch:
     """Who watches: the host that the metric lines name, and whether a person sees a progress bar.
 
-    checkpoints: where they go and are looked for; None where nobody wants any. ranks: which process this is.
+    checkpoints: where they go and are looked for; None where nobody wants any. losses: `train` and `validation` of each
+    epoch, once the training is over. ranks: which process this is.
     """
 
     host: str
@@ -58,6 +59,7 @@ class Watch:
     early_stopping_patience: int | None = None
     checkpoints: Checkpoints | None = None
     stop: Stop = field(default_factory=Stop)
+    losses: dict[str, list[float]] = field(default_factory=dict)
     ranks: Ranks = field(default_factory=Ranks)
 
 
@@ -124,6 +126,7 @@ def fit(
     if witness.failures:
         raise _sentence(witness.failures[0], name, witness, train) from witness.failures[0]
     _check_learnt(predictor, witness, train)
+    watch.losses.update(train=witness.losses, validation=witness.validation)
     return predictor
 
 
@@ -228,10 +231,11 @@ def _sentence(error: BaseException, name: str, witness: Witness, train: Any) -> 
 
 @dataclass
 class Witness:
-    """What was seen inside a training: what went wrong, the loss of each epoch that ended, and the epoch it is in."""
+    """What was seen inside a training: what went wrong, the losses of each epoch that ended, and the epoch it is in."""
 
     failures: list[BaseException] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
     epoch: int = 0
 
 
@@ -344,10 +348,11 @@ def _reporting(base: type, witness: Witness) -> Any:
 
     class Reporting(base):  # type: ignore[misc]
         def state_dict(self) -> dict[str, Any]:
-            return {"losses": witness.losses}
+            return {"losses": witness.losses, "validation": witness.validation}
 
         def load_state_dict(self, state_dict: dict[str, Any]) -> None:
             witness.losses = list(state_dict["losses"])
+            witness.validation = list(state_dict.get("validation", ()))
 
         def on_exception(self, *seen: Any) -> None:
             if isinstance(seen[-1], Exception):  # others are wishes to end
@@ -357,9 +362,13 @@ def _reporting(base: type, witness: Witness) -> Any:
             witness.epoch = trainer.current_epoch
 
         def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
-            loss = trainer.callback_metrics.get("train_loss")
-            if loss is not None:
-                witness.losses.append(float(loss))
+            for name, losses in (
+                ("train_loss", witness.losses),
+                ("val_loss", witness.validation),
+            ):
+                loss = trainer.callback_metrics.get(name)
+                if loss is not None:
+                    losses.append(float(loss))
 
     return Reporting()
 

@@ -50,5 +50,5 @@ class Paths:
 
     @property
     def code(self) -> Path:
-        """Where the code channel is installed."""
-        return self.base / "code"
+        """Where the code channel is installed: in the tree, or beside a model that lies elsewhere."""
+        return (self.model_folder.parent if self.model_folder else self.base) / "code"

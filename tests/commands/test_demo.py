@@ -180,6 +180,12 @@ def test_its_quantiles_differ_in_every_month_and_the_actual_values_stand_beside_
     ]
 
 
+def test_it_names_the_report(shown: tuple[Path, str]) -> None:
+    found = re.search(r"^The report, to open in a browser: '(.+)'$", shown[1], re.MULTILINE)
+    assert found is not None
+    assert "better than seasonal naive" in Path(found[1]).read_text()
+
+
 def test_a_second_demo_in_its_folder_leaves_one_of_everything(shown: tuple[Path, str]) -> None:
     assert [name for name in contents(shown[0]) if ".kept-" in name] == []
     assert (shown[0] / "code" / "seasonal_growth.py").exists()
@@ -203,3 +209,15 @@ def test_epochs_are_shown_as_they_end(tmp_path: Path, monkeypatch: pytest.Monkey
         "epoch   2: train loss N",
     ]
     assert "#quality_metric" in (tmp_path / "train.log").read_text()
+
+
+def test_the_readmes_picture_is_what_it_shows(shown: tuple[Path, str]) -> None:
+    drawn = subprocess.run(
+        [sys.executable, ROOT / "docs" / "forecast_fan.py", shown[0]],
+        input=shown[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert drawn.stdout == (ROOT / "docs" / "forecast_fan.svg").read_text()

@@ -162,7 +162,7 @@ def test_a_model_without_a_contract_tells_what_gluonts_wrote(tmp_path, capsys):
     SeasonalNaivePredictor(prediction_length=3, season_length=2).serialize(tmp_path)
     text = told(tmp_path, capsys)
     assert "it has no contract (gluonts_shell.json)" in text
-    assert "which is not known without its contract" in text
+    assert "and perhaps more, which is not known without its contract" in text
     assert json.loads(body_of_the_curl(text))["configuration"] == {"freq": "D"}
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
-from gluonts_shell.commands.serve import given_folder, terms
+from gluonts_shell.commands.serve import given_folder, model_name, terms
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.artifact import save
 from gluonts_shell.forecasting.contract import Contract, Features
@@ -234,14 +234,58 @@ def test_the_log_can_be_objects_and_answers_can_have_fields(tmp_path):
         assert (status, answer["predictions"][0]["item_id"]) == (200, "Mr Smith")
         assert answer["predictions"][0]["start"] == START
         assert server.invoke(b"{")[0] == 400
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    lines = objects(server.log)
     good, bad = (line for line in lines if "status" in line)
     assert (good["status"], good["instances"], good["joined"], good["id"]) == (200, 1, 1, "inf-7")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", good["time"]) and good["ms"] >= 0
     assert (bad["status"], bad["level"]) == (400, "WARNING") and bad["error"].startswith(
         "the body is not JSON"
     )
+
+
+def objects(log: Path):
+    """A log's lines, each of which must be an object that says when and what."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    return lines
+
+
+TELLING = """
+from gluonts.core.component import validated
+from gluonts.model.trivial.mean import MeanPredictor
+
+class Telling(MeanPredictor):
+    @validated()
+    def __init__(self, prediction_length: int) -> None:
+        super().__init__(prediction_length=prediction_length)
+
+    def predict_item(self, item):
+        print("a word\\nand another")
+        raise ValueError("in two\\nlines")
+"""
+
+
+def test_in_a_log_of_objects_what_a_model_prints_and_raises_is_objects(tmp_path):
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    (tmp_path / "model" / "code" / "telling.py").write_text(TELLING)
+    settings = {
+        "GLUONTS_SHELL_LOG_FORMAT": "json",
+        "GLUONTS_FORECASTER": "telling.Telling",
+        "GLUONTS_SHELL_OFFLINE": "true",
+    }
+    with Server(tmp_path, **settings) as server:
+        request = {
+            "instances": [{"start": START, "target": [1.0]}],
+            "configuration": {"prediction_length": 2, "freq": "D"},
+        }
+        assert server.invoke(request)[0] == 500
+    lines = objects(server.log)
+    assert [line["message"] for line in lines if line.get("stream") == "stdout"] == [
+        "a word",
+        "and another",
+    ]
+    (failed,) = (line for line in lines if "traceback" in line)
+    assert failed["traceback"].endswith("ValueError: in two\nlines")
 
 
 def test_the_contract_makes_freq_and_configuration_needless(server):
@@ -421,19 +465,28 @@ def test_a_model_without_a_contract_takes_its_frequency_from_the_request(tmp_pat
         )
 
 
-def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path):
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in the tree", "named by --model"])
+def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(tmp_path, elsewhere):
     tree = naive(tmp_path)
     start = pd.Period(START, "h")
     trained = SeasonalNaivePredictor(prediction_length=3, season_length=2)
     entry = {"item_id": "a", "start": start, "target": np.arange(9, dtype=np.float32)}
     canary.write(Model.of(trained, "h", Features()), [entry], tree / "model")
-    server = Server(tree)
+    named = ("--model", str(tree / "model")) if elsewhere else ()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    server = Server(empty if elsewhere else tree, *named)
     assert server.process.wait(90) == 1
     assert (
         "the model does not forecast here what it did when it was trained: item_id 'a': its mean was 7 at step 1 "
         "and is 6; GLUONTS_SHELL_CANARY=false serves it all the same"
     ) in server.log.read_text()
     with Server(tree, GLUONTS_SHELL_CANARY="false") as server:
+        assert server.ask("GET", "/ping")[0] == 200
+    # the canary is that of the model which is served
+    (tmp_path / "other").mkdir()
+    good = naive(tmp_path / "other")
+    with Server(tree, "--model", str(good / "model")) as server:
         assert server.ask("GET", "/ping")[0] == 200
 
 
@@ -769,6 +822,15 @@ def test_a_signal_while_the_model_is_imported_is_a_stop(tmp_path, number):
     assert (done.returncode, "cannot be loaded" in done.stdout + done.stderr) == (0, False)
 
 
+def test_sigterm_twice_while_the_server_ends_is_one(tmp_path):
+    with Server(naive(tmp_path)) as server:
+        end = time.monotonic() + 0.8
+        while server.process.poll() is None and time.monotonic() < end:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+    assert server.status == 0
+
+
 def test_model_and_port_can_be_options_and_must_be_right(tmp_path):
     model = naive(tmp_path / "elsewhere") / "model"
     with Server(
@@ -789,3 +851,84 @@ def test_model_and_port_can_be_options_and_must_be_right(tmp_path):
         "gluonts-shell: --port is 'http', expected a whole number of at least 0 and at most 65535\n"
     )
     assert (done.returncode, done.stderr) == (1, expected)
+
+
+def numbers(server):
+    """What /metrics tells: {(name, label): value}."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    status, headers, body = server.ask("GET", "/metrics")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    return {
+        (sample.name.removeprefix("gluonts_shell_"), *sample.labels.values()): sample.value
+        for family in parser.text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def workers_of(server):
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_metrics_are_right_across_workers_and_after_one_was_killed(tmp_path):
+    with Server(naive(tmp_path), GLUONTS_SHELL_METRICS="both") as server:
+        good = {"instances": [{"start": START, "target": [1.0]}]}
+
+        def three(_):
+            found, refused = server.invoke(good)[0], server.invoke(b"{")[0]
+            return found, server.ask("GET", "/no")[0], refused, server.ask("GET", "/ping")[0]
+
+        def total():
+            found = numbers(server)
+            duration = "request_duration_seconds_count"
+            classes = [found["requests_total", code] for code in ("2xx", "4xx", "5xx")]
+            assert found[duration,] == found["request_duration_seconds_bucket", "+Inf"]
+            return classes, found[duration,]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(three, range(40))) == {(200, 404, 400, 200)}
+        assert total() == ([40, 80, 0], 80)
+        killed, other = workers_of(server)
+        os.kill(killed, signal.SIGKILL)
+        end = time.monotonic() + 30
+        while len(set(workers_of(server)) - {killed}) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert other in workers_of(server)
+        assert total() == ([40, 80, 0], 80)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(three, range(40)))
+        assert total() == ([80, 160, 0], 160)
+        found = numbers(server)
+        assert found["waiting_requests",] == found["joined_requests_total",] == 0
+        assert found["memory_bytes",] > 10_000_000
+        assert server.ask("HEAD", "/metrics")[::2] == (200, b"")
+        status, headers, _ = server.ask("POST", "/metrics", b"{}")
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    assert server.status == 0
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if "_aws" in line]
+    assert [line["Requests2xx"] for line in lines] == [80]
+    assert (lines[0]["Requests4xx"], lines[0]["Model"]) == (161, "seasonal.Naive")
+    assert 0 < lines[0]["LatencyP50"] <= lines[0]["LatencyP99"]
+
+
+def test_there_are_no_metrics_unless_somebody_asked(server):
+    status, _, answer = server.ask("GET", "/metrics")
+    assert (status, json.loads(answer)["error"]) == (
+        404,
+        "there is no '/metrics'; there are /ping, /execution-parameters, /invocations",
+    )
+    assert "_aws" not in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("contract", "name"),
+    [
+        (Contract("h", 3, "a.Forecaster", training_job_name="job-7"), "job-7"),
+        (Contract("h", 3, "a.Forecaster"), "a.Forecaster"),
+        (None, "named.By.Operator"),
+    ],
+)
+def test_metrics_are_filed_under_the_model(tmp_path, contract, name):
+    if contract:
+        save(SeasonalNaivePredictor(prediction_length=3, season_length=3), contract, tmp_path)
+    assert model_name(Settings(forecaster="named.By.Operator"), tmp_path) == name

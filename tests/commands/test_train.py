@@ -28,6 +28,7 @@ from gluonts_shell.commands import metrics, train
 from gluonts_shell.forecasting import artifact, contract
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.forecasting.service import canary
+from gluonts_shell.serving.processes import machine
 from gluonts_shell.settings import Settings
 
 MONTHLY = Path(gluonts_shell.__file__).parent / "data" / "monthly"
@@ -559,8 +560,21 @@ class TestUsersForecasters:
         assert not tree.paths.model.exists()
 
 
+@pytest.fixture(params=["a fork", "a new interpreter"])
+def tried_in(request, users, monkeypatch):
+    """What tries a saved model: no process that may use an accelerator is forked."""
+    if request.param == "a new interpreter":
+        monkeypatch.setattr(machine, "DRIVERS", (os.devnull,))
+        monkeypatch.setenv("PYTHONPATH", str(Path(users.__file__).parent), prepend=os.pathsep)
+
+
 class TestTheSavedModel:
     """It is tried in a process of its own, and published whole."""
+
+    def test_is_published_where_it_forecasts_the_same(self, opt_ml, run, tried_in):
+        tree = opt_ml(NAIVE)
+        assert (run(tree)[0], tree.reason) == (0, None)
+        assert artifact.present(tree.paths.model)
 
     def test_keeps_a_few_series_with_their_forecasts(self, opt_ml, run):
         tree = opt_ml(NAIVE)
@@ -571,7 +585,7 @@ class TestTheSavedModel:
         assert found == [json.loads(line)["item_id"] for line in first]
         assert {json.loads(line)["tolerance"] for line in lines} == {0}
 
-    def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, users):
+    def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, tried_in):
         tree = opt_ml(
             {**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}]
         )
@@ -584,7 +598,7 @@ class TestTheSavedModel:
         )
         assert not artifact.present(tree.paths.model)
 
-    def test_that_cannot_forecast_fails_the_job(self, opt_ml, run, users):
+    def test_that_cannot_forecast_fails_the_job(self, opt_ml, run, tried_in):
         tree = opt_ml({**MEAN, "forecaster_name": "users.Broken"}, train=[SERIES])
         assert run(tree)[0] == 1
         assert tree.reason == (
@@ -1094,3 +1108,81 @@ class TestDeepAR:
         assert artifact.load(tree.paths.model)[1].features == contract.Features(
             (3,), 0, 1, 0, dynamic_cat=(), past_dynamic_cat=()
         )
+
+
+class TestTheReport:
+    def test_is_written_beside_the_scores_and_the_model(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        status, log = run(tree, training_job_name="job-7")
+        assert (status, tree.reason) == (0, None)
+        path = tree.paths.output_data / "report.html"
+        page = path.read_text()
+        assert f"report written to {path}" in log
+        assert path.read_bytes() == (tree.paths.model / "report.html").read_bytes()
+        assert "As good as seasonal naive" in page
+        assert "job job-7" in page
+        assert "SeasonalNaivePredictor(prediction_length=12, season_length=12)" in page
+        for value in strict(tree.paths.output_data / "agg_metrics.json").values():
+            assert f"<td>{'-' if value is None else json.dumps(value)}</td>" in page
+        for place in (tree.paths.output_data, tree.paths.model):
+            record = json.loads((place / ".gluonts_shell.written.json").read_text())
+            assert "report.html" in record["files"]
+
+    def test_tells_what_the_job_warned_of(self, opt_ml, run):
+        tree = opt_ml(NAIVE, test=[{"start": "2020-01", "target": [1, 2, 3, -9999] * 9}] * 3)
+        status, _ = run(tree)
+        assert status == 0
+        page = (tree.paths.output_data / "report.html").read_text()
+        assert "the smallest value of 3 series is -9999" in page
+
+    def test_can_be_left_out(self, opt_ml, run):
+        tree = opt_ml(NAIVE)
+        assert run(tree)[0] == 0
+        tree.configure("hyperparameters", {**NAIVE, "report": "no"})
+        status, log = run(tree)
+        assert status == 0
+        # that of the job before would tell of another model
+        assert not (tree.paths.output_data / "report.html").exists()
+        assert not (tree.paths.model / "report.html").exists()
+        assert "report" not in log
+        assert (tree.paths.output_data / "agg_metrics.json").exists()
+
+    def test_of_somebody_else_is_kept(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "report": "no"})
+        tree.paths.output_data.mkdir(parents=True)
+        (tree.paths.output_data / "report.html").write_text("mine")
+        assert run(tree)[0] == 0
+        assert (tree.paths.output_data / "report.html").read_text() == "mine"
+
+    def test_is_not_written_without_a_test_channel(self, opt_ml, run):
+        tree = opt_ml(NAIVE, train=MONTHLY / "train")
+        status, _ = run(tree)
+        assert status == 0
+        assert not (tree.paths.output_data / "report.html").exists()
+        assert not (tree.paths.model / "report.html").exists()
+
+    def test_says_why_there_are_no_scores(self, opt_ml, run, users):
+        tree = opt_ml({**MEAN, "forecaster_name": "users.Hopeless"}, test=[SERIES])
+        status, _ = run(tree)
+        assert status == 0
+        page = (tree.paths.output_data / "report.html").read_text()
+        assert "Not scored" in page
+        assert "cannot predict" in page
+
+    def test_that_fails_costs_a_line(self, opt_ml, run, monkeypatch):
+        def fail(_):
+            raise ZeroDivisionError("no luck")
+
+        monkeypatch.setattr("gluonts_shell.forecasting.report.page.page", fail)
+        tree = opt_ml({**NAIVE, "evaluation": "required"})
+        status, log = run(tree)
+        assert (status, tree.reason) == (0, None)
+        assert "WARNING] the report could not be made: " in log
+        assert "no luck" in log
+        assert (tree.paths.model / "agg_metrics.json").exists()
+        assert not (tree.paths.model / "report.html").exists()
+
+    def test_is_asked_for_by_known_words(self, opt_ml, run):
+        tree = opt_ml({**NAIVE, "report": "maybe"})
+        assert run(tree)[0] == 1
+        assert "hyperparameter 'report' is 'maybe', expected" in tree.reason

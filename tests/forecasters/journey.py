@@ -21,6 +21,7 @@ EVERYTHING = {
     "quantiles": DECILES,
 }
 SEED = 5
+SCORED_SAMPLES = 10
 
 
 def seed() -> None:
@@ -33,6 +34,7 @@ def seed() -> None:
 def answer(ml: str, freq: str, target: str) -> None:
     """Writes `target`: the answers of an endpoint and of a batch job to the test series, and GluonTS's own values."""
     from gluonts_shell.commands import serve
+    from gluonts_shell.serving.metrics.counters import Counters
     from gluonts_shell.serving.processes.machine import Machine
     from gluonts_shell.settings import Settings
 
@@ -42,8 +44,9 @@ def answer(ml: str, freq: str, target: str) -> None:
     instances = [
         json.loads(line) for line in (Path(ml) / "instances.json").read_text().splitlines()
     ]
-    endpoint = serve.load(settings, model, None, machine).start()
-    lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start()
+    meter = Counters(1).of(0)
+    endpoint = serve.load(settings, model, None, machine).start(meter)
+    lines = serve.load(dataclasses.replace(settings, batch=True), model, None, machine).start(meter)
     found = {
         "default": _post(endpoint, {"instances": instances}),
         "everything": _post(endpoint, {"instances": instances, "configuration": EVERYTHING}),
@@ -86,25 +89,56 @@ def _plain(
         return [{"error": f"{type(error).__name__}: {error}"}]
 
 
-def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str, float]:
-    """GluonTS's own scores of the model; nothing where it has none, as for series of several dimensions."""
+def _scores(model: Path, instances: list[dict[str, Any]], freq: str) -> dict[str, Any]:
+    """Of the saved model: ours, and GluonTS's own after the same seed; {} where GluonTS's evaluator fails."""
     from gluonts.dataset.common import ListDataset
-    from gluonts.evaluation import Evaluator, make_evaluation_predictions
+    from gluonts.evaluation import Evaluator, MultivariateEvaluator, make_evaluation_predictions
     from gluonts.model.predictor import Predictor
 
-    if np.ndim(instances[0]["target"]) > 1:
-        return {}
-    dataset = ListDataset(instances, freq)
+    from gluonts_shell.forecasting.evaluation.evaluate import evaluate
+
+    several = np.ndim(instances[0]["target"]) > 1
+    levels = [float(level) for level in DECILES]
+    if several:
+        evaluator: Evaluator = MultivariateEvaluator(levels)
+    else:  # NaN: the other quantiles of what has only a mean
+        evaluator = Evaluator(levels, num_workers=0, allow_nan_forecast=True)
+    dataset = ListDataset(instances, freq, one_dim_target=not several)
+    predictor = Predictor.deserialize(model)
+    seed()
+    ours = evaluate(
+        predictor,
+        dataset,
+        prediction_length=predictor.prediction_length,
+        freq=freq,
+        num_samples=SCORED_SAMPLES,
+    )
+    seed()
     try:
         forecasts, series = make_evaluation_predictions(
-            dataset, Predictor.deserialize(model), num_samples=10
+            dataset, predictor, num_samples=SCORED_SAMPLES
         )
-        found, _ = Evaluator(quantiles=[float(level) for level in DECILES], num_workers=0)(
-            series, forecasts
-        )
+        theirs, _ = evaluator(series, map(_with_a_median, forecasts))
     except Exception:
         return {}
-    return {name: float(found[name]) for name in ("MASE", "RMSE", "mean_wQuantileLoss")}
+    names = ("MASE", "RMSE", "mean_wQuantileLoss", *(("0_MASE", "1_RMSE") if several else ()))
+    return {
+        name: (float(ours.aggregate[name]), float(theirs[name]))
+        for name in names
+        if np.isfinite(theirs[name])
+    }
+
+
+def _with_a_median(forecast: Any) -> Any:
+    """What forecasts only a mean is scored by it, where GluonTS's evaluator wants a median."""
+    from gluonts.model.forecast import QuantileForecast
+
+    if getattr(forecast, "forecast_keys", None) != ["mean"]:
+        return forecast
+    mean = forecast.mean
+    return QuantileForecast(
+        np.array([mean, mean]), forecast.start_date, ["mean", "0.5"], item_id=forecast.item_id
+    )
 
 
 def _values(forecast: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The table: every forecaster of GluonTS 0.17 that can be named, with what it is run with and what must come of it.
 
-`test_table.py` holds it against the installed GluonTS, `test_journeys.py` runs it, and the README shows it.
+`test_table.py` holds it against the installed GluonTS, `test_journeys.py` runs it, and docs/forecasters.md shows it.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ NONE = {
 
 
 def as_table() -> str:
-    """The README's table of what was run, class by class."""
+    """The manual's table of what was run, class by class."""
     lines = ["| forecaster | forecasts | needs |", "| --- | --- | --- |"]
     for row in sorted(ROWS, key=lambda row: (not row.trained, row.path)):
         answers = row.cannot or ANSWERS[row.forecasts]

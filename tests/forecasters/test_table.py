@@ -1,4 +1,4 @@
-"""The table of forecasters against the installed GluonTS and against the README."""
+"""The table of forecasters against the installed GluonTS and against the manual."""
 
 import re
 from collections import Counter
@@ -53,15 +53,16 @@ def test_a_forecaster_is_there_or_says_what_it_needs(row):
     assert str(caught.value).endswith(f", which is not installed: install {row.install}")
 
 
-README = (Path(gluonts_shell.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+DOCS = Path(gluonts_shell.__file__).parents[1] / "docs"
 
 
-def test_the_readme_shows_the_table():
-    shown = re.search(r"<!-- forecasters -->\n(.*)\n<!-- /forecasters -->", README, re.DOTALL)
+def test_the_manual_shows_the_table():
+    page = (DOCS / "forecasters.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- forecasters -->\n(.*)\n<!-- /forecasters -->", page, re.DOTALL)
     assert shown.group(1) == as_table()
 
 
-def test_the_predictor_of_the_readme_forecasts_and_is_saved(tmp_path, monkeypatch):
+def test_the_predictor_of_the_manual_forecasts_and_is_saved(tmp_path, monkeypatch):
     """Written to where Python finds it, as the code channel does."""
     from gluonts.dataset.common import ListDataset
     from gluonts.model.predictor import Predictor
@@ -69,7 +70,8 @@ def test_the_predictor_of_the_readme_forecasts_and_is_saved(tmp_path, monkeypatc
     from gluonts_shell.forecasting.forecaster.constructors import construct
     from gluonts_shell.forecasting.forecaster.savable import check_savable
 
-    (source,) = re.findall(r"```python\n(# mypkg.py.*?)```", README, re.DOTALL)
+    page = (DOCS / "code-channel.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(# mypkg.py.*?)```", page, re.DOTALL)
     (tmp_path / "mypkg.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     kind = resolve("mypkg.Drift")

@@ -280,6 +280,13 @@ class TestLightning:
         assert any(" 2/2 " in line for line in epochs), bar
         assert not any("/?" in line for line in epochs)
 
+    def test_the_losses_of_all_epochs_are_there_afterwards(self):
+        watch = Watch("algo-1", progress_bar=False)
+        train(self.estimator(max_epochs=3), validation=dataset(), watch=watch)
+        assert list(watch.losses) == ["train", "validation"]
+        assert [len(losses) for losses in watch.losses.values()] == [3, 3]
+        assert all(np.isfinite(losses).all() for losses in watch.losses.values())
+
     def test_nothing_is_written_to_the_current_directory(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         train(self.estimator(max_epochs=1))

@@ -93,9 +93,12 @@ def test_how_one_ends_is_known_to_all_with_its_reason(meet):
 
 
 def test_strangers_are_sent_away(meet, port):
+    gone = threading.Event()
+
     def strange(name):
         if name in NAMES:
-            time.sleep(0.3)
+            if name != NAMES[0]:
+                assert gone.wait(20)
             hosts = meet(name)
             hosts.leave(0, "is done")
             return "met"
@@ -116,6 +119,7 @@ def test_strangers_are_sent_away(meet, port):
                 if data:
                     end.settimeout(10)
                     assert end.recv(10) == b""
+        gone.set()
         return "gone"
 
     assert each(strange, [*NAMES, "stranger"]) == ["met", "met", "met", "gone"]

@@ -16,6 +16,10 @@ def test_the_tree_is_the_one_that_sagemaker_mounts():
     assert paths.code == Path("/opt/ml/code")
 
 
+def test_code_of_a_model_elsewhere_is_installed_beside_it():
+    assert Paths(Path("/opt/ml"), Path("job/model")).code == Path("job/code")
+
+
 def test_naming_paths_creates_nothing(tmp_path):
     paths = Paths(tmp_path / "ml")
     assert [paths.config, paths.data, paths.model, paths.output_data, paths.failure, paths.code]

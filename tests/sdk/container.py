@@ -1,24 +1,48 @@
-"""What the SDK's local mode takes for a container: a server in a child process, from another environment's Python.
+"""What the SDK's local mode takes for containers: processes of another environment's Python.
 
-Nothing here may reach beyond this machine: every connection but those to the loopback address is refused.
+Nothing here may reach beyond this machine: every connection but those to the loopback addresses is refused.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.argv[1]
+LOOPBACK = ("127.", "::1", "localhost")
 CONFIG = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
+
+ROLE = "arn:aws:iam::123456789012:role/forecaster"
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": ["sagemaker.amazonaws.com"]},
+    "Action": "sts:AssumeRole",
+}
+IDENTITY: dict[str, Any] = {  # who asks, and that the role and the bucket are there
+    "GetCallerIdentity": {"Arn": ROLE, "Account": "123456789012"},
+    "GetRole": {"Role": {"Arn": ROLE, "AssumeRolePolicyDocument": {"Statement": [TRUST]}}},
+    "SimulatePrincipalPolicy": {},
+    "HeadBucket": {},
+    "ListBuckets": {
+        "Buckets": [
+            {"Name": name, "CreationDate": datetime(2024, 1, 1)}
+            for name in ("my-forecasts", "sagemaker-eu-central-1-123456789012")
+        ]
+    },
 }
 
 
@@ -35,16 +59,67 @@ def stay_on_this_machine() -> None:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not address[0].startswith(LOOPBACK):
             print(f"the SDK wants to connect to {address}", file=sys.stderr)
             os._exit(1)
         connect(self, address)
 
     socket.socket.connect = guarded  # type: ignore[method-assign,assignment]
+
+
+def without_telemetry(folder: Path) -> None:
+    """The SDK reads its configuration from a file in `folder`, and from nowhere else."""
+    place = folder / "config.yaml"
+    place.write_text(json.dumps(CONFIG))  # JSON is YAML
+    for name in ("ADMIN", "USER"):
+        os.environ[f"SAGEMAKER_{name}_CONFIG_OVERRIDE"] = str(place)
+
+
+def answer(call: Callable[[Any, str, dict[str, Any]], Any]) -> None:
+    """Calls of AWS's API go to `call(client, operation, parameters)`, apart from those by which the SDK knows itself."""
+    import botocore.client
+
+    def answered(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        if operation in IDENTITY:
+            return IDENTITY[operation]
+        return call(client, operation, parameters)
+
+    botocore.client.BaseClient._make_api_call = answered
+
+
+def refuse(_client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+    raise SystemExit(f"the SDK calls {operation} with {parameters}")
+
+
+def stand_in_for_docker(folder: Path) -> None:
+    """A `docker` on PATH whose containers are processes here, on a loopback address that it names as its host.
+
+    The address is one whose port 8080 nobody has, because the SDK asks a container at no other.
+    """
+    address = next(filter(_is_free, (f"127.{random.randrange(1, 250)}.7.1" for _ in range(100))))
+    host = json.dumps([{"Endpoints": {"docker": {"Host": f"tcp://{address}:2375"}}}])
+    command = f"{sys.executable} {Path(__file__).with_name('compose.py')} {address} {PYTHON}"
+    place = folder / "bin" / "docker"
+    place.parent.mkdir()
+    place.write_text(f"""#!/bin/sh
+if [ "$1 $2" = "context inspect" ]; then echo '{host}'; else exec {command} "$@"; fi
+""")
+    place.chmod(0o755)
+    os.environ["PATH"] = f"{place.parent}:{os.environ['PATH']}"
+
+
+def _is_free(address: str) -> bool:
+    try:
+        socket.create_server((address, 8080)).close()
+    except OSError:
+        return False
+    return True
+
+
+def sleep_less() -> None:
+    """The SDK sleeps for 5 and 10 seconds where a server is up within one; it gives up after 24 sleeps."""
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 2))
 
 
 def environment(**variables: str) -> dict[str, str]:

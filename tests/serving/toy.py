@@ -138,7 +138,7 @@ class Loaded:
 
     description = "a toy"
 
-    def __init__(self, start: Callable[[], Toy]) -> None:
+    def __init__(self, start: Callable[[object], Toy]) -> None:
         self.start = start
 
 
@@ -322,7 +322,7 @@ def main(arguments: list[str]) -> int:
             raise RequestError("the model is broken")
         return Loaded(start)
 
-    def start() -> Toy:
+    def start(_meter: object) -> Toy:
         if die_at_start:
             os._exit(die_at_start)
         if slow_restart and time.monotonic() > slow_from[0]:

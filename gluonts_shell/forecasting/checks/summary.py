@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gluonts_shell.forecasting.data.labels import Labels
+from gluonts_shell.forecasting.data.naming.labels import Labels
 
 # of what a channel may have by the thousand: categories, duplicates
 MOST_NAMED = 10

@@ -19,13 +19,21 @@ from gluonts_shell.forecasting.data.covariates import NAMES
 from gluonts_shell.forecasting.data.fields import FieldError, brief
 from gluonts_shell.forecasting.data.files import data_files, partition, rows, short
 from gluonts_shell.forecasting.data.instances import Reader
-from gluonts_shell.forecasting.data.labels import Numbering, Settled
+from gluonts_shell.forecasting.data.naming.labels import Numbering, Settled
+from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST, Names
 from gluonts_shell.forecasting.data.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
+# attribute of Features -> what a sentence calls covariates by name that are not read
+UNREAD = {
+    "dynamic_real": FUTURE,
+    "past_dynamic_real": PAST,
+    "dynamic_cat": "feat_dynamic_cat",
+    "past_dynamic_cat": "past_feat_dynamic_cat",
+}
 
 
 @dataclass(frozen=True)
@@ -99,11 +107,19 @@ class Channel:
         held: list[dict[str, Any]] | None = [] if hold else None
         statistics, unread = Statistics(), set[str]()
         numbering, longest = Numbering(), 0
-        ignored = self._ignored
-        reader = self._reader(numbering)
+        ignored, names = self._ignored, self._names
+        reader = self._reader(numbering, names=names)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
         lenient = self._reader(
-            numbering, replace(self.features, static_cat=self._of_short_series, labels=())
+            numbering,
+            replace(
+                self.features,
+                static_cat=self._of_short_series,
+                labels=(),
+                dynamic_cat=(),
+                past_dynamic_cat=(),
+            ),
+            names,
         )
         for row in self._rows():
             left_out = self.shortest > 0 and (row.length or 0) < self.shortest
@@ -120,6 +136,8 @@ class Channel:
         self._check_left(statistics, longest)
         for warning in statistics.warnings(self.name):
             log.warning("%s", warning)
+        statistics.names = names
+        unread |= self._unread(names)
         channel = self._settled(numbering, statistics, held or [])
         return Data(channel, statistics, held, tuple(sorted(unread)))
 
@@ -136,7 +154,7 @@ class Channel:
 
     def faults(self) -> Iterator[str]:
         """A sentence for each series that `read` would refuse, and for each file that cannot be read on from a line."""
-        reader, statistics = self._reader(Numbering()), Statistics()
+        reader, statistics = self._reader(Numbering(), names=self._names), Statistics()
         for file, kind in self.files:
             try:
                 for row in self._rows_of(file, kind):
@@ -171,11 +189,33 @@ class Channel:
             entry["item_id"] = f"{row.file.name}:{row.number}"
         return entry
 
-    def _reader(self, numbering: Numbering | None, features: Features | None = None) -> Reader:
+    def _reader(
+        self,
+        numbering: Numbering | None,
+        features: Features | None = None,
+        names: Names | None = None,
+    ) -> Reader:
         """Texts are numbered where nothing is known of the categories; else they are known, or a fault."""
         features = features or self.features
         known = features.static_cat is not None
-        return Reader(0, features, pads_empty=False, numbering=None if known else numbering)
+        return Reader(
+            0, features, pads_empty=False, numbering=None if known else numbering, learnt=names
+        )
+
+    @property
+    def _names(self) -> Names:
+        """Of covariates. Of the first channel, whose dimensions are not known either, they are learnt."""
+        found = Names.of(self.features)
+        found.learns = not found and self.features.dimensions == 0
+        return found
+
+    def _unread(self, names: Names) -> set[str]:
+        """What of the covariates by name is not read: the field of those that are numbers, or what text would be."""
+        return {
+            UNREAD[wanted]
+            for wanted, found in names.groups.items()
+            if found and getattr(self.features, wanted) in (0, ())
+        }
 
     @property
     def _of_short_series(self) -> tuple[int, ...] | None:
@@ -204,7 +244,7 @@ class Channel:
         self, numbering: Numbering, statistics: Statistics, held: list[dict[str, Any]]
     ) -> Channel:
         """This channel with the labels and dimensions that were found; series and statistics are renumbered."""
-        dimensions = replace(self.features, dimensions=statistics.dimensions)
+        dimensions = replace(self.features, **statistics.settled())
         settled = Settled(numbering, statistics.categories)
         if not settled.labels:
             return replace(self, features=dimensions)

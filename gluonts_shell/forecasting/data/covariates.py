@@ -6,7 +6,7 @@ does not use is not even looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,7 +15,7 @@ import numpy as np
 from gluonts_shell.errors import private
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
-from gluonts_shell.forecasting.data.labels import Numbering
+from gluonts_shell.forecasting.data.naming.labels import Numbering
 
 # flags are numbers where they are features: a holiday is true or false in many files
 FLAGS = NUMBERS | {bool}
@@ -61,10 +61,12 @@ class Kind:
     def called(self) -> str:
         return f"{self.name} (or {self.synonym})" if self.synonym else self.name
 
-    def sent(self, instance: dict[str, Any], wanted: Any) -> tuple[str, Any] | None:
+    def sent(
+        self, instance: dict[str, Any], wanted: Any, names: tuple[str, ...] = ()
+    ) -> tuple[str, Any] | None:
         """The name under which it was sent, and its value; None where it neither came nor is needed.
 
-        An empty list is no features.
+        An empty list is no features. names: of its rows, where training saw names.
         """
         value, name = instance.get(self.name), self.name
         other = instance.get(self.synonym) if self.synonym else None
@@ -76,11 +78,13 @@ class Kind:
         if value is not None and value != []:
             return name, value
         if wanted is not None:
-            self._missing(wanted)
+            self._missing(wanted, names)
         return None
 
-    def _missing(self, wanted: Any) -> NoReturn:
+    def _missing(self, wanted: Any, names: tuple[str, ...]) -> NoReturn:
         expected = plural(counted(wanted), self.nouns)
+        if names:
+            expected += f" (or covariates by name: {', '.join(names)})"
         reason = f"is missing, expected {expected}: the model was trained with it"
         if self.synonym is None:
             raise FieldError(f"{self.name} {reason}", self.name)
@@ -161,7 +165,7 @@ def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray
         raise FieldError(f"{name} is {quoted(value)}, expected a list of numbers", name)
     if count is not None and len(value) != count:
         raise FieldError(f"{name} has {plural(len(value), 'numbers')}, expected {count}", name)
-    return _finite(name, name, value)
+    return finite(name, name, value)
 
 
 def _rows(name: str, value: Any, count: int | None, length: int, span: Span) -> list[list[Any]]:
@@ -191,9 +195,7 @@ def past_dynamic_real(name: str, value: Any, count: int | None, span: Span) -> n
 
 def _stacked_real(name: str, value: Any, count: int | None, length: int, span: Span) -> np.ndarray:
     rows = _rows(name, value, count, length, span)
-    return np.stack(
-        [_finite(name, f"{name}[{position}]", row) for position, row in enumerate(rows)]
-    )
+    return np.stack([finite(name, f"{name}[{position}]", row) for position, row in enumerate(rows)])
 
 
 def dynamic_cat(
@@ -224,7 +226,8 @@ def _stacked_cat(
     return np.array(stacked, dtype=np.int64)
 
 
-def _finite(name: str, place: str, values: list[Any]) -> np.ndarray:
+def finite(name: str, place: str, values: list[Any]) -> np.ndarray:
+    """float32. Raises FieldError about the field `name` where a value is none; its place is named."""
     array = float32(values, FLAGS, FLAGS)
     if array is not None and np.isfinite(array).all():
         return array
@@ -251,10 +254,15 @@ OURS = frozenset({"item_id", "start", "target"})
 NAMES = {name: kind for kind in KINDS for name in (kind.name, kind.synonym) if name is not None}
 
 
-def own_fields(instance: dict[str, Any]) -> dict[str, Any]:
-    """What the user's own class may want: every field that is not ours, as it came. Raises FieldError beyond bounds."""
+def own_fields(instance: dict[str, Any], read: Collection[str] = ()) -> dict[str, Any]:
+    """What the user's own class may want: every field that is not ours, as it came. Raises FieldError beyond bounds.
+
+    read: fields that were read by others.
+    """
     own = {
-        name: value for name, value in instance.items() if name not in OURS and name not in NAMES
+        name: value
+        for name, value in instance.items()
+        if name not in OURS and name not in NAMES and name not in read
     }
     if own and not _small(own):
         names = ", ".join(sorted(own)[:5])

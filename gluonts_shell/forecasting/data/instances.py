@@ -21,11 +21,21 @@ from gluonts_shell.forecasting.data.covariates import (
     STATIC_CAT,
     Kind,
     Span,
+    finite,
     own_fields,
     static_cat,
 )
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
-from gluonts_shell.forecasting.data.labels import Numbering
+from gluonts_shell.forecasting.data.naming.labels import Numbering
+from gluonts_shell.forecasting.data.naming.order import (
+    AHEAD,
+    CATEGORIES,
+    FUTURE,
+    GROUPS,
+    PAST,
+    Covariates,
+    Names,
+)
 
 OVER_TIME = (
     "feat_dynamic_real",
@@ -41,13 +51,14 @@ class Reader:
 
     pads_empty: a cold start (no target) is given to the model as one missing value just before `start`, because models
     written series by series index into the target; those that pad it themselves get it as it is.
-    numbering: where a channel is read whose labels are not known yet.
+    numbering, learnt: where a channel is read whose labels, or names of covariates, are not known yet.
     """
 
     prediction_length: int
     features: Features
     pads_empty: bool
     numbering: Numbering | None = None
+    learnt: Names | None = None
 
     def decided(self) -> dict[str, Any]:
         """What a client cannot choose any more, under DeepAR's names; None where it is not known."""
@@ -69,7 +80,7 @@ class Reader:
                 entry = self.entry(instance, freq)
             except FieldError as fault:
                 raise InstanceError(
-                    f"instance {index}", str(fault), _item(instance), index
+                    f"instance {index}", str(fault), _item(instance), index, fault.field
                 ) from None
             lengths.append(entry["target"].shape[-1])
             entries.append(padded(entry) if self.pads_empty and not lengths[-1] else entry)
@@ -88,22 +99,40 @@ class Reader:
             "start": fields.start(instance, freq),
             "target": target,
         }
-        if self._kinds:
-            self._add_covariates(entry, instance, target.shape[-1])
+        if PAST in instance or FUTURE in instance:
+            self._add_by_name(entry, instance, target.shape[-1])
+        elif self._kinds:
+            self._add_covariates(entry, instance, self._kinds, target.shape[-1])
         if self.features.own:
-            entry |= own_fields(instance)
+            entry |= own_fields(instance, (PAST, FUTURE) if self._names else ())
         return entry
 
     @functools.cached_property
-    def _kinds(self) -> list[tuple[Kind, Any]]:
-        """The fields that are to be read, with what is wanted of each; the others are not looked at."""
-        wanted = [(kind, getattr(self.features, kind.wanted)) for kind in KINDS]
-        return [(kind, count) for kind, count in wanted if count not in (0, ())]
+    def _kinds(self) -> list[tuple[Kind, Any, tuple[str, ...]]]:
+        """The fields that are to be read, with what is wanted of each, and by which names; the others are not looked
+        at."""
+        found: list[tuple[Kind, Any, tuple[str, ...]]] = []
+        for kind in KINDS:
+            wanted = getattr(self.features, kind.wanted)
+            if wanted not in (0, ()):
+                names = getattr(self.features, GROUPS.get(kind.wanted, ""), ())
+                found.append((kind, wanted, names))
+        return found
 
-    def _add_covariates(self, entry: dict[str, Any], instance: dict[str, Any], length: int) -> None:
+    @functools.cached_property
+    def _names(self) -> Names:
+        return Names.of(self.features) if self.learnt is None else self.learnt
+
+    def _add_covariates(
+        self,
+        entry: dict[str, Any],
+        instance: dict[str, Any],
+        kinds: list[tuple[Kind, Any, tuple[str, ...]]],
+        length: int,
+    ) -> None:
         span = Span(length, self.prediction_length, self.features.lead_time)
-        for kind, wanted in self._kinds:
-            sent = kind.sent(instance, wanted)
+        for kind, wanted, names in kinds:
+            sent = kind.sent(instance, wanted, names)
             if sent is None:
                 continue
             if kind is STATIC_CAT:
@@ -111,12 +140,66 @@ class Reader:
             else:
                 entry[kind.name] = kind.read(*sent, wanted, span)
 
+    def _add_by_name(self, entry: dict[str, Any], instance: dict[str, Any], length: int) -> None:
+        """The dynamic features of an instance that names its covariates, and the other fields."""
+        named = {}
+        if not self._passes_over_names:
+            sent = Covariates.sent(instance, self._names, length)
+            span = Span(length, self.prediction_length, self.features.lead_time)
+            for kind, _, _ in self._kinds:
+                rows = _rows(kind, sent, span)
+                if rows:
+                    named[kind.name] = np.stack(rows)
+        entry |= named
+        kinds = [each for each in self._kinds if each[0].name not in named]
+        self._add_covariates(entry, instance, kinds, length)
+
+    @functools.cached_property
+    def _passes_over_names(self) -> bool:
+        """A class of the user's that nobody trained gets covariates by name as they came; and of channels beside the
+        first they are not looked at where the model uses none: a client learns that they mean nothing, a job need not.
+        """
+        if self._names or self._names.learns:
+            return False
+        counts = (self.features.dynamic_real, self.features.past_dynamic_real)
+        return self.features.own or (counts == (0, 0) and not self.prediction_length)
+
+
+def _rows(kind: Kind, sent: Covariates, span: Span) -> list[np.ndarray]:
+    """In the order of training; none where it saw no names for the kind."""
+    ahead = kind.wanted in AHEAD
+    return [_row(name, sent, span, ahead) for name in sent.names.groups.get(kind.wanted, ())]
+
+
+def _row(name: str, sent: Covariates, span: Span, ahead: bool) -> np.ndarray:
+    """ahead: with the steps beyond the target, of which there are none in training."""
+    past = sent.row(PAST, name, span.length, "as the target has")
+    if not ahead:
+        return _values(name, PAST, sent, past)
+    sent.check_there(FUTURE, name)
+    if not span.prediction_length:
+        return _values(name, PAST, sent, past)
+    lead = f"lead_time {span.lead_time} + " if span.lead_time else ""
+    expected = f"{lead}the model's prediction_length {span.prediction_length}"
+    future = sent.row(FUTURE, name, span.beyond, expected)
+    return np.concatenate([_values(name, PAST, sent, past), _values(name, FUTURE, sent, future)])
+
+
+def _values(name: str, field: str, sent: Covariates, row: tuple[str, list[Any]]) -> np.ndarray:
+    """float32, or int64 where it is text."""
+    if name in (n for wanted in CATEGORIES for n in sent.names.groups.get(wanted, ())):
+        return np.array(sent.names.codes(name, *row), dtype=np.int64)
+    return finite(field, *row)
+
 
 def _item_id(value: Any) -> str | None:
     """As text that can be written to a file: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     if value is None:
         return None
-    text = value if type(value) is str else str(value)
+    try:
+        text = value if type(value) is str else str(value)
+    except RecursionError:  # orjson reads deeper than Python's own functions go
+        raise FieldError("item_id is nested too deeply, expected a text", "item_id") from None
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting.data.covariates import KINDS
-from gluonts_shell.forecasting.data.labels import Labels
+from gluonts_shell.forecasting.data.naming.labels import Labels
+from gluonts_shell.forecasting.data.naming.order import Names
 
 # What files have where a value is missing: netCDF's default fill value and its older relatives.
 # -9999 may be a value, so it is only told.
@@ -25,6 +26,7 @@ class Statistics:
     counts: how many features of each kind the first series has; uneven: the first series that has another number.
     left_out: categories that only series have which are left out. largest_at: where the value of `largest_absolute`
     is; suspects: series that hold -9999, and the first of them. peaks: the largest category of each feature over time.
+    names: of covariates.
     """
 
     series: int = 0
@@ -44,6 +46,7 @@ class Statistics:
     categories: list[set[int]] = field(default_factory=list)
     left_out: list[set[int]] = field(default_factory=list)
     labels: Labels = ()
+    names: Names = field(default_factory=Names)
     peaks: dict[str, list[int]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     uneven: dict[str, str] = field(default_factory=dict)
@@ -106,6 +109,10 @@ class Statistics:
         value = self.largest if self.largest == self.largest_absolute else self.smallest
         which = "largest" if value >= 0 else "smallest"
         return f"the {which} value of the data is {value:g} ({self.largest_at})"
+
+    def settled(self) -> dict[str, Any]:
+        """What of Features only the series tell."""
+        return {"dimensions": self.dimensions, **self.names.settled()}
 
     def lines(self) -> Iterator[str]:
         """As DeepAR writes them at the start of a job."""

@@ -18,14 +18,16 @@ import numpy as np
 import pandas as pd
 from gluonts.time_feature import get_seasonality
 
-from gluonts_shell import atomic, messages
+from gluonts_shell import messages
 from gluonts_shell.errors import DataError, ModelError, ShellError
-from gluonts_shell.forecasting import shortcuts
+from gluonts_shell.forecasting.evaluation.details import Collector, Details
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.evaluation.scores import DataEntry, Histories, Scores
+from gluonts_shell.forecasting.shortcuts import patches
 from gluonts_shell.written import Written
 
 DECILES = tuple(map(float, messages.DECILES))
+LOST_DETAILS = "the report will lack its charts and the comparison with seasonal naive"
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Evaluation:
 
     items: one line per series scored (and dimension): item_id, forecast_start, then GluonTS' item metrics in its order.
     left_out: series that were too short to be scored. warnings: sentences about forecasts that held NaN.
+    details: what a report shows besides, where that was asked for; a failure there is one of the warnings.
     """
 
     aggregate: dict[str, float]
     items: pd.DataFrame
     left_out: int
     warnings: tuple[str, ...] = ()
+    details: Details | None = None
 
 
 def evaluate(
@@ -50,6 +54,7 @@ def evaluate(
     freq: str,
     quantiles: Sequence[float | str] = DECILES,
     num_samples: int = 100,
+    details: bool = False,
 ) -> Evaluation:
     """Forecast the last `prediction_length` values of each series from what precedes them, and compare.
 
@@ -61,18 +66,21 @@ def evaluate(
     predictor raises or its forecasts do not fit. What reading the dataset raises of ours comes through as it is.
     """
     metrics = Metrics.parse(quantiles)
-    shortcuts.take()
+    patches.take()
     histories = Histories(dataset, prediction_length, getattr(predictor, "lead_time", 0))
-    scores = Scores(metrics, prediction_length, season_of(freq), num_samples)
+    seasonality = season_of(freq)
+    collector = Collector(metrics, prediction_length, seasonality) if details else None
+    scores = Scores(metrics, prediction_length, seasonality, num_samples, collector)
     for forecast in predict(predictor, histories, num_samples):
         scores.add(forecast, histories.take())
     histories.check_all_taken()
     if not scores.item_ids:
         raise DataError(nothing_to_score(histories))
     aggregate, items = scores.finish()
-    return Evaluation(
-        aggregate, items, histories.left_out, tuple(scores.warnings(type(predictor).__name__))
-    )
+    warnings = list(scores.warnings(type(predictor).__name__))
+    if collector is not None and collector.failure is not None:
+        warnings.append(f"{LOST_DETAILS}: {collector.failure!r}")
+    return Evaluation(aggregate, items, histories.left_out, tuple(warnings), scores.details)
 
 
 def predict(predictor: Any, histories: Histories, num_samples: int) -> Iterator[Any]:
@@ -143,13 +151,4 @@ def write(evaluation: Evaluation, folder: Path, *copies: Path) -> None:
     }
     for place in (folder, *copies):
         for name, text in texts.items():
-            _write_one(place / name, text)
-
-
-def _write_one(path: Path, text: str) -> None:
-    """What is at its place and was not written by this program is kept under another name."""
-    written = Written.read(path.parent)
-    written.make_room(path)
-    with atomic.whole(path) as file:
-        file.write(text.encode("utf-8"))
-    written.add(path)
+            Written.replace(place / name, text.encode("utf-8"))

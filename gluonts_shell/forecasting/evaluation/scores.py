@@ -16,6 +16,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from gluonts_shell.errors import ModelError
+from gluonts_shell.forecasting.evaluation.details import Collector, Details
 from gluonts_shell.forecasting.evaluation.formulas import MEAN, MEDIAN, Metrics, seasonal_error
 from gluonts_shell.forecasting.forecasts import View, rank
 
@@ -96,11 +97,19 @@ class Scores:
     """Collects forecasts with their labels, and measures them whenever a batch is full.
 
     A series of several dimensions takes a row of the batch for each; `dimensions` is 0 where targets have one.
+    collector: sees each series, and each batch once it is measured.
     """
 
     def __init__(
-        self, metrics: Metrics, prediction_length: int, seasonality: int, num_samples: int
+        self,
+        metrics: Metrics,
+        prediction_length: int,
+        seasonality: int,
+        num_samples: int,
+        collector: Collector | None = None,
     ) -> None:
+        self.collector = collector
+        self.details: Details | None = None
         self.metrics = metrics
         self.levels = metrics.levels
         self.prediction_length = prediction_length
@@ -127,7 +136,10 @@ class Scores:
         part = slice(self.filled, self.filled + self.size)
         window = slice(offset, offset + self.prediction_length)
         self.labels[part] = target[..., window]
-        self.seasonal_errors[part] = seasonal_error(target[..., :offset], self.seasonality)
+        past = target[..., :offset]
+        self.seasonal_errors[part] = seasonal_error(past, self.seasonality)
+        if self.collector is not None:
+            self.collector.add(part, past)
         try:
             # a view: (levels, steps), or (levels, steps, dimensions) as GluonTS orders them
             rows = self.rows[part].transpose(1, 2, 0) if self.dimensions else self.rows[self.filled]
@@ -153,6 +165,8 @@ class Scores:
         self.labels = np.empty((capacity, self.prediction_length))
         self.rows = np.empty((capacity, rows, self.prediction_length))
         self.seasonal_errors = np.empty(capacity)
+        if self.collector is not None:
+            self.collector.begin(capacity, target)
         self.incomplete: np.ndarray = np.zeros((self.size, rows), dtype=np.int64)
 
     def _expected(self) -> str:
@@ -185,10 +199,12 @@ class Scores:
     def measure(self) -> None:
         if self.filled:
             part = slice(self.filled)
-            found = self.metrics.of_series(
-                self.labels[part], self.rows[part], self.seasonal_errors[part].copy()
-            )
+            labels, rows = self.labels[part], self.rows[part]
+            seasonal_errors = self.seasonal_errors[part].copy()
+            found = self.metrics.of_series(labels, rows, seasonal_errors)
             self.measured.append(found)
+            if self.collector is not None:
+                self.collector.measure(labels, rows, seasonal_errors, found)
         self.filled = 0
 
     def _mark_incomplete(self, part: slice, forecast: Any) -> None:
@@ -204,12 +220,17 @@ class Scores:
 
         Of several dimensions they are those of GluonTS's MultivariateEvaluator: `0_MASE` for the first, `MASE` for
         all together; the frame has the lines of the first dimension first, and says in `dimension` whose they are.
+        What the collector, if there is one, gathered is in `details` afterwards.
         """
         self.measure()
         series = {
             name: np.concatenate([part[name] for part in self.measured])
             for name in self.measured[0]
         }
+        if self.collector is not None:
+            self.details = self.collector.finish(
+                series, self.item_ids, self.starts, self.freq, self.dimensions
+            )
         starts = pd.arrays.PeriodArray(
             np.asarray(self.starts, dtype=np.int64), dtype=pd.PeriodDtype(self.freq)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gluonts.model.estimator import Estimator
@@ -15,11 +16,32 @@ from gluonts_shell.forecasting.forecaster import faults
 
 ROOTS = (Estimator, Predictor, RepresentablePredictor, object)
 # the first gets the training data too, so it goes first
-HOOKS = (
-    "from_inputs",
-    "from_hyperparameters",
-)
+HOOKS = ("from_inputs", "from_hyperparameters")
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Of a constructor, without what it is called on.
+
+    named: annotation of each parameter that has a name; required: those without a default; open: whether it takes
+    others too, as `**kwargs` does.
+    """
+
+    named: Mapping[str, Any]
+    required: tuple[str, ...]
+    open: bool
+
+    @classmethod
+    def of(cls, function: Any) -> Signature:
+        hints = hints_of(function)
+        found = list(inspect.signature(function).parameters.values())[1:]
+        named = [parameter for parameter in found if parameter.kind not in VARIADIC]
+        return cls(
+            {each.name: _wanted(each, hints.get(each.name, Any)) for each in named},
+            tuple(each.name for each in named if each.default is each.empty),
+            any(parameter.kind is parameter.VAR_KEYWORD for parameter in found),
+        )
 
 
 def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
@@ -30,10 +52,9 @@ def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
     """
     parameters, takes_more = _of_the_constructor(kind)
     for hook in hooks(kind):
-        hints, found = hints_of(hook), _parameters(hook)
-        named = [name for name, parameter in found.items() if parameter.kind not in VARIADIC]
-        parameters = {**{name: hints.get(name, Any) for name in named}, **parameters}
-        takes_more = takes_more or _is_open(found)
+        signature = Signature.of(hook)
+        parameters = {**signature.named, **parameters}
+        takes_more = takes_more or signature.open
     parameters.pop("train_iter", None)  # what from_inputs calls the training data
     return parameters, takes_more
 
@@ -50,23 +71,15 @@ def hooks(kind: type) -> list[Any]:
 
 def _of_the_constructor(kind: type) -> tuple[dict[str, Any], bool]:
     parameters: dict[str, Any] = {}
-    takes_more = True
     for depth, function in enumerate(_constructors(kind)):
-        hints, found = hints_of(function), _parameters(function)
-        for name, parameter in found.items():
-            if parameter.kind not in VARIADIC:
-                parameters.setdefault(name, _wanted(parameter, hints.get(name, Any)))
-        if not _is_open(found):
-            takes_more = depth > 0
-            break
-        validated = _validated_names(function, found)
-        if validated:
+        signature = Signature.of(function)
+        parameters |= {**signature.named, **parameters}
+        if not signature.open:
+            return parameters, depth > 0
+        validated = _validated(function)
+        if validated.keys() - signature.named.keys():
             return {**validated, **parameters}, False
-    return parameters, takes_more
-
-
-def _is_open(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return parameters, True
 
 
 def _wanted(parameter: inspect.Parameter, annotation: Any) -> Any:
@@ -77,17 +90,17 @@ def _wanted(parameter: inspect.Parameter, annotation: Any) -> Any:
     return type[annotation] if named else type
 
 
-def _validated_names(function: Any, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """What `@validated(model)` names and the signature does not: that of TreeEstimator is **kwargs alone."""
+def _validated(function: Any) -> dict[str, Any]:
+    """What `@validated(model)` names, which the signature need not: that of TreeEstimator is **kwargs alone."""
     model = getattr(function, "Model", None)
-    hints = hints_of(model) if model is not None else {}
-    more = [name for name in getattr(model, "__fields__", ()) if name not in parameters]
-    return {name: hints.get(name, Any) for name in more}
+    if model is None:
+        return {}
+    hints = hints_of(model)
+    return {name: hints.get(name, Any) for name in model.__fields__}
 
 
 def required_parameters(kind: type) -> list[str]:
-    found = _parameters(next(_constructors(kind)))
-    return [name for name, p in found.items() if p.default is p.empty and p.kind not in VARIADIC]
+    return list(Signature.of(next(_constructors(kind))).required)
 
 
 def _constructors(kind: type) -> Iterator[Any]:
@@ -95,11 +108,6 @@ def _constructors(kind: type) -> Iterator[Any]:
     owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
     for base in [base for base in owners if base not in ROOTS] or owners[:1]:
         yield vars(base)["__init__"]
-
-
-def _parameters(function: Any) -> dict[str, inspect.Parameter]:
-    """Without self."""
-    return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
 def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:
@@ -122,10 +130,9 @@ def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
         return name in parameters
     if any(_mentions(function, name) for function in (*hooks(kind), *_constructors(kind))):
         return True
-    handed_to = [
-        value for value in arguments.values() if isinstance(value, type) and value is not kind
-    ]
-    return any(name in constructor_parameters(other)[0] for other in handed_to)
+    # one that hands its arguments to a class that it is given
+    others = [value for value in arguments.values() if isinstance(value, type)]
+    return any(name in constructor_parameters(other)[0] for other in others if other is not kind)
 
 
 def _mentions(function: Any, name: str) -> bool:

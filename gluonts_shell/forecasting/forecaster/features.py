@@ -16,6 +16,7 @@ from gluonts_shell.errors import ConfigurationError, DataError, ModelError, Shel
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Data
 from gluonts_shell.forecasting.data.covariates import KINDS, NAMES, Kind
+from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST
 from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
 
@@ -116,7 +117,7 @@ class Use:
             before = getattr(known, name)
             if before is not None:
                 wanted[name] = before
-        return Features(**wanted, labels=known.labels, dimensions=0, own=self.own)
+        return replace(known, **wanted, dimensions=0, lead_time=0, own=self.own)
 
     def _may_use(self, wanted: str, given: Mapping[str, Any]) -> bool:
         if self.unknown(wanted):
@@ -180,7 +181,7 @@ class Use:
             if wanted[kind.wanted]:
                 self._check(kind, wanted[kind.wanted], statistics)
         labels = statistics.labels if features.static_cat != () else ()
-        return replace(features, labels=labels, dimensions=statistics.dimensions)
+        return replace(features, labels=labels, **statistics.settled())
 
     def _asked(self, wanted: str, arguments: Mapping[str, Any]) -> Any:
         """Of a field: how many, or which cardinalities; none where one of its arguments says so."""
@@ -225,11 +226,17 @@ class Use:
         unused = [
             name
             for name in data.unread
-            if NAMES[name].wanted not in self.ignored | self.declared.keys()
+            if _wanted_by(name) not in self.ignored | self.declared.keys()
         ]
         if unused:
             log.warning("channel %r: %s cannot use %s of the data and ignores it: it has no parameter for it",
                         data.channel.name, self.kind.__name__, ", ".join(unused))  # fmt: skip
+
+
+def _wanted_by(field: str) -> str:
+    """The attribute of Features that a field of the data is for."""
+    by_name = {FUTURE: "dynamic_real", PAST: "past_dynamic_real"}
+    return by_name.get(field) or NAMES[field].wanted
 
 
 def _largest(kind: Kind, statistics: Statistics) -> list[int]:

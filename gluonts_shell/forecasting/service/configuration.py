@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import ConfigurationError, RequestError, private
+from gluonts_shell.errors import AskedError, ConfigurationError, RequestError, private
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
-from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, Refused, bounded
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
+from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, bounded
 from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,7 @@ def check_freq(configuration: Mapping[str, Any], known: str) -> None:
     for name in ("freq", "time_freq"):
         value = configuration.get(name)
         if value is not None and not equivalent(known, _freq(name, value)):
-            raise RequestError(
-                f"configuration.{name} is {quoted(value)}, but the model was trained with {known!r}"
-            )
+            raise AskedError(name, f"is {quoted(value)}, but the model was trained with {known!r}")
 
 
 def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
@@ -74,9 +73,7 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
         sent = value if isinstance(known, list) else _number(value)
         if sent != known:
             found = private(f"{value!r:.100}")
-            raise RequestError(
-                f"configuration.{name} is {found}, but the model was trained with {known}"
-            )
+            raise AskedError(name, f"is {found}, but the model was trained with {known}")
 
 
 def _number(value: Any) -> float | None:
@@ -132,16 +129,16 @@ def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
     """Each under the text that was sent, once."""
     expected = f"expected a list of at most {MAX_QUANTILES} levels"
     if not isinstance(value, list):
-        raise RequestError(f"configuration.{name} is {quoted(value)}, {expected}")
+        raise AskedError(name, f"is {quoted(value)}, {expected}")
     if len(value) > MAX_QUANTILES:
-        raise RequestError(f"configuration.{name} is a list of {len(value)}, {expected}")
+        raise AskedError(name, f"is a list of {len(value)}, {expected}")
     found: dict[tuple[str, float], None] = {}
     for index, level in enumerate(value):
         text = level if isinstance(level, str) else repr(level)
         number = _level(text)
         if not 0 < number < 1:
-            given = f"configuration.{name}[{index}] is {quoted(level)}"
-            raise RequestError(f"{given}, expected a level between 0 and 1 such as '0.5'")
+            reason = f"is {quoted(level)}, expected a level between 0 and 1 such as '0.5'"
+            raise AskedError(name, reason, f"[{index}]")
         found[text, number] = None
     return tuple(found)
 
@@ -158,13 +155,13 @@ def _level(text: str) -> float:
 
 def _freq(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise RequestError(
-            f"configuration.{name} is {quoted(value)}, expected a text such as 'h' or 'D'"
-        )
+        raise AskedError(name, f"is {quoted(value)}, expected a text such as 'h' or 'D'")
     try:
         return period_alias(value)
     except ConfigurationError as error:
-        raise RequestError(f"configuration.{error}") from None
+        # its sentence begins with `freq`, by which either name is known
+        reason = str(error).removeprefix("freq ")
+        raise AskedError("freq", reason) from None
 
 
 # key of a configuration -> field of Configuration, and what checks it; of the two counts the last one wins
@@ -186,17 +183,15 @@ def _parameters(given: Mapping[str, Any]) -> str:
     for name, value in given.items():
         bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_NUMBER
         if isinstance(value, int | float) and not abs(value) <= bound:
-            raise RequestError(
-                f"configuration.{name[:50]} is {quoted(value)}, expected at most {bound}"
-            )
+            raise AskedError(name[:50], f"is {quoted(value)}, expected at most {bound}")
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise RequestError(
                 f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}"
             )
         try:
             bounded(value)
-        except Refused as refusal:
+        except Unfit as error:
             raise RequestError(
-                f"configuration.{name[:50]} is {quoted(value)}, expected {refusal}"
+                f"configuration.{name[:50]} is {quoted(value)}, expected {error}"
             ) from None
     return json.dumps(given, sort_keys=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.naming.order import GROUPS
 
 START = "2024-01-01 00:00:00"
 # arguments that tell how much history a forecaster looks at, the first that is given
@@ -54,8 +55,15 @@ def needs(contract: Contract) -> list[str] | None:
     for field in OVER_TIME:
         count = field.count(features)
         if count:
-            found.append(f"{field.name}: {_lists(count)} of {field.length(contract)} {field.nouns}")
+            each = f"{_lists(count)} of {field.length(contract)} {field.nouns}"
+            found.append(f"{field.name}: {each}{_in_order(features, field.wanted)}")
     return found
+
+
+def _in_order(features: Features, wanted: str) -> str:
+    """The names that training saw, by which the lists may be sent too."""
+    known = getattr(features, GROUPS[wanted])
+    return f", in the order {', '.join(known)} (or by these names)" if known else ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from gluonts_shell.forecasting.forecaster.constructors import (
     constructor_parameters,
     required_parameters,
 )
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import fit
 from gluonts_shell.forecasting.forecaster.known import default_forecaster
 from gluonts_shell.forecasting.forecaster.names import resolve
 from gluonts_shell.forecasting.service.named import build

@@ -11,15 +11,16 @@ from typing import Any
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import ConfigurationError, ForecasterError, RequestError
+from gluonts_shell.errors import AskedError, ConfigurationError, ForecasterError, RequestError
 from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.forecaster.constructors import (
     construct,
     constructor_parameters,
     required_parameters,
 )
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
 from gluonts_shell.forecasting.service.configuration import MAX_PREDICTION_LENGTH
-from gluonts_shell.forecasting.service.plain import Refused, check
+from gluonts_shell.forecasting.service.plain import check
 from gluonts_shell.messages import Configuration
 
 # keys of ours that a client may have meant
@@ -53,13 +54,11 @@ def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
             raise RequestError(_unknown(name, kind, parameters))
         try:
             arguments[name] = check(value, parameters.get(name, Any))
-        except Refused as refusal:
-            raise RequestError(
-                f"configuration.{name[:100]} is {quoted(value)}, expected {refusal}"
-            ) from None
+        except Unfit as error:
+            raise AskedError(name[:100], f"is {quoted(value)}, expected {error}") from None
     missing = sorted(set(required_parameters(kind)) - set(arguments), key=list(parameters).index)
     if missing:
-        raise RequestError(f"configuration.{missing[0]} is missing: {kind.__name__} needs it")
+        raise AskedError(missing[0], f"is missing: {kind.__name__} needs it")
     return arguments
 
 

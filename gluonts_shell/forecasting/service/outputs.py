@@ -7,19 +7,27 @@ none is, that is the client's error. A quantile that the client listed itself mu
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from gluonts.model.forecast import Forecast, SampleForecast
 
-from gluonts_shell.errors import ModelError, RequestError
+from gluonts_shell.errors import AskedError, ModelError, RequestError
 from gluonts_shell.forecasting.forecasts import View
 from gluonts_shell.messages import Configuration, Prediction
 
+Hint = Callable[[], str]
 
-def prediction(forecast: Forecast, configuration: Configuration, hint: str = "") -> Prediction:
-    """What was asked for and no more. hint: ends the sentence about a quantile that the forecast does not have.
+
+def no_hint() -> str:
+    return ""
+
+
+def prediction(
+    forecast: Forecast, configuration: Configuration, hint: Hint = no_hint
+) -> Prediction:
+    """What was asked for and no more. hint: gives the end of the sentence about a quantile that is not there.
 
     Raises RequestError where this kind of forecast does not have it.
     """
@@ -39,7 +47,7 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
     return found
 
 
-def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
+def _quantiles(view: View, configuration: Configuration, hint: Hint) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
     found = {
         text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles
@@ -49,13 +57,12 @@ def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str,
         return there
     if configuration.quantiles_given:
         lacking = next(text for text in found if text not in there)
-        raise RequestError(
-            f"configuration.quantiles asks for {lacking}, but this model's forecasts have {view.description}{hint}"
-        )
+        has = f"but this model's forecasts have {view.description}"
+        raise AskedError("quantiles", f"asks for {lacking}, {has}{hint()}")
     return there or None
 
 
-def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
+def _nothing(view: View, wanted: Sequence[str], hint: Hint) -> str:
     kind = type(view.forecast).__name__
     has = [
         name
@@ -65,7 +72,7 @@ def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
     return (
         f"configuration.output_types asks for {' and '.join(map(repr, wanted))}, but this model's forecasts are of "
         f"type {kind}, which has none; ask for {' or '.join(map(repr, has)) or 'nothing'}"
-        f"{hint if 'quantiles' in wanted else ''}"
+        f"{hint() if 'quantiles' in wanted else ''}"
     )
 
 

@@ -11,8 +11,8 @@ import inspect
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from gluonts.exceptions import GluonTSDataError
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import (
+    AskedError,
     Cancelled,
     InstanceError,
     ModelError,
@@ -29,16 +30,19 @@ from gluonts_shell.errors import (
     ShellError,
     private,
 )
-from gluonts_shell.forecasting import memory, shortcuts
+from gluonts_shell.forecasting import memory
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.fields import moment
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
+from gluonts_shell.forecasting.forecaster.faults import has_no_levels
 from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
+from gluonts_shell.forecasting.shortcuts import patches
 from gluonts_shell.messages import Call, Configuration, Prediction, always
 
 # Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
@@ -63,7 +67,7 @@ class Model:
 
     draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
     context: that in which it was loaded, because libraries keep state in `contextvars` (rpy2 does), which threads do
-    not inherit. hint: ends sentences about quantiles that its forecasts do not have.
+    not inherit.
     """
 
     predictor: Predictor
@@ -73,7 +77,6 @@ class Model:
     batches: bool
     mode: Callable[[], AbstractContextManager[object]]
     context: Context
-    hint: str = ""
 
     @classmethod
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
@@ -89,7 +92,6 @@ class Model:
             batches=batches,
             mode=forward_only(predictor),
             context=copy_context(),
-            hint=quantile_hint(type(predictor)),
         )
 
     def predict(
@@ -117,16 +119,34 @@ class Model:
     ) -> None:
         options = {"num_samples": configuration.num_samples} if self.draws else {}
         count = len(entries)
-        with self.mode(), _blame(self, entries, predictions):
-            for position, forecast in enumerate(self.predictor.predict(entries, **options)):
-                if not wanted():
-                    raise Cancelled(f"it was stopped after {position} of {count} series")
-                if position == count:
-                    raise ModelError(f"the model gave more forecasts than the {count} instances")
-                check_item(forecast, entries[position], position)
-                predictions.append(prediction(forecast, configuration, self.hint))
+        try:
+            with self.mode():
+                for position, forecast in enumerate(self.predictor.predict(entries, **options)):
+                    if not wanted():
+                        raise Cancelled(f"it was stopped after {position} of {count} series")
+                    if position == count:
+                        raise ModelError(
+                            f"the model gave more forecasts than the {count} instances"
+                        )
+                    check_item(forecast, entries[position], position)
+                    predictions.append(prediction(forecast, configuration, self.quantile_hint))
+        except ShellError:
+            raise
+        except Exception as error:
+            blamed = _blamed(error, self, entries, len(predictions))
+            if blamed is None:
+                raise
+            raise blamed from error
         if len(predictions) != count:
             raise ModelError(f"the model gave {len(predictions)} forecasts for {count} instances")
+
+    def quantile_hint(self) -> str:
+        """Ends sentences about quantiles that the forecasts do not have: what gives them to a class that has none by
+        default, as GluonTS's wrappers of statsforecast. It may try the model, so it is asked only for a sentence."""
+        parameters, _ = constructor_parameters(type(self.predictor))
+        if "quantile_levels" not in parameters or has_no_levels(self.predictor):
+            return ""
+        return "; hyperparameter 'quantile_levels' makes it forecast quantiles"
 
 
 def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
@@ -140,26 +160,20 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-@contextmanager
-def _blame(
-    model: Model, entries: list[dict[str, Any]], predictions: list[Prediction]
-) -> Iterator[None]:
-    """Turn what the model raises into a RequestError where the series that it was at is to blame.
+def _blamed(
+    error: Exception, model: Model, entries: list[dict[str, Any]], done: int
+) -> RequestError | None:
+    """The refusal of the request where the series that the model was at is to blame, else None.
 
     Which one that was is known of models that take series by series: the one after the last forecast.
     """
-    try:
-        yield
-    except ShellError:
-        raise
-    except Exception as error:
-        at = None if model.batches else len(predictions)
-        reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
-        if reason is None:
-            raise
-        if at is None:
-            raise RequestError(f"a series: {reason}") from error
-        raise InstanceError(f"instance {at}", reason, index=at) from error
+    at = None if model.batches else done
+    reason = _fault_of_series(error) or _fault_of_absence(model, error, entries, at)
+    if reason is None:
+        return None
+    if at is None:
+        return RequestError(f"a series: {reason}")
+    return InstanceError(f"instance {at}", reason, index=at)
 
 
 def _fault_of_series(error: Exception) -> str | None:
@@ -186,14 +200,6 @@ def _fault_of_absence(
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def quantile_hint(kind: type) -> str:
-    """What gives a class quantiles that has none by default, as GluonTS's wrappers of statsforecast."""
-    parameters, _ = constructor_parameters(kind)
-    if "quantile_levels" not in parameters:
-        return ""
-    return "; hyperparameter 'quantile_levels' makes it forecast quantiles"
 
 
 def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
@@ -276,9 +282,7 @@ class Forecasting:
         found = configurations.parse(configuration, self._default)
         if found.forecaster is not None:
             if found.freq is None:
-                raise RequestError(
-                    "configuration.freq is missing: a forecaster named in the request needs it"
-                )
+                raise AskedError("freq", "is missing: a forecaster named in the request needs it")
             self._model(found)
             return found
         if self.trained is None:
@@ -288,13 +292,22 @@ class Forecasting:
         configurations.check_contract(configuration, self.trained.reader.decided())
         known = self.trained.freq
         if known is None and found.freq is None:
-            raise RequestError(
-                "configuration.freq is missing, and the model does not tell it; expected 'h', 'D' or the like"
+            raise AskedError(
+                "freq", "is missing, and the model does not tell it; expected 'h', 'D' or the like"
             )
         if known is not None:
             configurations.check_freq(configuration, known)
         # one spelling, so that calls with and without it can join
         return replace(found, freq=known or found.freq)
+
+    @property
+    def horizon(self) -> int | None:
+        return self.trained.reader.prediction_length if self.trained else None
+
+    def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
+        """An entry's own start is where its target begins, also where a cold start was padded."""
+        steps = entry["target"].shape[-1] + self._model(configuration).reader.features.lead_time
+        return moment(start, entry["start"] + steps, configuration.freq or "")
 
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         """Check instances and make them ready; nothing is predicted. Raises RequestError."""
@@ -355,7 +368,7 @@ def _bounded(instances: int, model: Model, configuration: Configuration) -> None
 def start_worker(threads: int) -> None:
     """Called in each worker after the fork: its memory, torch's own threads, and random numbers of its own."""
     memory.keep_freed()
-    shortcuts.take()
+    patches.take()
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
     np.random.seed(seed)

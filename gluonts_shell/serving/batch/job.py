@@ -14,15 +14,19 @@ import logging
 import reprlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from gluonts_shell.errors import (
+    AskedError,
     ConfigurationError,
     InstanceError,
     LineError,
+    RequestError,
     ShellError,
     UserError,
     private,
@@ -32,6 +36,9 @@ from gluonts_shell.messages import OUTPUT_TYPES, Call, Configuration, Service
 from gluonts_shell.serving.batch.outcomes import Outcome
 from gluonts_shell.serving.blame import sentence
 from gluonts_shell.serving.endpoint import codec
+from gluonts_shell.serving.endpoint.chronos import dialect
+from gluonts_shell.serving.endpoint.chronos.dialect import Dialect
+from gluonts_shell.serving.endpoint.chronos.parameters import Asked, in_their_words
 from gluonts_shell.serving.endpoint.records import EMPTY, Record, records, tell_once
 
 log = logging.getLogger(__name__)
@@ -41,27 +48,45 @@ Forecast = Callable[[Call, Callable[[], bool]], list[Outcome]]
 SLICE = 256
 """Lines that are predicted and encoded at a time: it bounds the memory that a large body takes."""
 RESERVED = frozenset({*OUTPUT_TYPES, "error", "fallback", "debug"})
+ANSWERED = ("output_types", "quantiles")
 VARIABLE = "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG)"
+
+
+def given(text: str | None) -> dict[str, Any]:
+    """What the job's configuration says, as it was written. Raises ConfigurationError."""
+    try:
+        found = json.loads(text) if text and text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{VARIABLE} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{VARIABLE} is {text!r:.100}, expected a JSON object")
+    return found
 
 
 def configure(service: Service, text: str | None) -> Configuration:
     """The job's configuration; keys that it lacks have their defaults. Raises ConfigurationError naming the key."""
-    try:
-        given = json.loads(text) if text and text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{VARIABLE} is not JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise ConfigurationError(f"{VARIABLE} is {text!r:.100}, expected a JSON object")
-    debug = given.pop("DEBUG", False)
+    found = given(text)
+    debug = found.pop("DEBUG", False)
     if not isinstance(debug, bool):
         raise ConfigurationError(f"{VARIABLE}: DEBUG is {debug!r:.100}, expected true or false")
     try:
-        configuration = replace(service.configure(given), debug=debug)
+        configuration = replace(service.configure(found), debug=debug)
         # a forecaster that the configuration names is built now, or refused
         service.prepare([], configuration)
     except UserError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
     return configuration
+
+
+def chronos(service: Service, text: str | None) -> Dialect:
+    """For lines in Chronos's dialect: they say what is to be answered, the job's configuration says the rest."""
+    rest = {name: value for name, value in given(text).items() if name not in ANSWERED}
+    debug = rest.pop("DEBUG", False)
+
+    def configured(asked: Mapping[str, Any]) -> Configuration:
+        return replace(service.configure({**rest, **asked}), debug=debug)
+
+    return Dialect(service, configured)
 
 
 def forwarded(names: Sequence[str]) -> tuple[str, ...]:
@@ -76,11 +101,28 @@ def forwarded(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+@dataclass(slots=True)
+class Line:
+    """A record, and the call of its one entry; without entries where there is nothing to predict.
+
+    asked: what a line in Chronos's dialect asks for.
+    """
+
+    record: Record
+    call: Call
+    asked: Asked | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Put an error about what was asked into the words in which it was asked."""
+        if self.asked is not None and isinstance(outcome.error, AskedError):
+            outcome.error = in_their_words(outcome.error)
+
+
 class Batch:
     """Bytes to bytes.
 
     forecast: predicts one call and never raises for its entries; it may be called from many threads. Its second
-    argument tells whether somebody still waits for the answer.
+    argument tells whether somebody still waits for the answer. chronos: for lines in that dialect.
     forward: fields to copy; suppress_errors: a bad line is a line of output instead of the request's failure.
     whole: predict all lines of a body in one call, because they share a time limit.
     """
@@ -91,10 +133,12 @@ class Batch:
         forecast: Forecast,
         configuration: Configuration,
         *,
+        chronos: Dialect,
         forward: Sequence[str] = (),
         suppress_errors: bool = False,
         whole: bool = False,
     ) -> None:
+        self._chronos = chronos
         self._prepare = prepare
         self._forecast = forecast
         self._configuration = configuration
@@ -111,17 +155,14 @@ class Batch:
         first_line: the number of the body's first line, for messages. Raises the first bad line's error, with its
         line and item_id in the sentence, unless errors are suppressed.
         """
-        found = records(body, first_line)
-        calls = [self._checked(record) for record in found]
+        found = [self._checked(record) for record in records(body, first_line)]
         size = max(1, len(found)) if self._whole else SLICE
-        lines: list[bytes] = []
+        answers: list[bytes] = []
         for start in range(0, len(found), size):
-            lines += self._predicted(
-                found[start : start + size], calls[start : start + size], wanted
-            )
-        return b"\n".join(lines)
+            answers += self._predicted(found[start : start + size], wanted)
+        return b"\n".join(answers)
 
-    def _checked(self, record: Record) -> Call:
+    def _checked(self, record: Record) -> Line:
         """Ready to predict; without entries if it cannot be, or is an empty line."""
         if record.configuration:
             tell_once(f"a line has a configuration, which is ignored: a job's is {VARIABLE}")
@@ -131,34 +172,45 @@ class Batch:
             if self._forward:
                 record.locate()
             if record.empty:
-                return Call(self._configuration)
-            return self._prepare([record.instance], self._configuration)
+                return Line(record, Call(self._configuration))
+            if record.parameters is not None:
+                asked = self._chronos.asked(record.parameters)
+                call = self._chronos.prepare([record.instance], asked.configuration)
+                return Line(record, call, asked)
+            return Line(record, self._prepare([record.instance], self._configuration))
         except Exception as error:
             record.error = sentence(error)
             if not self._suppress:
                 raise placed(record, record.error) from None
-            return Call(self._configuration)
+            return Line(record, Call(self._configuration))
 
-    def _predicted(
-        self, found: Sequence[Record], calls: Sequence[Call], wanted: Callable[[], bool]
-    ) -> Iterator[bytes]:
+    def _predicted(self, found: Sequence[Line], wanted: Callable[[], bool]) -> Iterator[bytes]:
         started = time.perf_counter()
-        entries = [entry for call in calls for entry in call.entries]
-        outcomes = iter(
-            self._forecast(Call(self._configuration, entries), wanted) if entries else ()
-        )
+        outcomes = iter(self._outcomes(found, wanted))
         finished = []
-        for record in found:
+        for line in found:
+            record = line.record
             outcome = Outcome(error=record.error)
             if record.error is None and not record.empty:
                 outcome = next(outcomes)
+                line.tell(outcome)
             if outcome.error is not None and not self._suppress:
                 raise placed(record, outcome.error)
             finished.append(outcome)
         self.tally.add(finished, time.perf_counter() - started)
-        return map(self._line, found, finished)
+        return map(self._answer, found, finished)
 
-    def _line(self, record: Record, outcome: Outcome) -> bytes:
+    def _outcomes(self, found: Sequence[Line], wanted: Callable[[], bool]) -> list[Outcome]:
+        """One for each entry; lines that follow each other with the same configuration are predicted together."""
+        calls = [line.call for line in found if line.call.entries]
+        outcomes: list[Outcome] = []
+        for configuration, same in groupby(calls, key=attrgetter("configuration")):
+            entries = [entry for call in same for entry in call.entries]
+            outcomes += self._forecast(Call(configuration, entries), wanted)
+        return outcomes
+
+    def _answer(self, line: Line, outcome: Outcome) -> bytes:
+        record = line.record
         if outcome.error is not None:
             return self._error_line(record, outcome.error)
         if outcome.prediction is None:
@@ -168,8 +220,12 @@ class Batch:
             more["fallback"] = outcome.fallback
         if self._configuration.debug:
             more["debug"] = {"timing": round(outcome.seconds, 6)}
-        line = codec.encode_prediction(outcome.prediction, more)
-        return record.with_fields(line, self._forward)
+        if line.asked is None:
+            text = codec.encode_prediction(outcome.prediction, more)
+            return record.with_fields(text, self._forward)
+        (entry,) = line.call.entries
+        text = self._chronos.encode(record.instance, entry, outcome.prediction, line.asked, **more)
+        return record.with_fields(text, dialect.forwarded(self._forward))
 
     def _error_line(self, record: Record, error: ShellError) -> bytes:
         # what SageMaker joins is found by its place, so the sentence needs no line number: the same line gives the
@@ -194,9 +250,11 @@ def placed(record: Record, error: ShellError) -> ShellError:
     """The same error with the line and the item_id in front of its sentence."""
     match error:
         case InstanceError():
-            return error.at(record.where)
+            return record.placed(error)
         case LineError():
             return error  # it knows its line
+        case AskedError():
+            return placed(record, RequestError(error.marked()))
     text = f"{record.where}{_item(record.instance)}: {error.marked()}"
     return type(error)(text)
 

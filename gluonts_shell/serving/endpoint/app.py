@@ -18,6 +18,8 @@ from gluonts_shell.serving.endpoint import content
 from gluonts_shell.serving.endpoint.journal import Journal, Note
 from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, model_error, not_here, refuse
 from gluonts_shell.serving.http.exchange import Request, Response
+from gluonts_shell.serving.metrics import prometheus
+from gluonts_shell.serving.metrics.counters import Meter
 
 ROUTES = {
     "/ping": ("GET", "HEAD"),
@@ -56,7 +58,8 @@ class Handler(Protocol):
 class App:
     """limit: bytes that a body may have once it is unpacked. advice: what ends the sentences of an error's class, such
     as the name of the setting that a limit has. overdue: as of http.exchange.App; what tells that a computation has run
-    for too long."""
+    for too long. waiting: how many requests wait for the model. meter: what counts requests, if anything does; page:
+    whether what all workers counted is answered on /metrics."""
 
     def __init__(
         self,
@@ -67,8 +70,14 @@ class App:
         advice: Mapping[type[BaseException], str] | None = None,
         local_endpoints: bool = False,
         overdue: Callable[[], str | None] = lambda: None,
+        waiting: Callable[[], int] = lambda: 0,
+        meter: Meter | None = None,
+        page: bool = False,
     ) -> None:
-        self.overdue = overdue
+        self._overdue = overdue
+        self._waiting = waiting
+        self._meter = meter
+        self._routes = {**ROUTES, "/metrics": ("GET", "HEAD")} if meter and page else ROUTES
         self._invocations = invocations
         self._parameters = Response(200, json.dumps(parameters).encode("ascii"), (CONTENT_TYPE,))
         self._limit = limit
@@ -92,7 +101,20 @@ class App:
             return Response(200)
         if route == "/execution-parameters":
             return self._parameters
+        if route == "/metrics":
+            return self._numbers()
         return self._invoke(request)
+
+    def overdue(self) -> str | None:
+        """As of http.exchange.App. How many wait is counted as often as this is asked."""
+        if self._meter is not None:
+            self._meter.waits(self._waiting())
+        return self._overdue()
+
+    def _numbers(self) -> Response:
+        assert self._meter is not None
+        text = prometheus.page(self._meter.counters)
+        return Response(200, text.encode("ascii"), (("Content-Type", prometheus.CONTENT_TYPE),))
 
     def _invoke(self, request: Request) -> Response:
         note = Note()
@@ -120,12 +142,11 @@ class App:
     ) -> Response:
         """The response as it is sent, and its line in the log."""
         self._journal.write(response.status, seconds, headers, note)
+        if self._meter is not None:
+            self._meter.count(response.status, seconds, note.joined)
         if response.status >= 400 and self._local_endpoints:
             response = self._as_sagemaker_sends_it(response, path, note)
-        attributes = headers.get(CUSTOM_ATTRIBUTES)
-        if attributes and ATTRIBUTES.fullmatch(attributes):
-            response.headers += (("X-Amzn-SageMaker-Custom-Attributes", attributes),)
-        return response
+        return echoed(response, headers)
 
     def _as_sagemaker_sends_it(self, response: Response, path: str, note: Note) -> Response:
         operation = _operation(path)
@@ -145,15 +166,23 @@ class App:
                 raise NotFound(
                     f"this server has no {ABSENT[operation]}; there is /endpoints/NAME/invocations"
                 )
-        methods = ROUTES.get(path)
+        methods = self._routes.get(path)
         if methods is None:
-            raise NotFound(f"there is no {path[:100]!r}; there are {', '.join(ROUTES)}")
+            raise NotFound(f"there is no {path[:100]!r}; there are {', '.join(self._routes)}")
         if method not in methods:
             allowed = ", ".join(methods)
             raise MethodNotAllowed(
                 f"{path} does not take {method[:20]!r}; it takes {allowed}", allowed
             )
         return path
+
+
+def echoed(response: Response, headers: Mapping[str, str]) -> Response:
+    """The response with the custom attributes of its request."""
+    attributes = headers.get(CUSTOM_ATTRIBUTES)
+    if attributes and ATTRIBUTES.fullmatch(attributes):
+        response.headers += (("X-Amzn-SageMaker-Custom-Attributes", attributes),)
+    return response
 
 
 def _operation(path: str) -> str | None:

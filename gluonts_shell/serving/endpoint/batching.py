@@ -30,10 +30,7 @@ Result = TypeVar("Result")
 
 MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at most
 # of the last predict's time, and seconds, that its clients have to come back
-MOMENT, MOMENT_MOST = (
-    0.1,
-    0.02,
-)
+MOMENT, MOMENT_MOST = 0.1, 0.02
 ASK_SECONDS = 0.05  # between two looks, from within a predict, at whether somebody still waits
 FRAMES = 12  # of the stack that the log shows of a predict that hangs
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
@@ -137,6 +134,10 @@ class Batcher(Generic[Result]):
             raise turn.error
         assert turn.results is not None, "a turn ends with results or with an error"
         return turn.results, turn.joined
+
+    def waiting(self) -> int:
+        """How many calls wait for the one that is being predicted."""
+        return len(self._queue)
 
     def _sleep(self, turn: _Turn) -> None:
         """Until the results are there or the lead is ours; a deadline that passes in the queue ends it too."""

@@ -161,30 +161,30 @@ def encode_prediction(prediction: Prediction, more: Mapping[str, Any] | None = N
     members = []
     values, row = prediction.mean, b""
     if values is not None:
-        row = _row(values)
+        row = encode_row(values)
         members.append(b'"mean":' + row)
     if prediction.quantiles is not None:
         quantiles = []
         for name, each in prediction.quantiles.items():
             # a forecast of one path has the same list for the mean and all quantiles
             if each is not values:
-                values, row = each, _row(each)
+                values, row = each, encode_row(each)
             quantiles.append(_string(name) + b":" + row)
         members.append(b'"quantiles":{' + b",".join(quantiles) + b"}")
     if prediction.samples is not None:
-        members.append(b'"samples":[' + b",".join(map(_row, prediction.samples)) + b"]")
+        members.append(b'"samples":[' + b",".join(map(encode_row, prediction.samples)) + b"]")
     if more:
         members += [_string(name) + b":" + dumps(value) for name, value in more.items()]
     return b"{" + b",".join(members) + b"}"
 
 
-def _row(values: Row) -> bytes:
+def encode_row(values: Row) -> bytes:
     """Floats that read back equal as float32; non-finite ones are strings, as JSON has no such numbers.
 
     Of several dimensions it is a list of such lists.
     """
     if values and type(values[0]) is list:
-        return b"[" + b",".join(map(_row, values)) + b"]"
+        return b"[" + b",".join(map(encode_row, values)) + b"]"
     # a finite sum needs finite values; an overflowing one only takes the slow way
     if not math.isfinite(sum(values)):
         return b"[" + b",".join(map(_number, values)) + b"]"

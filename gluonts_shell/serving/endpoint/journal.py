@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from gluonts_shell.log import say, tell
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 # AWS, InvokeEndpoint: InferenceId has 1 to 64 characters; others than printable ones could forge a line of the log
 IDENTITY = re.compile(r"[\x20-\x7e]{1,64}")
+# which of many models was asked, as the client named it; AWS, InvokeEndpoint: TargetModel has 1 to 1024 characters
+TARGET_MODEL = "x-amzn-sagemaker-target-model"
+TARGET = re.compile(r"[\x21-\x7e]{1,1024}")
 MOST = 10  # refusals that have a line, a second and a worker
 SECOND = 1.0
 
@@ -48,9 +52,11 @@ class Journal:
         """The line of one request; an error in the note makes it a refusal's."""
         if note.error:
             if self._may_write():
-                tell(log, logging.WARNING, *_line(status, seconds, headers, note))
+                line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
+                tell(log, logging.WARNING, line.text(), line.fields())
         elif self._successes:
-            say(log, *_line(status, seconds, headers, note))
+            line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
+            say(log, line.text(), line.fields)
 
     def _may_write(self) -> bool:
         with self._lock:
@@ -78,28 +84,48 @@ class Journal:
         log.warning("%d more requests were refused, and have no line here", count)
 
 
-def _line(
-    status: int, seconds: float, headers: Mapping[str, str], note: Note
-) -> tuple[str, dict[str, object]]:
-    """The sentence, and the same as fields."""
-    milliseconds = round(1000 * seconds, 1)
-    fields: dict[str, object] = {
-        "status": status,
-        "instances": note.instances,
-        "ms": milliseconds,
-    }
-    text = f"invocation: status {status}, {note.instances} instances"
-    if note.lengths:
-        text += " of %d to %d values" % note.lengths  # noqa: UP031 - the tuple is the two numbers
-    text += f", {milliseconds:.1f} ms"
-    if note.joined:
-        text += f", {note.joined} joined"
-        fields["joined"] = note.joined
-    identity = headers.get(INFERENCE_ID)
-    if identity and IDENTITY.fullmatch(identity):
-        text += f", id {identity}"
-        fields["id"] = identity
-    if note.error:
-        text += f": {note.error}"
-        fields["error"] = note.error
-    return text, fields
+def _identity(headers: Mapping[str, str]) -> str:
+    identity = headers.get(INFERENCE_ID, "")
+    return identity if identity and IDENTITY.fullmatch(identity) else ""
+
+
+def _target(headers: Mapping[str, str]) -> str:
+    target = headers.get(TARGET_MODEL, "")
+    return target if target and TARGET.fullmatch(target) else ""
+
+
+class Line(NamedTuple):
+    """The same as a sentence and as fields."""
+
+    status: int
+    milliseconds: float
+    note: Note
+    identity: str
+    model: str
+
+    def text(self) -> str:
+        status, milliseconds, note, identity, model = self
+        lengths = " of %d to %d values" % note.lengths if note.lengths else ""  # noqa: UP031 - the tuple is the two numbers
+        joined = f", {note.joined} joined" if note.joined else ""
+        known_as = f", id {identity}" if identity else ""
+        asked = f", model {model}" if model else ""
+        error = f": {note.error}" if note.error else ""
+        return (
+            f"invocation: status {status}, {note.instances} instances{lengths}, "
+            f"{milliseconds:.1f} ms{joined}{known_as}{asked}{error}"
+        )
+
+    def fields(self) -> dict[str, object]:
+        """Without those that say nothing."""
+        found = {
+            "status": self.status,
+            "instances": self.note.instances,
+            "ms": round(self.milliseconds, 1),
+        }
+        more = {
+            "joined": self.note.joined,
+            "id": self.identity,
+            "model": self.model,
+            "error": self.note.error,
+        }
+        return {**found, **{name: value for name, value in more.items() if value}}

@@ -1,27 +1,45 @@
 """A body -> its instances, each with the place that it stands at: one reader for endpoints and for batch jobs.
 
-It knows lines, byte order marks and `{"instances": [...]}`; what an instance or a configuration must hold is the
-service's to say.
+It knows lines, byte order marks, `{"instances": [...]}` and `{"inputs": [...]}`; what an instance or a configuration
+must hold is the service's to say.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import LineError, RequestError, ShellError
+from gluonts_shell.errors import InstanceError, LineError, RequestError, ShellError
 from gluonts_shell.messages import CONFIGURATION_KEYS
 from gluonts_shell.serving.endpoint import codec, content, verbatim
+from gluonts_shell.serving.endpoint.chronos import parameters as chronos
 
 log = logging.getLogger(__name__)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MEMBERS = ("instances", "configuration")
 EMPTY = b'{"predictions":[]}'  # the answer to a line `{"instances": []}`, so that a line in is a line out
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a dialect calls its two members. keys: what the second one may hold; place: of an instance."""
+
+    instances: str
+    configuration: str
+    keys: tuple[str, ...]
+    place: str
+
+    @property
+    def members(self) -> tuple[str, str]:
+        return self.instances, self.configuration
+
+
+DEEPAR = Envelope("instances", "configuration", tuple(sorted(CONFIGURATION_KEYS)), "instance {}")
+CHRONOS = Envelope("inputs", "parameters", chronos.NAMES, "inputs[{}]")
 
 
 @dataclass(slots=True)
@@ -30,6 +48,7 @@ class Record:
 
     places: where the values of its fields begin in the document, once they were looked for. configuration: what stood
     beside it. empty: it stands for a line `{"instances": []}`, which has no instance and still gets its line.
+    parameters: in place of a configuration for one of the `inputs` of Chronos's dialect, None for any other.
     """
 
     where: str
@@ -40,6 +59,11 @@ class Record:
     places: Mapping[str, int] = field(default_factory=dict)
     configuration: Mapping[str, Any] | None = None
     empty: bool = False
+    parameters: Mapping[str, Any] | None = None
+
+    def placed(self, error: InstanceError) -> RequestError:
+        """The same error at the place at which the client finds the instance."""
+        return error.at(self.where) if self.parameters is None else error.below(self.where)
 
     def locate(self) -> None:
         """Find the places. Raises LineError where the standard library's reader gives up before a faster one."""
@@ -71,13 +95,24 @@ class Payload:
     records: Sequence[Record] | None = None
 
 
-def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Payload:
+@dataclass(frozen=True)
+class Inputs:
+    """The same in Chronos's dialect."""
+
+    instances: list[Any]
+    parameters: Mapping[str, Any]
+    records: Sequence[Record]
+
+
+def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Payload | Inputs:
     """What an endpoint is asked. places: with records in any case, for whoever copies fields. Raises RequestError."""
     if kind == codec.JSON_LINES:
         return _of_lines(body, places)
     if not body or body.isspace():
         raise RequestError('the request has an empty body, expected {"instances": [...]}')
     value = _document(body)
+    if "instances" not in value:
+        return _of_inputs(body, value, places)
     configuration = value.get("configuration") or {}
     if not places or not value["instances"]:
         return Payload(value["instances"], configuration)
@@ -85,13 +120,29 @@ def request(body: bytes, kind: str = codec.JSON, *, places: bool = False) -> Pay
     return Payload(_instances(found), configuration, found)
 
 
-def _of_lines(body: bytes, places: bool) -> Payload:
+def _of_inputs(body: bytes, value: Mapping[str, Any], places: bool) -> Inputs:
+    inputs, given = value["inputs"], value.get("parameters") or {}
+    if places and inputs:
+        found = located(_opened(_read("the body", body), ""))
+    else:
+        found = [_input(index, each, given) for index, each in enumerate(inputs)]
+    return Inputs(inputs, given, found)
+
+
+def _input(index: int, each: Any, given: Mapping[str, Any]) -> Record:
+    return Record(CHRONOS.place.format(index), "", 0, each, parameters=given)
+
+
+def _of_lines(body: bytes, places: bool) -> Payload | Inputs:
     if not body or body.isspace():
         raise RequestError("the request has an empty body, expected one instance a line")
     found = records(body)
     instances = _instances(found)
     if places:
         located(found)
+    common = _common_parameters(found)
+    if common is not None:
+        return Inputs(instances, common, found)
     return Payload(instances, _common_configuration(found), found)
 
 
@@ -117,52 +168,63 @@ def _document(body: bytes) -> dict[str, Any]:
         raise RequestError(
             f'the request is {codec.called(value)}, expected an object {{"instances": [...]}}'
         )
-    if "instances" not in value:
+    _check_envelope(value, DEEPAR if "instances" in value else CHRONOS)
+    return value
+
+
+def _check_envelope(value: Mapping[str, Any], envelope: Envelope) -> None:
+    name = envelope.instances
+    if name not in value:
         hint = _hint_for_missing(value)
         raise RequestError(
             f"the request has no field 'instances', expected a list of instances{hint}"
         )
-    if not isinstance(value["instances"], list):
-        found = codec.called(value["instances"])
-        raise RequestError(f"'instances' is {found}, expected a list of instances")
-    _check_members(value)
-    return value
+    if not isinstance(value[name], list):
+        found = codec.called(value[name])
+        raise RequestError(f"{name!r} is {found}, expected a list of instances")
+    _check_members(value, envelope)
 
 
 def _hint_for_missing(value: Mapping[str, Any]) -> str:
     if "target" in value:
         return "; put the instance into that list"
     for name in value:
-        if nearby.near_miss(name, MEMBERS) == "instances":
+        meant = nearby.near_miss(name, (DEEPAR.instances, CHRONOS.instances))
+        if meant == DEEPAR.instances:
             return f"; {name[:50]!r} is none"
+        if meant is not None:
+            return f"; did you mean {meant!r}, not {name[:50]!r}?"
     return ""
 
 
-def _check_members(value: Mapping[str, Any]) -> None:
+def _check_members(value: Mapping[str, Any], envelope: Envelope) -> None:
     """What stands beside the instances. Raises RequestError where it would be a silent mistake to ignore it."""
-    configuration = value.get("configuration")
+    configuration = value.get(envelope.configuration)
     if configuration is not None and not isinstance(configuration, dict):
-        raise RequestError(f"'configuration' is {codec.called(configuration)}, expected an object")
-    if len(value) == 1 + ("configuration" in value):
+        name = envelope.configuration
+        raise RequestError(f"{name!r} is {codec.called(configuration)}, expected an object")
+    if len(value) == 1 + (envelope.configuration in value):
         return
     for name in value:
-        if name not in MEMBERS:
-            _check_stranger(name)
+        if name not in envelope.members:
+            _check_stranger(name, envelope)
 
 
-def _check_stranger(name: str) -> None:
-    own = CONFIGURATION_KEYS
-    inside = name if name in own else nearby.near_miss(name, sorted(own))
+def _check_stranger(name: str, envelope: Envelope) -> None:
+    beside = f"{name[:50]!r} stands beside {envelope.instances!r}"
+    if name == CHRONOS.instances:
+        raise RequestError(f"{beside}; send one of them, since they are answered differently")
+    if name == DEEPAR.configuration:
+        raise RequestError(f"{beside}, which is configured by {CHRONOS.configuration!r}")
+    inside = name if name in envelope.keys else nearby.near_miss(name, envelope.keys)
     if inside is not None:
         raise RequestError(
-            f"{name[:50]!r} stands beside 'instances', where it has no effect; put {inside!r} into 'configuration'"
+            f"{beside}, where it has no effect; put {inside!r} into {envelope.configuration!r}"
         )
-    meant = nearby.near_miss(name, MEMBERS)
+    meant = nearby.near_miss(name, envelope.members)
     if meant is not None:
-        raise RequestError(
-            f"{name[:50]!r} stands beside 'instances' and is not known; did you mean {meant!r}?"
-        )
-    tell_once(f"a request has {name[:50]!r} beside 'instances', which is ignored")
+        raise RequestError(f"{beside} and is not known; did you mean {meant!r}?")
+    tell_once(f"a request has {name[:50]!r} beside {envelope.instances!r}, which is ignored")
 
 
 @lru_cache(maxsize=256)
@@ -194,14 +256,27 @@ def _common_configuration(found: Sequence[Record]) -> Mapping[str, Any]:
     return first.configuration or {}
 
 
+def _common_parameters(found: Sequence[Record]) -> Mapping[str, Any] | None:
+    """Those of all lines of a body; None where it is in DeepAR's dialect. Raises RequestError where two differ."""
+    having = [record for record in found if not record.empty or record.parameters is not None]
+    for record in having:
+        if record.parameters != having[0].parameters:
+            raise RequestError(
+                f"{record.where}: it is not asked for in the way of {having[0].where}, expected one dialect and one "
+                "'parameters' for all; send what differs as another request"
+            )
+    return having[0].parameters if having else None
+
+
 def records(body: bytes, first_line: int = 1) -> list[Record]:
     """The instances of a body in their order, one for each line that is not blank.
 
-    A line `{"instances": [...]}`, or a whole body, stands for as many lines as it has instances, and for one if it has
-    none. Lines that cannot be read are records with an error. Raises RequestError for a body that is no text at all.
+    A line `{"instances": [...]}` (or `inputs`), or a whole body, stands for as many lines as it has instances, and for
+    one if it has none. Lines that cannot be read are records with an error. Raises RequestError for a body that is no
+    text at all.
     """
     content.check(body)
-    if b'"instances"' in body and b"\n" in body.strip():
+    if (b'"instances"' in body or b'"inputs"' in body) and b"\n" in body.strip():
         whole = _read("the body", body)
         if _is_envelope(whole.instance):  # written over several lines
             return _opened(whole, "")
@@ -230,36 +305,40 @@ def _read(where: str, text: bytes) -> Record:
 def _is_envelope(value: Any) -> bool:
     if not isinstance(value, dict) or "target" in value:
         return False
-    return isinstance(value.get("instances"), list)
+    return isinstance(value.get("instances"), list) or isinstance(value.get("inputs"), list)
 
 
 def _opened(record: Record, prefix: str) -> list[Record]:
     """One record for each instance of an envelope; one that is empty, or that has an error, where there are none."""
-    envelope = record.instance
+    value = record.instance
+    envelope = DEEPAR if "instances" in value else CHRONOS
     try:
-        _check_members(envelope)
-        places = _places(record)
+        _check_members(value, envelope)
+        places = _places(record, envelope)
     except LineError as error:
         return [_failed(record, error)]
     except RequestError as error:
         return [_failed(record, RequestError(f"{record.where}: {error.marked()}"))]
-    record.configuration = envelope.get("configuration")
+    configuration = value.get(envelope.configuration)
+    if envelope is CHRONOS:
+        record.parameters = configuration or {}
+    else:
+        record.configuration = configuration
     record.empty = not places
     if record.empty:
         return [record]
     found = []
-    for index, (instance, at) in enumerate(zip(envelope["instances"], places, strict=True)):
-        where = f"{prefix}instance {index}"
-        one = Record(where, record.document, at, instance, configuration=record.configuration)
-        found.append(one)
+    for index, (instance, at) in enumerate(zip(value[envelope.instances], places, strict=True)):
+        where = prefix + envelope.place.format(index)
+        found.append(replace(record, where=where, at=at, instance=instance, places={}))
     return found
 
 
-def _places(record: Record) -> list[int]:
+def _places(record: Record, envelope: Envelope) -> list[int]:
     """Where each instance of an envelope begins."""
     record.locate()
     try:
-        return list(verbatim.elements(record.document, record.places["instances"]))
+        return list(verbatim.elements(record.document, record.places[envelope.instances]))
     except RecursionError:
         raise LineError(record.where, "is nested too deeply") from None
 

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from math import inf
 
-from gluonts_shell.errors import RequestTimeout, TooLarge
+from gluonts_shell.errors import RequestError, RequestTimeout, TooLarge
 from gluonts_shell.serving.http.exchange import App, Request, Response
 from gluonts_shell.serving.http.framing import Reader
 from gluonts_shell.serving.http.limits import MEBIBYTE, Limits
@@ -86,6 +86,7 @@ class Connection:
         except EOFError:
             return self._cut_short(head)
         except OSError:
+            self._gone(head)
             raise
         except Exception as error:
             return self._refuse(error, head)
@@ -96,7 +97,9 @@ class Connection:
         return self._answer(response, head, keep and not self.host.draining)
 
     def _computed(self, head: Head, body: bytes) -> Response:
-        request = Request(head.method, head.path, head.headers, body, self.alive, self.arrived)
+        request = Request(
+            head.method, head.path, head.headers, body, self.alive, self.arrived, head.query
+        )
         self.computing = True
         try:
             return self.host.app(request)
@@ -109,9 +112,15 @@ class Connection:
     def _cut_short(self, head: Head | None) -> bool:
         """The client's side ended in the middle of a request; by our deadline, it is told."""
         if not self.expired or self.idle:
+            self._gone(head)
             return False
         late = RequestTimeout("the request did not arrive in time")
         return self._answer(self.host.refuse(late, head), head, keep=False)
+
+    def _gone(self, head: Head | None) -> None:
+        """Nobody is there to be answered, but whoever asked for something is told of in the log."""
+        if head is not None:
+            self.host.refuse(RequestError("the connection ended before the body did"), head)
 
     def _refuse(self, error: Exception, head: Head | None) -> bool:
         # where the head was understood and no body follows, the next request's place is known

@@ -13,6 +13,7 @@ from typing import Protocol
 @dataclass(slots=True)
 class Request:
     """headers: lower-case names; the values of a repeated field joined by ", ". arrived: of time.monotonic().
+    query: what stands behind the target's question mark.
 
     alive: whether an answer is still wanted. False once the client broke the connection, and for one that only ended
     its sending side (it may have gone, or wait for the answer) after a second; so refuse it rather than say nothing.
@@ -24,6 +25,7 @@ class Request:
     body: bytes
     alive: Callable[[], bool]
     arrived: float
+    query: str = ""
 
 
 @dataclass(slots=True)

@@ -5,10 +5,25 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 from gluonts_shell.errors import ConfigurationError
 
 BACKLOG = 1024  # 300 clients at once lose nothing; the kernel cuts it to somaxconn
+
+
+class Listener(Protocol):
+    """What connections are taken from: a listening socket, or what stands for one."""
+
+    def fileno(self) -> int: ...
+
+    def getsockname(self) -> Any: ...
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Raises BlockingIOError where none waits, and another OSError where none can be had."""
+        ...
+
+    def close(self) -> None: ...
 
 
 def bind(address: str, port: int) -> socket.socket:

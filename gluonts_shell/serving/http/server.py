@@ -28,6 +28,7 @@ from gluonts_shell.errors import Overloaded
 from gluonts_shell.serving.http.connection import LINGER_BYTES, Connection, Host, message
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.http.listener import Listener
 from gluonts_shell.serving.http.shares import Share, Shares
 
 log = logging.getLogger(__name__)
@@ -47,21 +48,27 @@ Source = Callable[[], bool]
 
 
 class Server(ThreadingMixIn, HTTPServer):
-    """Serves a socket that is bound, listening and non-blocking, so that processes may share it."""
+    """Serves a socket that is bound, listening and non-blocking, so that processes may share it.
+
+    sleeps: whether it looks at nothing while it has no connection, `tick` included, until something comes.
+    """
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: Listener,
         app: App,
         limits: Limits | None = None,
         share: Share | None = None,
+        *,
+        sleeps: bool = False,
     ) -> None:
         # finish_request below makes the connections, so the class of handlers is never used
         BaseServer.__init__(self, listener.getsockname(), BaseRequestHandler)
-        self.socket = listener
+        self.socket = listener  # type: ignore[assignment]  # the base class calls a few of a socket's methods
+        self.sleeps = sleeps
         self.host = Host(app, limits or Limits())
         self.share = share or Shares(1).of(0)
         self.capacity = min(self.host.limits.connections, _descriptors_left())
@@ -77,15 +84,17 @@ class Server(ThreadingMixIn, HTTPServer):
         poller = select.poll()
         for descriptor in (self.socket.fileno(), *sources):
             poller.register(descriptor, select.POLLIN)
-        looked = -inf
+        looked, quiet = -inf, False
         self.share.set(len(self.connections))
         while True:
-            for descriptor, _ in poller.poll(TICK * 1000):
+            for descriptor, _ in poller.poll(None if quiet else TICK * 1000):
                 if not sources.get(descriptor, self._newcomer)():
                     return
-            now = time.monotonic()
+            now, quiet = time.monotonic(), False
             if now - looked >= TICK:
                 looked = now
+                # known before the tick, which sees to what the last connection left; only this thread adds any
+                quiet = self.sleeps and not self.connections
                 self._expire(now)
                 if not tick():
                     return

@@ -49,7 +49,10 @@ CHUNKED = -1
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head, understood. `length` is the body's in bytes, or CHUNKED; `path` has no query and no host."""
+    """A request's head, understood. `length` is the body's in bytes, or CHUNKED; `path` has no query and no host.
+
+    query: what stands behind the target's question mark, as it was sent.
+    """
 
     method: str
     path: str
@@ -58,6 +61,7 @@ class Head:
     minor: int
     keep_alive: bool
     expects: bool
+    query: str = ""
 
 
 def parse_head(raw: bytes) -> Head:
@@ -82,6 +86,7 @@ def parse_head(raw: bytes) -> Head:
         minor=minor,
         keep_alive=_keep_alive(headers, minor),
         expects=_expects(headers, minor),
+        query=target.partition("?")[2],
     )
 
 

@@ -1,7 +1,8 @@
 """What a worker and its parent say to each other, over one socket pair.
 
-Up go heartbeats, and the word that the worker is about to leave. Down come connections, which the parent accepted while
-no worker did. Each side sees the end of the stream when the other one is gone. Neither ever waits for the other.
+Up go heartbeats, the word that a connection was taken, and the word that the worker is about to leave. Down come
+connections that the parent accepted. Each side sees the end of the stream when the other one is gone. Neither ever
+waits for the other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import suppress
 
 BEAT = b"."
 LEAVING = b"!"
+TAKEN = b"t"
 CONNECTION = b"c"
 
 
@@ -30,11 +32,11 @@ class WorkerEnd:
         self._end.close()
 
     def beat(self) -> None:
-        self._say(BEAT)
+        self.say(BEAT)
 
     def leave(self) -> None:
         """From now on this worker accepts nothing: another one may start."""
-        self._say(LEAVING)
+        self.say(LEAVING)
 
     def connection(self) -> socket.socket | None:
         """The next connection that was handed over. Raises ParentGone."""
@@ -49,9 +51,10 @@ class WorkerEnd:
             return None
         # or a process that the model starts would keep it open
         os.set_inheritable(descriptors[0], False)
+        self.say(TAKEN)
         return socket.socket(fileno=descriptors[0])
 
-    def _say(self, word: bytes) -> None:
+    def say(self, word: bytes) -> None:
         with suppress(OSError):  # full while the parent is stopped, broken once it is gone
             self._end.send(word)
 

@@ -76,28 +76,29 @@ def processors(affinity: int, read: Callable[[str], str]) -> int:
     return max(1, least)
 
 
-def _quotas(read: Callable[[str], str]) -> Iterator[float]:
-    """In processors: of every control group that this process is in, up to the root, versions 1 and 2."""
-    for line in _text(read, "/proc/self/cgroup").splitlines():
+def control_groups(
+    read: Callable[[str], str], controller: str
+) -> Iterator[tuple[int, PurePosixPath]]:
+    """(version, folder) of each control group that this process is in and that may have the controller, to the root."""
+    for line in text_of(read, "/proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if controllers == "":
-            yield from _second_version(read, group)
-        elif "cpu" in controllers.split(","):
-            yield from _first_version(read, ROOT / "cpu", group)
-            yield from _first_version(read, ROOT / controllers, group)
+            yield from ((2, folder) for folder in _upwards(ROOT, group))
+        elif controller in controllers.split(","):
+            for mount in dict.fromkeys((ROOT / controller, ROOT / controllers)):
+                yield from ((1, folder) for folder in _upwards(mount, group))
 
 
-def _second_version(read: Callable[[str], str], group: str) -> Iterator[float]:
-    for folder in _upwards(ROOT, group):
-        yield from _quota(*_text(read, f"{folder}/cpu.max").split())
-
-
-def _first_version(read: Callable[[str], str], mount: PurePosixPath, group: str) -> Iterator[float]:
-    for folder in _upwards(mount, group):
-        quota = _text(read, f"{folder}/cpu.cfs_quota_us")
-        period = _text(read, f"{folder}/cpu.cfs_period_us")
-        yield from _quota(quota.strip(), period.strip())
+def _quotas(read: Callable[[str], str]) -> Iterator[float]:
+    """In processors."""
+    for version, folder in control_groups(read, "cpu"):
+        if version == 2:
+            yield from _quota(*text_of(read, f"{folder}/cpu.max").split())
+        else:
+            quota = text_of(read, f"{folder}/cpu.cfs_quota_us")
+            period = text_of(read, f"{folder}/cpu.cfs_period_us")
+            yield from _quota(quota.strip(), period.strip())
 
 
 def _upwards(mount: PurePosixPath, group: str) -> Iterator[PurePosixPath]:
@@ -112,7 +113,8 @@ def _quota(quota: str = "", period: str = "") -> Iterator[float]:
         yield int(quota) / int(period)
 
 
-def _text(read: Callable[[str], str], path: str) -> str:
+def text_of(read: Callable[[str], str], path: str) -> str:
+    """Of one of the kernel's files; empty where it is not there."""
     try:
         return read(path)
     except (OSError, ValueError):

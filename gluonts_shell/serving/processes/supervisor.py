@@ -10,7 +10,8 @@ whatever is left to it.
     fork       each worker builds its application itself: threads and locks do not survive a fork
     watch      a dead worker is replaced, a worker that hangs is killed; workers that never get ready end it, status 1
     stand in   while no worker takes connections the parent does, and answers health checks itself (standby.py)
-    drain      SIGTERM or SIGINT: workers answer what they have; status 0. A second signal kills them, 128 + its number
+    drain      SIGTERM or SIGINT: workers answer what they have; status 0. A second signal kills them, 128 + its number,
+               but a SIGTERM within a second of another is the same one
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.http.listener import bind, listen
 from gluonts_shell.serving.http.shares import Share, Shares
+from gluonts_shell.serving.metrics.counters import Counters, Meter
+from gluonts_shell.serving.metrics.emf import Minutes
 from gluonts_shell.serving.processes.link import LEAVING, ParentEnd, pair
 from gluonts_shell.serving.processes.signals import ALL_SIGNALS, Interrupted, Signals, recorded
 from gluonts_shell.serving.processes.standby import Standby
@@ -58,8 +61,8 @@ class Loaded(Protocol):
         """For the log: what is served."""
         ...
 
-    def start(self) -> App:
-        """Called in each worker, once, after the fork and before it starts a thread."""
+    def start(self, meter: Meter) -> App:
+        """Called in each worker, once, after the fork and before it starts a thread. meter: where it may count."""
         ...
 
 
@@ -73,10 +76,12 @@ def run(
     terms: Terms | None = None,
     announce: Callable[[int, str], None],
     preload: bool = True,
+    metrics_of: str | None = None,
 ) -> int:
     """Serve until a signal; returns the exit status.
 
     announce: is called once with the port and a description, when every worker is ready.
+    metrics_of: the model's name in a line of metrics a minute; None for no such line.
     preload: False if the loaded model cannot be forked (an accelerator, or not Linux): then one worker loads it itself.
 
     Raises ConfigurationError if the port cannot be bound, and whatever `load` raises.
@@ -95,11 +100,13 @@ def run(
         gc.enable()
         description = "what each worker loads" if loaded is None else loaded.description
 
-        def make() -> App:
-            return (loaded or load()).start()
+        def make(meter: Meter) -> App:
+            return (loaded or load()).start(meter)
 
         size = workers if preload else 1
         supervisor = Supervisor(listener, make, limits or Limits(), terms or Terms(), size)
+        if metrics_of is not None:
+            supervisor.minutes = Minutes(supervisor.counters, metrics_of)
         return supervisor.run(signals, lambda: announce(listener.getsockname()[1], description))
 
 
@@ -127,7 +134,7 @@ class Supervisor:
     def __init__(
         self,
         listener: socket.socket,
-        make: Callable[[], App],
+        make: Callable[[Meter], App],
         limits: Limits,
         terms: Terms,
         size: int,
@@ -143,6 +150,8 @@ class Supervisor:
         # one that leaves keeps its place until it has ended, while the next one serves already
         shares = Shares(2 * size)
         self.free = [shares.of(slot) for slot in range(2 * size)]
+        self.counters = Counters(2 * size)
+        self.minutes: Minutes | None = None
         self.standby = Standby(listener, limits.connections)
         self.standing_in = False
         self.heard = -inf  # when a worker last gave a sign that it takes connections
@@ -169,6 +178,8 @@ class Supervisor:
             if time.monotonic() - ticked >= 1.0:
                 ticked = time.monotonic()
                 self._kill_hanging()
+                if self.minutes is not None:
+                    self.minutes.tick()
         return self._stop(signals)
 
     def _serving(self) -> list[Child]:
@@ -242,13 +253,14 @@ class Supervisor:
             for child in self.children.values():
                 child.link.close()
             self.standby.forget()
+            share = self.free[-1]
             work(
                 listener=self.listener,
-                make=self.make,
+                make=lambda: self.make(self.counters.of(share.slot)),
                 limits=self.limits,
                 terms=self.terms,
                 link=theirs,
-                share=self.free[-1],
+                share=share,
             )
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
         theirs.close()
@@ -271,6 +283,7 @@ class Supervisor:
                 continue
             child.link.close()
             child.share.leave()
+            self.counters.left(child.share.slot)
             self.free.append(child.share)
             self._ended(child, os.waitstatus_to_exitcode(code))
 
@@ -325,6 +338,8 @@ class Supervisor:
             select.select([signals.descriptor], [], [], 0.1)
             signals.drain()
             self._reap()
+        if self.minutes is not None:
+            self.minutes.tell()
         return 128 + signals.received[1] if len(signals.received) > 1 else 0
 
     def _signal(self, number: int) -> None:

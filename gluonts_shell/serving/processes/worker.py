@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from gluonts_shell import log as logs
 from gluonts_shell.errors import ModelError, Overloaded, ShellError
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.serving.http.listener import Listener
 from gluonts_shell.serving.http.server import Server
 from gluonts_shell.serving.http.shares import Share
 from gluonts_shell.serving.processes.link import ParentGone, WorkerEnd
@@ -41,11 +41,13 @@ class Terms:
 
     drain_seconds: for what is in flight when the end has come. silent_seconds: without a heartbeat, after which the
     parent kills it; inf for never. resident_bytes: of memory, beyond which it makes room for another; inf for never.
+    sleeps: whether it gives no heartbeat either while it has no connection.
     """
 
     drain_seconds: float = 25.0
     silent_seconds: float = 120.0
     resident_bytes: float = inf
+    sleeps: bool = False
 
 
 class Stuck(Exception):
@@ -53,7 +55,7 @@ class Stuck(Exception):
 
 
 class Worker:
-    """One process that serves. Its loop runs `tick` four times a second."""
+    """One process that serves. Its loop runs `tick` four times a second, unless it sleeps."""
 
     def __init__(self, server: Server, link: WorkerEnd, terms: Terms) -> None:
         self.server, self.link, self.terms = server, link, terms
@@ -121,7 +123,7 @@ class Worker:
 
 def work(
     *,
-    listener: socket.socket,
+    listener: Listener,
     make: Callable[[], App],
     limits: Limits,
     terms: Terms,
@@ -139,7 +141,7 @@ def work(
             sys.setswitchinterval(SWITCH_INTERVAL)
             logs.gather()
             with signals.interrupting():
-                server = Server(listener, make(), limits, share)
+                server = Server(listener, make(), limits, share, sleeps=terms.sleeps)
             Worker(server, link, terms).serve(signals)
         status = 0
     except Interrupted:
@@ -156,6 +158,6 @@ def work(
 
 def flush() -> None:
     with suppress(Exception):
-        logs.flush()
         sys.stdout.flush()
         sys.stderr.flush()
+        logs.flush()

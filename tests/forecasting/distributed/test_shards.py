@@ -118,3 +118,35 @@ def test_a_share_stays_the_same_series(hosts):
     first, _ = hosts([one(1, 2, 3)], [one(4, 5)])
     (entry,) = first
     np.testing.assert_array_equal(entry["target"], [1, 2, 3])
+
+
+NAMED = Features(dynamic_cat=None, past_dynamic_cat=None, dynamic_real=None, dimensions=0)
+
+
+def named(**covariates):
+    return one(
+        1, 2, past_covariates=covariates, future_covariates={name: [] for name in covariates}
+    )
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_covariates_by_name_have_the_same_numbers_on_all_hosts(hosts, hold):
+    first, second = hosts(
+        [named(price=[1, 2], day=["sun", "wet"])],
+        [named(price=[3, 4], day=["wet", "snow"]), named(price=[3, 4], day=["snow", "sun"])],
+        hold=hold,
+        features=NAMED,
+    )
+    features = first.channel.features
+    assert features == second.channel.features.__class__(**vars(second.channel.features))
+    assert features.future_covariates == ("price",)
+    assert features.covariate_labels == (("sun", "wet", "snow"),)
+    assert first.statistics.peaks == second.statistics.peaks == {"feat_dynamic_cat": [2]}
+    (entry,) = first
+    assert entry["feat_dynamic_cat"].tolist() == [[0, 1]]
+    assert [entry["feat_dynamic_cat"].tolist() for entry in second] == [[[1, 2]], [[2, 0]]]
+
+
+def test_covariates_with_other_names_are_refused(hosts):
+    with pytest.raises(DataError, match="'price', 'day' on one host and 'price' on another"):
+        hosts([named(price=[1, 2], day=[5, 6])], [named(price=[3, 4])], features=NAMED)

@@ -66,11 +66,13 @@ class LastValue:
 def batch(service: LastValue | None = None, suppress: bool = False, **options: Any) -> Batch:
     service = service or LastValue()
     isolated = Isolated(service.predict, thorough=suppress)
-    configuration = job.configure(service, options.pop("text", None))
+    text = options.pop("text", None)
+    configuration = job.configure(service, text)
     return Batch(
         service.prepare,
         lambda call, wanted: isolated.predict([call])[0],
         configuration,
+        chronos=job.chronos(service, text),
         suppress_errors=suppress,
         **options,
     )

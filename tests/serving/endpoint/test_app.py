@@ -304,7 +304,10 @@ def test_a_line_has_the_requests_id(caplog):
     caplog.set_level(logging.INFO)
     for identity, expected in (
         ("inf-7", ", 1 joined, id inf-7"),
+        ("x ~" * 21 + "!", ", 1 joined, id " + "x ~" * 21 + "!"),
         ("x" * 65, ", 1 joined"),
+        ("caf\u00e9", ", 1 joined"),
+        ("", ", 1 joined"),
         ("\t", ", 1 joined"),
     ):
         caplog.clear()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
+import time
 from typing import Any
 
 import pytest
@@ -87,6 +89,23 @@ def test_one_line_for_each_request(
         )
 
 
+@pytest.mark.parametrize("make", [endpoint, batch])
+def test_a_body_that_never_comes_has_its_line(caplog: pytest.LogCaptureFixture, make: Any) -> None:
+    with serving(make()) as port:
+        for reset in (False, True):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                client.sendall(post(b"{}")[:-1])
+                time.sleep(0.1)
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    client.shutdown(socket.SHUT_WR)
+                    assert client.recv(65536) == b""
+    lines = [record.getMessage() for record in caplog.records if record.name == journal.__name__]
+    gone = "invocation: status 400, 0 instances, 0.0 ms, id inf-7: the connection ended before the body did"
+    assert lines == [gone, gone]
+
+
 def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
     head = post(b"{}")[:-2]
     limits = {"body_seconds": 0.1}
@@ -100,3 +119,16 @@ def test_a_body_that_comes_too_late_has_its_line(caplog: pytest.LogCaptureFixtur
     assert line.startswith(
         "invocation: status 408, 0 instances, 0.0 ms, id inf-7: the request did not arrive in time"
     )
+
+
+def test_the_line_has_the_model_that_the_client_named(caplog: pytest.LogCaptureFixture) -> None:
+    named = (b"X-Amzn-SageMaker-Target-Model: shops/a.tar.gz\r\n", b"X-Amzn-SageMaker-Target-Model: a b\r\n")  # fmt: skip
+    with caplog.at_level(logging.INFO), serving(endpoint()) as port:
+        for field in named:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(post(b'{"instances": []}', field, b"Connection: close\r\n"))
+                while connection.recv(4096):
+                    pass
+    lines = [one.getMessage() for one in caplog.records if "invocation: " in one.getMessage()]
+    assert [line.partition("id inf-7")[2] for line in lines] == [", model shops/a.tar.gz", ""]
+    # 'a b' could be taken for the sentence that follows

@@ -17,6 +17,7 @@ import pytest
 from toy import Toy, ask, eventually, serving
 
 from gluonts_shell.serving.http.exchange import Request, Response
+from gluonts_shell.serving.http.server import Server
 
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -439,3 +440,33 @@ def test_draining_answers_what_is_in_flight_and_what_comes_at_the_last_moment() 
         assert b"Connection: close" in data
         client.close()
     late.join()
+
+
+def test_a_server_that_sleeps_looks_at_nothing_until_a_connection_comes() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    server = Server(listener, Toy(), sleeps=True)
+    stopped, stop = os.pipe()
+    ticks: list[int] = []
+    told = threading.Event()
+
+    def tick() -> bool:
+        ticks.append(len(server.connections))
+        told.set()
+        return True
+
+    thread = threading.Thread(target=lambda: server.serve({stopped: lambda: False}, tick))
+    thread.start()
+    assert told.wait(10)
+    time.sleep(0.6)  # two ticks of one that does not sleep
+    assert ticks == [0]
+    with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+        eventually(lambda: ticks.count(1) >= 2)
+    eventually(lambda: ticks[-1] == 0)
+    count = len(ticks)
+    time.sleep(0.6)
+    assert len(ticks) <= count + 1
+    os.close(stop)
+    thread.join(10)
+    server.drain(0)
+    os.close(stopped)

@@ -24,6 +24,7 @@ def test_a_head_is_understood() -> None:
         minor=1,
         keep_alive=True,
         expects=False,
+        query="x=1",
     )
 
 

@@ -7,6 +7,7 @@ answer comes without its body; and a line that says why.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import socket
@@ -19,7 +20,13 @@ from pathlib import Path
 import pytest
 from toy import Toy, serving
 
+from gluonts_shell.messages import Call, Configuration, Prediction
+from gluonts_shell.serving.endpoint import journal
+from gluonts_shell.serving.endpoint.app import App
+from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.endpoint.invocations import Endpoint
 from gluonts_shell.serving.http.connection import Connection, Host
+from gluonts_shell.serving.http.exchange import Request, Response
 from gluonts_shell.serving.http.limits import Limits
 
 FOLDER = Path(__file__).with_name("wire")
@@ -162,6 +169,54 @@ def over_socket(port: int, case: Case, cut: int) -> str:
     expected = [*case.statuses, 200] if "open" in case.words else case.statuses
     found = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", data)]
     return "" if found == expected else f"{case.name} cut at {cut}: {found}, expected {expected}"
+
+
+class Echo:
+    """A service that forecasts nothing, behind the routes of an endpoint."""
+
+    def configure(self, configuration: object) -> Configuration:
+        return Configuration()
+
+    def prepare(self, instances: object, configuration: Configuration) -> Call:
+        return Call(configuration)
+
+    def predict(self, calls: list[Call], *_: object) -> list[list[Prediction]]:
+        return [[] for _ in calls]
+
+
+class Watched(App):
+    """The real application; it counts the answers that need no line: those to health checks and the like."""
+
+    silent = 0
+
+    def __call__(self, request: Request) -> Response:
+        response = super().__call__(request)
+        self.silent += request.method != "POST" and response.status == 200
+        return response
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_complete_head_has_exactly_one_line_in_the_log(
+    case: Case, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every invocation and every refusal, answered or not; what can never become a head is refused, and has one too."""
+    caplog.set_level(logging.INFO, journal.__name__)
+    monkeypatch.setattr(journal, "MOST", 1000)
+    half = len(case.raw) // 2
+    for pieces in ([case.raw], [case.raw[:half], case.raw[half:]]):
+        caplog.clear()
+        app = Watched(Endpoint(Echo(), Batcher(Echo().predict, joins=False)), {})
+        sent, _ = converse(Host(app, Limits()), pieces, case.eof)
+        final = [status for status in answers(sent, "nobody" in case.words) if status >= 200]
+        about_the_server = case.raw.startswith(b"OPTIONS * ")
+        # a head whose body never came: nobody waits for an answer
+        cut_short = b"\r\n\r\n" in case.raw and not final
+        lines = [record.getMessage() for record in caplog.records]
+        assert len(lines) == len(final) - app.silent - about_the_server + cut_short, lines
+        told = [int(line.split()[2].rstrip(",")) for line in lines]
+        assert [status for status in told if status >= 400] == [
+            status for status in [*final, *([400] if cut_short else [])] if status >= 400
+        ]
 
 
 def test_mutated_requests_never_break_the_server(host: Host) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from gluonts_shell.serving.processes.signals import Interrupted, recorded
+from gluonts_shell.serving.processes import signals as module
+from gluonts_shell.serving.processes.signals import Interrupted, Stopped, recorded, stop_at
 
 
 def stop() -> None:
@@ -52,3 +53,39 @@ def test_outside_of_the_step_nothing_is_raised() -> None:
         with pytest.raises(Interrupted):
             with signals.interrupting():
                 raise AssertionError("it had been asked to stop before")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield now
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_second_sigterm_within_a_second_of_the_first_is_the_same_one(clock: list[float]) -> None:
+    with recorded(signal.SIGTERM, signal.SIGINT) as signals:
+        stop()
+        clock[0] += 0.9
+        stop()
+        assert signals.received == [signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.received == [signal.SIGTERM, signal.SIGINT]
+        clock[0] += 0.2
+        stop()
+        assert signals.received == [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]
+
+
+def test_it_does_not_interrupt_what_tidies_up_after_the_first(clock: list[float]) -> None:
+    stop_at(signal.SIGTERM, signal.SIGINT)
+    with pytest.raises(Stopped):
+        stop()
+    clock[0] += 0.9
+    stop()
+    with pytest.raises(Stopped):
+        os.kill(os.getpid(), signal.SIGINT)
+    clock[0] += 0.2
+    with pytest.raises(Stopped):
+        stop()

@@ -358,6 +358,18 @@ def test_a_second_signal_does_not_wait() -> None:
         assert port_is_free(service.port)
 
 
+def test_sigterm_twice_within_a_second_is_one_and_another_later_does_not_wait() -> None:
+    with Service(workers=2) as service:
+        threading.Thread(target=swallow, args=(service.port, {"sleep": 20})).start()
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)
+        eventually(lambda: service.said("stopping"))
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(1.1)
+        assert service.process.poll() is None
+        assert service.end() == 128 + signal.SIGTERM
+
+
 def swallow(port: int, document: dict) -> None:
     try:
         ask(port, "/invocations", document)

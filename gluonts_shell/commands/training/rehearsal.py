@@ -48,7 +48,7 @@ class Rehearsal:
             theirs.close()
             return cls(ours, process)
         one, other = socket.socketpair()
-        code = f"from gluonts_shell.commands.rehearsal import main; main({other.fileno()})"
+        code = f"from gluonts_shell.commands.training.rehearsal import main; main({other.fileno()})"
         started = subprocess.Popen([sys.executable, "-c", code], pass_fds=[other.fileno()])
         other.close()
         return cls(Channel(one), started.pid)
