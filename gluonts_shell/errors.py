@@ -1,4 +1,4 @@
-"""The exception tree. It imports nothing, so that every layer may raise from it.
+"""The exception tree. It imports nothing of ours, so that every layer may raise from it.
 
     ShellError                     ours unless a subclass says otherwise: exit status 1, HTTP 500, traceback in the log
     ├── UserError                  the user's to mend: one sentence, no traceback; HTTP 400
@@ -23,11 +23,13 @@ One place turns them into an exit status and output/failure (`sagemaker.failure`
 (`serving.endpoint.refusal`).
 
 What a sentence quotes of a customer's data is marked with `private`: who sent it reads it, the log does not.
+A sentence says what was found and what was expected, counts what it names, and cuts long lists short.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # Of Unicode's private use area. No text of a customer holds them by then, since repr() escapes them.
 OPENS, CLOSES = "\ue000", "\ue001"
@@ -49,6 +51,28 @@ def redacted(sentence: str) -> str:
     return MARKED.sub("...", sentence)
 
 
+def counted(count: int, nouns: str) -> str:
+    """`1 list`, `2 lists`, `1 category`."""
+    if count != 1:
+        return f"{count} {nouns}"
+    if nouns.endswith("ies"):
+        return f"1 {nouns[:-3]}y"
+    return f"1 {nouns[:-1]}"
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c`, and of many the first and how many there are besides."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
+
+
+def known_as(item: str | None) -> str:
+    """What stands behind the place of a series with this item_id, as Python writes it; nothing where it has none."""
+    return "" if item is None else private(f" (item_id {item})")
+
+
 class ShellError(Exception):
     """Base of all errors that this package raises on purpose; `str()` of it is the sentence to show."""
 
@@ -65,6 +89,12 @@ class ShellError(Exception):
     def redacted(self) -> str:
         """The sentence without what it quotes of a customer's data."""
         return redacted(self.marked())
+
+    @classmethod
+    def expect(cls, holds: object, found: str, expected: str) -> None:
+        """Raises it where the condition does not hold, with a sentence of what was found and what was expected."""
+        if not holds:
+            raise cls(f"{found}, expected {expected}")
 
 
 class UserError(ShellError):
@@ -121,8 +151,7 @@ class InstanceError(RequestError):
         self.field = field
 
     def marked(self) -> str:
-        known_as = "" if self.item is None else private(f" (item_id {self.item})")
-        return f"{self.place}{known_as}: {self.reason}"
+        return f"{self.place}{known_as(self.item)}: {self.reason}"
 
     def at(self, place: str) -> InstanceError:
         """The same of an instance that its sender knows by another place."""
@@ -132,8 +161,7 @@ class InstanceError(RequestError):
         """The same with a path to what is wrong, where its sender reads paths: `inputs[3].target[2] is ...`."""
         if self.field is None or not self.reason.startswith(self.field):
             return self.at(place)
-        known_as = "" if self.item is None else private(f" (item_id {self.item})")
-        return RequestError(f"{place}.{self.reason}{known_as}")
+        return RequestError(f"{place}.{self.reason}{known_as(self.item)}")
 
 
 class AskedError(RequestError):

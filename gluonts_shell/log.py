@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -35,27 +34,11 @@ PIECE = 4096  # bytes that a pipe takes whole or not at all (pipe(7), PIPE_BUF)
 ENCODER = json.JSONEncoder(default=str)
 
 
-def fill_streams() -> None:
-    """Give a process whose standard streams were closed (`serve <&- >&- 2>&-`) some that lead nowhere.
-
-    Python has None for a closed stream, which every print and every look at a terminal would trip over; and the next
-    file or connection that is opened would get the number, and be sent what libraries print.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-            setattr(sys, name, stream)
-
-
 def configure(level: str = "INFO", form: str = TEXT) -> None:
     """One line a record, flushed at once; a closed or full stream never stops the work that logs to it.
 
     form: TEXT, or JSON for a line that is one object (time, level, message, and what else a record tells).
     """
-    fill_streams()
     logging.raiseExceptions = False
     # looked up for each record, and in none of our lines
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 NEAR_MISS = 0.8
@@ -13,6 +12,8 @@ STEM = 4  # characters that the beginning of a name must have to stand for the w
 
 def similar(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """The known names that are most like this one, the best first, whatever their capitals, dashes and underscores."""
+    import difflib  # for a mistake, which most starts do not see
+
     by_letters = {_letters(each): each for each in known}
     found = difflib.get_close_matches(_letters(name[:100]), by_letters, n=count, cutoff=cutoff)
     return [by_letters[letters] for letters in found]

@@ -17,7 +17,7 @@ from typing import Any
 from gluonts_shell.errors import ConfigurationError
 
 TRUE = frozenset({"true", "1", "yes", "on"})
-FALSE = frozenset({"false", "0", "no", "off", ""})
+FALSE = frozenset({"false", "0", "no", "off"})
 STRATEGIES = {"singlerecord": "SINGLE_RECORD", "multirecord": "MULTI_RECORD"}
 DIGITS = re.compile(r"[0-9]+")
 MEBIBYTE = 1024 * 1024
@@ -25,8 +25,9 @@ LONGEST_REQUEST = 3600.0  # seconds; of a batch transform job and of an asynchro
 
 
 def boolean(text: str) -> bool:
+    """A variable that is set to nothing is off."""
     word = text.strip().lower()
-    if word not in TRUE | FALSE:
+    if word not in {"", *TRUE, *FALSE}:
         raise ValueError("true or false")
     return word in TRUE
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     children = []
 
     def child(
-        tree: Tree, *arguments: str, limit: Callable[[], None] | None = None, **environment: str
+        tree: Tree,
+        *arguments: str,
+        limit: Callable[[], None] | None = None,
+        prefix: Sequence[str] = (),
+        **environment: str,
     ) -> Any:
         base = {
             name: value
@@ -84,6 +88,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
         process = subprocess.Popen(
             [
+                *prefix,
                 sys.executable,
                 "-m",
                 "gluonts_shell",

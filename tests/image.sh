@@ -46,10 +46,11 @@ git ls-files -z -- . ':!tests' | xargs -0 cp --parents -t "$work/context"
 container "$base"
 basename=$name
 buildah run -v "$work/context:/context" "$basename" -- \
-    python -m pip wheel -q --no-cache-dir --wheel-dir /context/wheels /context "setuptools>=77"
+    python -m pip wheel -q --no-cache-dir --wheel-dir /context/wheels /context "flit_core>=3.12,<4"
 ls "$work/context/wheels"
 
-arguments=(--pull=never --format docker --layers=false --build-arg GLUONTS_FORECASTER=mymodel.Scaled)
+arguments=(--pull=never --format docker --layers=false --build-arg GLUONTS_FORECASTER=mymodel.Scaled
+    --build-arg SOURCE=https://forecast.example/source --build-arg REVISION=0123abc)
 step "build without a network"
 without_network buildah bud "${arguments[@]}" --build-arg WHEELHOUSE=wheels -t gluonts-shell-offline "$work/context" \
     >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
@@ -82,15 +83,23 @@ size=$(stat -c %s "$work"/context/wheels/gluonts_shell-*.whl)
 echo "the package is $size bytes, installed without caches $(find "$offline_root" -path '*/gluonts_shell/*' -type f \
     ! -name '*.pyc' -printf '%s\n' | paste -sd+ | bc)"
 [ "$size" -lt 400000 ] || { echo "the package is larger than 400 kB"; exit 1; }
+echo "numpy and pandas have $(find "$offline_root" -type d \( -path '*-packages/numpy' -o -path '*-packages/pandas' \) \
+    -prune -print0 | du -cm --files0-from=- | tail -n 1 | cut -f 1) MB, without their tests"
+left=$(find "$offline_root" -type d \( -path '*-packages/numpy/*' -o -path '*-packages/pandas/tests' \) -name tests)
+[ -z "$left" ] || { echo "the image has the tests of others: $left"; exit 1; }
 buildah inspect --type image gluonts-shell-offline >"$work/image.json"
 python3 - "$work/image.json" "$work/environ" "$offline_root" <<'PYTHON'
-import json, sys
+import json, re, sys
 config = json.load(open(sys.argv[1]))["Docker"]["config"]
 environ = dict(item.split("=", 1) for item in config["Env"])
 assert config["Entrypoint"] == ["python", "-m", "gluonts_shell"], config["Entrypoint"]
 for capability in ("accept-bind-to-port", "multi-models"):
     assert config["Labels"][f"com.amazonaws.sagemaker.capabilities.{capability}"] == "true"
-assert config["Labels"]["org.opencontainers.image.title"] == "gluonts_shell"
+opencontainers = "org.opencontainers.image."
+labels = {name: config["Labels"][opencontainers + name] for name in ("title", "version", "source", "revision")}
+version = re.search('__version__ = "(.*)"', open("gluonts_shell/__init__.py").read())[1]
+assert labels == {"title": "gluonts_shell", "version": version, "source": "https://forecast.example/source",
+                  "revision": "0123abc"}, labels
 bill = json.load(open(sys.argv[3] + config["Labels"]["gluonts_shell.sbom"]))
 assert "gluonts" in [one["name"] for one in bill["components"]], bill
 assert environ["PYTHONUNBUFFERED"] == environ["PYTHONDONTWRITEBYTECODE"] == "1"

@@ -1,10 +1,14 @@
-"""Jobs on several hosts for tests: each host is a process with an /opt/ml tree and a loopback address of its own."""
+"""Jobs on several hosts for tests: each host is a process with an /opt/ml tree of its own, and a loopback address or,
+where the kernel allows it, a network namespace.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -36,10 +40,13 @@ def tree(
     channels: Mapping[str, Any],
     sharded: Sequence[str] = (),
 ) -> Tree:
-    """Of one host."""
+    """Of one host; it talks by eth0, if it has that."""
     made = Tree(Paths(folder / host))
     made.configure("hyperparameters", dict(hyperparameters))
-    made.configure("resourceconfig", {"current_host": host, "hosts": list(hosts)})
+    made.configure(
+        "resourceconfig",
+        {"current_host": host, "hosts": list(hosts), "network_interface_name": "eth0"},
+    )
     kinds = {True: "ShardedByS3Key", False: "FullyReplicated"}
     made.configure(
         "inputdataconfig",
@@ -58,10 +65,12 @@ class Job:
 
     def __init__(self, start: Callable[..., Popen[str]], folder: Path) -> None:
         self.start, self.folder = start, folder
-        self.processes: list[Popen[str]] = []
         self.trees: list[Tree] = []
+        self.last: list[Tree] = []
+        self.names: Sequence[str] = NAMES
+        # what each host's command begins with
+        self.prefixes: Sequence[Sequence[str]] = [()] * len(NAMES)
         self.settings = {
-            "MASTER_PORT": str(free_port()),
             "GLUONTS_SHELL_HOSTS_SILENCE": "20",
             "GLUONTS_SHELL_HOSTS_WAIT": "60",
             "GLUONTS_SHELL_CANARY": "false",
@@ -73,17 +82,27 @@ class Job:
         *shares: Mapping[str, Any],
         hosts: int = 2,
         sharded: Sequence[str] = (),
+        folder: str = "",
         **settings: str,
     ) -> list[Popen[str]]:
-        """shares: the channels of each host; the same monthly series for all unless given."""
-        names = NAMES[:hosts]
+        """shares: the channels of each host; the same monthly series for all unless given. folder: of the trees."""
+        names = self.names[:hosts]
         same = {"train": MONTHLY / "train", "test": MONTHLY / "test"}
-        for host, channels in zip(names, shares or [same] * hosts, strict=True):
-            self.trees.append(tree(self.folder, hyperparameters, host, names, channels, sharded))
-        self.processes += [
-            self.start(one, **{**self.settings, **settings}) for one in self.trees[-hosts:]
+        self.last = [
+            tree(self.folder / folder, hyperparameters, host, names, channels, sharded)
+            for host, channels in zip(names, shares or [same] * hosts, strict=True)
         ]
-        return self.processes[-hosts:]
+        self.trees += self.last
+        return self.restarted(**settings)
+
+    def restarted(self, **settings: str) -> list[Popen[str]]:
+        """The last job once more, in the trees that it left; at a port of its own, for others may still run."""
+        self.settings["MASTER_PORT"] = str(free_port())
+        environment = {**self.settings, **settings}
+        return [
+            self.start(one, prefix=prefix, **environment)
+            for one, prefix in zip(self.last, self.prefixes, strict=False)
+        ]
 
 
 def ends(processes: Sequence[Popen[str]], seconds: float = 100) -> list[tuple[int, str]]:
@@ -93,3 +112,35 @@ def ends(processes: Sequence[Popen[str]], seconds: float = 100) -> list[tuple[in
         out, err = process.communicate(timeout=seconds)
         found.append((process.returncode, out + err))
     return found
+
+
+class Forbidden(Exception):
+    """The kernel, or who runs the tests, allows no network namespaces."""
+
+
+@contextmanager
+def namespaces() -> Iterator[list[str]]:
+    """Names of two that are connected by their eth0, with the addresses 10.213.7.1 and 10.213.7.2."""
+    names = [f"hosts-{os.getpid()}-{number}" for number in (1, 2)]
+    made: list[str] = []
+    try:
+        for name in names:
+            ip("netns", "add", name)
+            made.append(name)
+        one, other = names
+        ip("-n", one, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", other)
+        for number, name in enumerate(names, 1):
+            ip("-n", name, "address", "add", f"10.213.7.{number}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield names
+    finally:
+        for name in made:
+            ip("netns", "delete", name)
+
+
+def ip(*arguments: str) -> None:
+    try:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Forbidden(str(error)) from error

@@ -14,7 +14,17 @@ import gluonts_shell
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
-SHARED = ("errors", "messages", "settings", "log", "atomic", "nearby", "staging", "written")
+SHARED = (
+    "errors",
+    "messages",
+    "settings",
+    "log",
+    "atomic",
+    "nearby",
+    "staging",
+    "streams",
+    "written",
+)
 # who may import what of our own, by the first part of the name below gluonts_shell; "" is the package itself
 ALLOWED = {
     "__init__": (),
@@ -199,6 +209,41 @@ def test_the_command_line_loads_nothing_heavy():
     )
 
 
+def test_help_loads_little_more_than_argparse():
+    code = "import sys, gluonts_shell.cli; gluonts_shell.cli.parser().format_help(); print(*sys.modules)"
+    loaded = modules_after(code)
+    assert not {"dataclasses", "inspect", "json", "logging", "pathlib", "tempfile"} & loaded
+    ours = {name for name in loaded if name.startswith("gluonts_shell.")}
+    assert ours == {f"gluonts_shell.{name}" for name in ("cli", "errors")}
+
+
+def test_serve_loads_what_only_a_code_channel_or_a_batch_job_needs_where_there_is_one(tmp_path):
+    code = f"""
+import os, sys
+from pathlib import Path
+from gluonts_shell import cli
+from gluonts_shell.commands import serve
+from gluonts_shell.settings import Settings
+absent = Path({str(tmp_path / "absent")!r})
+assert serve.channel.activate(absent, absent, Settings(), os.environ) is None
+print(*sys.modules)
+"""
+    loaded = modules_after(code)
+    assert not {"difflib", "importlib.metadata", "tarfile", "zipfile"} & loaded
+    of_code = {name for name in loaded if name.startswith("gluonts_shell.sagemaker.code.")}
+    assert of_code == {"gluonts_shell.sagemaker.code.channel"}
+    assert "gluonts_shell.serving.batch.timeout" not in loaded
+
+
+def modules_after(code: str) -> set[str]:
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=path_of_the_package(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
 def path_of_the_package() -> dict[str, str]:
     return {
         **os.environ,
@@ -212,6 +257,7 @@ ORDER = {
     "forecasting": (
         "shortcuts",
         "data",
+        "distributed",
         "evaluation",
         "forecaster",
         "lightning",

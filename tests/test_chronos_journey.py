@@ -20,6 +20,7 @@ from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import RepresentablePredictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+from gluonts.model.trivial.mean import MeanPredictor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting
 from gluonts_shell.serving.endpoint.app import App
 from gluonts_shell.serving.endpoint.batching import Batcher
+from gluonts_shell.serving.endpoint.chronos.dialect import Dialect
 from gluonts_shell.serving.endpoint.invocations import Endpoint
 from gluonts_shell.serving.http.exchange import Request
 
@@ -308,12 +310,16 @@ DEEPAR = {
 @pytest.mark.parametrize(
     ("hyperparameters", "derived", "told"),
     [
-        (TFT, {"dynamic_dims": [1, 1], "past_dynamic_dims": [1]}, None),
+        (
+            TFT,
+            {"dynamic_dims": [1, 1], "past_dynamic_dims": [1], "dynamic_cardinalities": [2]},
+            None,
+        ),
         (
             DEEPAR,
             {"num_feat_dynamic_real": 2},
-            "channel 'train': DeepAREstimator cannot use past_covariates of the data and ignores it: "
-            "it has no parameter for it",
+            "channel 'train': DeepAREstimator cannot use feat_dynamic_cat, past_covariates of the data and ignores "
+            "it: it has no parameter for it",
         ),
     ],
     ids=["TFT", "DeepAR"],
@@ -327,7 +333,11 @@ def test_networks_learn_from_covariates_by_name(hyperparameters, derived, told, 
 
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
-    (folder / "data.json").write_text("\n".join(json.dumps(series(item)) for item in "AB"))
+    days = ["week", "week", "end"] * 4
+    lines = [series(item, day=days) for item in "AB"]
+    for line in lines:
+        line["future_covariates"]["day"] = []
+    (folder / "data.json").write_text("\n".join(map(json.dumps, lines)))
     plan = Plan.of(hyperparameters, {"train": Channel("train", folder)})
     data = plan.read()
     assert derived.items() <= data.arguments.items()
@@ -344,16 +354,27 @@ def test_networks_learn_from_covariates_by_name(hyperparameters, derived, told, 
         assert status == 200, found
         return found["predictions"][0]
 
-    found = forecast({"inputs": [asked()]})
+    future = {**FUTURE, "day": ["week", "week", "end"]}
+    one = series("A", day=days) | {"future_covariates": future}
+    found = forecast({"inputs": [one]})
     turned = {
-        name: dict(reversed(asked()[name].items()))
-        for name in ("past_covariates", "future_covariates")
+        name: dict(reversed(one[name].items())) for name in ("past_covariates", "future_covariates")
     }
-    assert forecast({"inputs": [asked(**turned)]}) == found
-    same = forecast({"instances": [deepars()], "configuration": {"quantiles": list(LEVELS)}})
+    assert forecast({"inputs": [one | turned]}) == found
+    codes = [[0, 0, 1] * 5]
+    same = forecast(
+        {
+            "instances": [{**deepars(), "feat_dynamic_cat": codes}],
+            "configuration": {"quantiles": list(LEVELS)},
+        }
+    )
     assert same["quantiles"] == {level: found[level] for level in LEVELS}
-    far = {"price": [9.0] * HORIZON, "promo": FUTURE["promo"]}
-    assert forecast({"inputs": [asked(future_covariates=far)]})["mean"] != found["mean"]
+    changes = [{"price": [9.0] * HORIZON}]
+    if hyperparameters is TFT:
+        changes.append({"day": ["end"] * HORIZON})
+    for change in changes:
+        far = one | {"future_covariates": future | change}
+        assert forecast({"inputs": [far]})["mean"] != found["mean"]
 
 
 class Wide(RepresentablePredictor):
@@ -371,7 +392,11 @@ class Wide(RepresentablePredictor):
 
 
 def ask(predictor, features, body, freq="h"):
-    service = Forecasting((predictor, Contract(freq, HORIZON, "x.Y", features=features)), Rule())
+    contract = Contract(freq, HORIZON, "x.Y", features=features)
+    return ask_service(Forecasting((predictor, contract), Rule()), body)
+
+
+def ask_service(service, body):
     app = App(Endpoint(service, Batcher(service.predict, joins=service.joins)), {})
     request = Request(
         "POST", "/invocations", {}, json.dumps(body).encode(), lambda: True, time.monotonic()
@@ -450,3 +475,30 @@ def test_a_cold_start_begins_where_it_starts():
     predictor = SeasonalNaivePredictor(prediction_length=HORIZON, season_length=2)
     status, found = ask(predictor, Features((), 0, 0, 0), body)
     assert (status, found["predictions"][0]["start"]) == (200, "2024-01-01T05:00:00")
+
+
+def test_where_no_model_was_trained_the_parameters_are_the_forecasters():
+    service = Forecasting(None, Rule(), MeanPredictor)
+    inputs = [{"start": "2024-01-01", "target": [1, 3]}]
+    body = {"inputs": inputs, "parameters": {"prediction_length": 2, "freq": "D"}}
+    status, found = ask_service(service, body)
+    assert status == 200
+    assert found["predictions"][0]["start"] == "2024-01-03T00:00:00"
+    assert len(found["predictions"][0]["mean"]) == 2
+    for parameters, sentence in (
+        ({"freq": "D"}, "parameters.prediction_length is missing: MeanPredictor needs it"),
+        (
+            {"prediction_length": 2},
+            "parameters.freq is missing: a forecaster named in the request needs it",
+        ),
+    ):
+        status, found = ask_service(service, {"inputs": inputs, "parameters": parameters})
+        assert (status, found["error"]) == (400, sentence)
+
+
+def test_both_dialects_join_one_predict():
+    predictor = SeasonalNaivePredictor(prediction_length=HORIZON, season_length=2)
+    contract = Contract("h", HORIZON, "x.Y", features=Features((), 0, 0, 0))
+    service = Forecasting((predictor, contract), Rule())
+    asked = Dialect(service).asked({"quantile_levels": [0.1, 0.9], "prediction_length": 1})
+    assert asked.configuration == service.configure({"quantiles": ["0.1", "0.9"]})

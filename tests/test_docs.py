@@ -17,6 +17,13 @@ from pathlib import Path
 import pytest
 
 from gluonts_shell import cli
+from gluonts_shell.forecasting.plan import Plan
+from gluonts_shell.forecasting.service import configuration
+from gluonts_shell.sagemaker.job import Channel
+from gluonts_shell.serving.endpoint import batching
+from gluonts_shell.serving.http import wire
+from gluonts_shell.serving.http.limits import Limits
+from gluonts_shell.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -29,6 +36,10 @@ PYTHON_RUN_BY = {
     "multi-model.md": "sdk/check_docs.py",
     "code-channel.md": "forecasters/test_table.py",
 }
+
+
+# options of Slurm, docker and pip
+OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -136,6 +147,41 @@ def test_the_readme_lists_every_page_and_every_command() -> None:
     assert sorted(commands) == sorted(named_commands())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_variable_and_option_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    variables = re.findall(
+        r"\b(?:GLUONTS|SAGEMAKER|MODEL_SERVER|INFERENCE|DEEPAR|MAX)_[A-Z_]*[A-Z]\b", text
+    )
+    assert set(variables) <= {variable for variable, _, _ in VARIABLES}
+    ours = set(re.findall(r"--[a-z-]+", "".join(helps())))
+    named = set(re.findall(r"`(--[a-z-]+)[^`]*`", text))
+    assert named - ours <= OTHERS
+
+
+def helps() -> Iterator[str]:
+    """What --help prints of each command."""
+    (commands,) = (
+        action.choices for action in cli.parser()._actions if isinstance(action.choices, dict)
+    )
+    for command in commands.values():
+        yield command.format_help()
+
+
+def test_the_limits_of_the_manual_are_those_of_the_code() -> None:
+    section = (ROOT / "docs" / "operations.md").read_text().partition("## Limits")[2]
+    limits = Limits()
+    for row in (
+        f"| 414, 431 | {wire.LINE_LIMIT:,} bytes; {wire.FIELDS_LIMIT} fields |",
+        f"| {limits.head_seconds:g} s; {limits.body_seconds:g} s and 1 s for each MB |",
+        f"| the one that waits longest makes room | {limits.connections} |",
+        f"| 503 with Retry-After | {batching.MAX_WAITING} |",
+        f"| 400 | {configuration.MAX_SAMPLES:,}, {configuration.MAX_QUANTILES:,}, "
+        f"{configuration.MAX_PREDICTION_LENGTH:,} |",
+    ):
+        assert row in section
+
+
 # --- what runs
 
 
@@ -186,8 +232,8 @@ def test_the_readmes_job_trains_and_requests_are_answered(trained: tuple[Path, s
     low, high = (readmes["quantiles"][level] for level in ("0.1", "0.9"))
     assert all(least <= most for least, most in zip(low, high, strict=True))
     assert low != high
-    (written,) = [text for page, text in blocks("json") if text.startswith('{"predictions"')]
-    (documented,) = json.loads(written)["predictions"]
+    answers = [text for page, text in blocks("json") if page == "inference.md"]
+    (documented,) = json.loads(answers[0])["predictions"]
     assert {name: len(manuals[name]) for name in manuals} == {
         name: len(documented[name]) for name in documented
     }
@@ -203,6 +249,17 @@ def test_the_forecaster_of_the_code_channels_page_runs_as_it_says(
     model = tmp_path / "own" / "model"
     assert json.loads((model / "agg_metrics.json").read_text())["MASE"] < 2
     assert (model / "code" / "mypkg.py").exists()
+
+
+@pytest.mark.torch
+def test_the_hyperparameters_of_the_training_page_are_taken() -> None:
+    pytest.importorskip("lightning")
+    (text,) = [text for page, text in blocks("json") if page == "training.md"]
+    train = Channel("train", ROOT / "gluonts_shell" / "data" / "monthly" / "train")
+    plan = Plan.of(json.loads(text), {"train": train})
+    assert plan.freq == "h"
+    assert plan.arguments["trainer_kwargs"] == {"max_epochs": 20, "gradient_clip_val": 1.0}
+    assert plan.arguments["lr"] == 0.001
 
 
 def test_the_lines_and_the_command_of_the_batch_page_make_such_an_answer(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gluonts_shell import __version__
+
 ROOT = Path(__file__).parents[1]
 PACKAGED_FOR_USERS = {"torch", "fast", "arrow", "report"}
 
@@ -53,6 +55,11 @@ def test_the_extras_of_the_dockerfile_are_those_of_the_package() -> None:
         == PACKAGED_FOR_USERS
     )
     assert all(check(name).returncode == 0 for name in PACKAGED_FOR_USERS)
+
+
+def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
+    found = re.findall(r'image\.version="(.*)"', (ROOT / "Dockerfile").read_text())
+    assert found == [__version__]
 
 
 def test_the_image_tells_sagemaker_what_it_can_do() -> None:

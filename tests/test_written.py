@@ -105,3 +105,12 @@ def test_removing_leaves_no_empty_folders_and_takes_only_what_is_ours(folder: Pa
     for name in ("a/ours", "mine", "absent"):
         written.remove(name)
     assert sorted(path.name for path in folder.iterdir()) == [RECORD, "mine", "ours"]
+
+
+def test_a_file_of_ours_is_replaced_and_one_of_somebody_else_keeps_a_name(tmp_path):
+    (tmp_path / "page").write_text("mine")
+    Written.replace(tmp_path / "page", b"first")
+    Written.replace(tmp_path / "page", b"second")
+    assert (tmp_path / "page").read_bytes() == b"second"
+    assert (tmp_path / "page.kept-1").read_text() == "mine"
+    assert list(Written.read(tmp_path).files) == ["page"]

@@ -151,6 +151,7 @@ def _plan(
 ) -> Plan | None:
     """None where the hyperparameters have a problem; the data are looked at all the same."""
     from gluonts_shell.forecasting import training
+    from gluonts_shell.forecasting.distributed.ranks import seed_everything
 
     try:
         training.set_environment(job.env, quiet=True)
@@ -160,7 +161,7 @@ def _plan(
         _add_faults(_unplanned(job), found, say)
         return None
     if plan.options.seed is not None:
-        training.seed_everything(plan.options.seed)
+        seed_everything(plan.options.seed)
     return plan
 
 

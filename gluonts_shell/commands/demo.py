@@ -44,6 +44,7 @@ NAIVE = {
     **JOB,
     "forecaster_name": "gluonts.model.seasonal_naive.SeasonalNaivePredictor",
     "season_length": "12",
+    "report": "no",
 }
 SCORES = ("mean_wQuantileLoss", "MASE", "RMSE")
 OWN_MODULE = "seasonal_growth.py"

@@ -22,9 +22,6 @@ from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel
 from gluonts_shell.sagemaker.paths import Paths
 from gluonts_shell.serving.batch import job
-from gluonts_shell.serving.batch.job import Batch
-from gluonts_shell.serving.batch.outcomes import Isolated, Outcome
-from gluonts_shell.serving.batch.timeout import Timed
 from gluonts_shell.serving.endpoint.app import App, Handler, execution_parameters
 from gluonts_shell.serving.endpoint.batching import Batcher
 from gluonts_shell.serving.endpoint.invocations import Endpoint, Transform
@@ -39,6 +36,7 @@ from gluonts_shell.settings import Settings
 if TYPE_CHECKING:
     from gluonts_shell.forecasting.service.allowed import Rule
     from gluonts_shell.forecasting.service.service import Forecasting
+    from gluonts_shell.serving.batch.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +122,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job."""
+    """A model that is there, and what each worker makes of it. batch: the worker of a batch transform job.
+
+    folder: that it was loaded from.
+    """
 
     service: Forecasting
     folder: Path
@@ -248,6 +249,8 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
     """
     from gluonts_shell.forecasting.service.fallback import fallback
     from gluonts_shell.forecasting.service.service import start_worker
+    from gluonts_shell.serving.batch.outcomes import Isolated
+    from gluonts_shell.serving.batch.timeout import Timed
 
     configuration = job.configure(service, settings.inference_config)
     forward = job.forwarded(settings.forward_fields)
@@ -282,7 +285,7 @@ def batch_job(service: Forecasting, settings: Settings, threads: int) -> Callabl
         start_worker(threads)
         # a job's client has a time limit of its own, of up to an hour, so nothing that waits is given up
         batcher = Batcher(engine(), joins=service.joins, limit=settings.predict_limit)
-        lines = Batch(
+        lines = job.Batch(
             service.prepare,
             lambda call, wanted: batcher.submit(call, wanted)[0],
             configuration,
@@ -308,7 +311,10 @@ def advice(settings: Settings) -> dict[type[BaseException], str]:
 
 
 def rehearse(service: Forecasting, folder: Path) -> None:
-    """Let the model forecast what it forecast when it was trained, before /ping says 200. Raises ModelError."""
+    """Let the model in a folder forecast what it forecast when it was trained, before a worker's first work.
+
+    Raises ModelError.
+    """
     from gluonts_shell.forecasting.service import canary
 
     model = service.trained

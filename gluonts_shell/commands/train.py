@@ -39,15 +39,21 @@ from gluonts_shell.settings import Settings
 if TYPE_CHECKING:
     from gluonts_shell.commands.training.rehearsal import Rehearsal
     from gluonts_shell.forecasting.contract import Contract
+    from gluonts_shell.forecasting.distributed.ranks import Ranks
     from gluonts_shell.forecasting.evaluation.evaluate import Evaluation
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
     from gluonts_shell.forecasting.plan import Datasets, Plan
     from gluonts_shell.forecasting.report.course import Course
     from gluonts_shell.forecasting.training import Stop, Watch
 
+    # a predictor, its contract, and where it is written aside
+    Trained = tuple[Any, Contract, Path]
+
 log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+# that a batch may still take after a stop: SageMaker kills 120 s after its SIGTERM, and a model has to be written
+BATCH_SECONDS = 45.0
 
 
 def run(settings: Settings) -> int:
@@ -59,6 +65,7 @@ def run(settings: Settings) -> int:
     paths = Paths(Path(settings.data_path))
     try:
         job = TrainingJob.read(paths)
+        several.quiet_torch(job, os.environ)
         code, target = _code(job, paths)
         _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
         try:
@@ -149,9 +156,14 @@ def _uncollected() -> Iterator[None]:
 def _patiently(stop: Stop) -> Iterator[list[int]]:
     """Inside, a signal is a wish that training hears at its next batch; yields the signals that came.
 
-    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time.
+    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time. A batch that
+    goes on for too long is ended where it is.
     """
     signals: list[int] = []
+
+    def insist(*_: Any) -> None:
+        if stop.insist is not None:
+            stop.insist()
 
     def note(signum: int, _: FrameType | None) -> None:
         if repeated(signum):
@@ -160,11 +172,14 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
             raise Stopped(signum)
         signals.append(signum)
         stop.wished = True
+        signal.setitimer(signal.ITIMER_REAL, BATCH_SECONDS)
 
     before = {signum: signal.signal(signum, note) for signum in STOPPING}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, insist)
     try:
         yield signals
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
@@ -186,78 +201,100 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
             several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
         ):
-            if hosts.first:
-                _train_here(job, plan, course, rehearsal, paths=paths, settings=settings)
-                return
-            # the models of all hosts end in one archive, where a second one would overwrite the first
-            log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
-                        plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
-            several.await_first(hosts)
+            trained = None
+            if hosts.first or plan.distributes:
+                ranks = several.ranks(job, hosts, plan, settings)
+                trained = _train_here(job, plan, ranks, course, paths=paths, settings=settings)
+            else:
+                log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
+                            plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
+            if trained is not None:
+                _keep(*trained, plan, course, rehearsal=rehearsal, paths=paths)
+            else:
+                several.await_first(hosts)
 
 
 def _train_here(
     job: TrainingJob,
     plan: Plan,
+    ranks: Ranks,
     course: Course,
-    rehearsal: Rehearsal | None,
     *,
     paths: Paths,
     settings: Settings,
-) -> None:
-    from gluonts_shell.forecasting import training
+) -> tuple[Trained, Datasets, Watch] | None:
+    """None on other hosts than the first, which write nothing.
+
+    The models of all hosts end in one archive, where a second one would overwrite the first.
+    """
+    from gluonts_shell.forecasting.distributed.ranks import seed_everything
 
     if plan.options.seed is not None:
-        training.seed_everything(plan.options.seed)
+        seed_everything(plan.options.seed)
     with tempfile.TemporaryDirectory(prefix="model-channel-") as folder:
         previous = _previous_model(job, Path(folder), settings) or (None, None)
         with _uncollected(), course.step("reading the channels"):
-            data = plan.read(previous[1])
-            watch = _watch(plan, data, job.host, paths, settings)
+            data = plan.read(previous[1], ranks)
+            watch = _watch(plan, data, job.host, ranks, paths=paths, settings=settings)
         with course.step("training" if plan.trains else "saving"):
             trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
-    _keep(trained, plan, data, watch, course, rehearsal=rehearsal, paths=paths)
+    return None if trained is None else (trained, data, watch)
 
 
-def _watch(plan: Plan, data: Datasets, host: str, paths: Paths, settings: Settings) -> Watch:
+def _watch(
+    plan: Plan, data: Datasets, host: str, ranks: Ranks, *, paths: Paths, settings: Settings
+) -> Watch:
     from gluonts_shell.forecasting.training import Watch
 
     return Watch(
         host=host,
         progress_bar=settings.training_job_name is None and sys.stderr.isatty(),
         early_stopping_patience=plan.dialect.early_stopping_patience if plan.dialect else None,
-        checkpoints=_checkpoints(plan, data, host, paths),
+        checkpoints=_checkpoints(plan, data, host, ranks, paths),
+        ranks=ranks,
     )
 
 
-def _checkpoints(plan: Plan, data: Datasets, host: str, paths: Paths) -> Checkpoints | None:
-    """Where SageMaker made the folder for them, or the job asks for some."""
+def _checkpoints(
+    plan: Plan, data: Datasets, host: str, ranks: Ranks, paths: Paths
+) -> Checkpoints | None:
+    """Where SageMaker made the folder for them on the first host, or the job asks for some."""
     from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
 
-    every = plan.options.checkpoint_every
-    if not plan.trains or (every is None and not paths.checkpoints.is_dir()):
+    if not plan.trains:
         return None
-    return Checkpoints(paths.checkpoints, host, plan.fingerprint(data), every or 0.0)
+    every, fingerprint = plan.options.checkpoint_every, plan.fingerprint(data)
+    wanted = every is not None or paths.checkpoints.is_dir()
+    if not several.agreed(fingerprint, wanted, ranks.gather):
+        return None
+    return Checkpoints(paths.checkpoints, host, fingerprint, every or 0.0)
 
 
 def _learn(
     plan: Plan, data: Datasets, previous: Any, watch: Watch, *, paths: Paths, settings: Settings
-) -> tuple[Any, Contract, Path]:
-    """The predictor, its contract, and where it is written aside.
+) -> Trained | None:
+    """The predictor, its contract, and where it is written aside; None on other hosts than the first.
 
-    A stop that comes meanwhile hurries the training; its model is published unscored, and Stopped raised.
+    A stop that comes meanwhile hurries the training; its model is published unscored, and Stopped raised. On other
+    hosts that is left to the first, if it knows of the stop.
     """
     from gluonts_shell.forecasting import artifact
 
+    trained = None
     with _patiently(watch.stop) as signals:
         predictor = _fitted(plan, data, previous, watch)
-        contract = plan.contract(predictor, data, settings.training_job_name)
-        contract = replace(contract, stopped_early=watch.stop.early)
-        staged = artifact.write(predictor, contract, paths.model)
-    if signals:
-        artifact.publish(paths.model)
-        log.info("model written to %s", paths.model)
+        if not watch.ranks.position:
+            contract = plan.contract(predictor, data, settings.training_job_name)
+            contract = replace(contract, stopped_early=watch.stop.early)
+            trained = predictor, contract, artifact.write(predictor, contract, paths.model)
+            if signals or watch.stop.early:
+                artifact.publish(paths.model)
+                log.info("model written to %s", paths.model)
+    if signals and (trained or not watch.stop.early):
         raise Stopped(signals[0])
-    return predictor, contract, staged
+    if watch.stop.early and trained:  # at the wish of another host
+        raise Stopped(signal.SIGTERM)
+    return trained
 
 
 def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
@@ -274,10 +311,10 @@ def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
 
 
 def _keep(
-    trained: tuple[Any, Contract, Path],
-    plan: Plan,
+    trained: Trained,
     data: Datasets,
     watch: Watch,
+    plan: Plan,
     course: Course,
     *,
     rehearsal: Rehearsal | None,
@@ -335,7 +372,10 @@ def _write_canary(predictor: Any, contract: Contract, data: Datasets, staged: Pa
 
 
 def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple[Any, Any] | None:
-    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only."""
+    """The predictor and contract in the `model` channel, unpacked aside because the channel may be read-only.
+
+    On the CPU: only its weights are used, and a process that uses an accelerator already cannot be forked.
+    """
     if "model" not in job.channels:
         return None
     from gluonts_shell.forecasting import artifact
@@ -344,9 +384,9 @@ def _previous_model(job: TrainingJob, folder: Path, settings: Settings) -> tuple
     packed = channel if channel.is_file() else channel / "model.tar.gz"
     try:
         if not packed.is_file():
-            return artifact.load(channel)
+            return artifact.load(channel, "cpu")
         archives.unpack(packed, folder, archives.Budget(settings.max_unpacked_bytes))
-        return artifact.load(folder)
+        return artifact.load(folder, "cpu")
     except (CodeChannelError, ModelError) as error:
         raise DataError(f"channel 'model', which is to be trained further: {error}") from error
 

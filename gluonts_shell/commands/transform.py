@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import groupby
 from math import inf
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gluonts_shell import atomic
 from gluonts_shell import log as logs
@@ -33,6 +33,9 @@ from gluonts_shell.serving.processes.machine import Machine
 from gluonts_shell.serving.processes.pool import ProcessPool
 from gluonts_shell.serving.processes.signals import stop_at
 from gluonts_shell.settings import Settings
+
+if TYPE_CHECKING:
+    from gluonts_shell.forecasting.service.service import Forecasting
 
 log = logging.getLogger(__name__)
 
@@ -136,19 +139,23 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
 
-    def load() -> tuple[Callable[[], serve.Worker], bool]:
+    def load() -> tuple[Forecasting, Callable[[], serve.Worker]]:
         service = serve.served(settings, model, code, ADVICE)
-        return serve.batch_job(service, settings, machine.threads), service.joins
+        return service, serve.batch_job(service, settings, machine.threads)
 
-    together = True
+    together, loaded = True, None
     if machine.forks:
-        make, together = load()
+        loaded = load()
+        together = loaded[0].joins
         gc.collect()
         gc.freeze()  # so that no collection in a worker writes to the pages that it shares
-    else:
 
-        def make() -> serve.Worker:
-            return load()[0]()
+    def start() -> Callable[..., bytes]:
+        service, make = loaded or load()
+        worker = make()
+        if settings.canary:
+            serve.rehearse(service, model)
+        return worker.answer
 
     # a time limit is for a request, and with single records that would be a line
     alone = 1 if settings.batch_timeout and settings.batch_strategy == "SINGLE_RECORD" else ALONE
@@ -159,9 +166,7 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
     forecasts = Forecasts(todo, chunks)
-    with ProcessPool(
-        machine.workers, lambda: make().answer, settings.max_worker_bytes or inf
-    ) as pool:
+    with ProcessPool(machine.workers, start, settings.max_worker_bytes or inf) as pool:
         forecasts.write(pool)
     failed = sorted(forecasts.failed)
     if failed:

@@ -1,6 +1,7 @@
 """GluonTS's side. It knows neither HTTP nor AWS.
 
 `data`         a channel's files and a request's instances -> entries of GluonTS
+`distributed`  one training by several processes
 `evaluation`   forecasts and what came -> scores
 `forecaster`   a name and hyperparameters -> an Estimator or Predictor
 `lightning`    best weights, checkpoints and batches of a training with Lightning

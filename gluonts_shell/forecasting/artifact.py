@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from pathlib import Path
 from gluonts.model.predictor import Predictor
 
 import gluonts_shell
-from gluonts_shell import staging
+from gluonts_shell import atomic, staging
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
 
@@ -39,14 +40,18 @@ def versions() -> dict[str, str]:
     """Of everything that a later reader may have to match."""
     found = {"gluonts_shell": gluonts_shell.__version__, "python": platform.python_version()}
     for name in ("gluonts", "numpy", "pandas", "torch", "lightning"):
-        if version := _installed(name):
+        version = _version(name)
+        if version is not None:
             found[name] = version
     return found
 
 
 @cache
-def _installed(name: str) -> str | None:
-    """Read once: parsing what a distribution tells of itself takes milliseconds, and megabytes."""
+def _version(name: str) -> str | None:
+    """A loaded module's own, for to look it up among what is installed takes a millisecond."""
+    loaded = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(loaded, str):
+        return loaded
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -55,10 +60,12 @@ def _installed(name: str) -> str | None:
 
 def differences(contract: Contract) -> Iterator[str]:
     """A sentence for each library that a model may depend on whose minor version is another than in training."""
-    here = versions()
     for name in ("gluonts", "torch"):
-        trained, running = contract.versions.get(name), here.get(name, "none")
-        if trained is not None and _minor(trained) != _minor(running):
+        trained = contract.versions.get(name)
+        if trained is None:
+            continue
+        running = _version(name) or "none"
+        if _minor(trained) != _minor(running):
             yield f"the model was trained with {name} {trained}, and here is {running}"
 
 
@@ -92,12 +99,12 @@ def write(predictor: Predictor, contract: Contract, folder: Path) -> Path:
         staged = staging.begin(folder)
         with _on_cpu(predictor):
             predictor.serialize(staged)
-        (staged / CONTRACT).write_text(contract.to_json())
+        atomic.write(staged / CONTRACT, contract.to_json())
         load(staged)
     except OSError as error:
         raise _unwritable(folder, error) from error
     except (Exception, RecursionError) as error:
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        reason = _first_line(error)[:300]
         raise ForecasterError(
             f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
         ) from error
@@ -124,8 +131,8 @@ def present(folder: Path) -> bool:
 @contextmanager
 def _on_cpu(predictor: Predictor) -> Iterator[None]:
     """Weights remember the device that they are saved from, and a server without that device could not load them."""
-    device = getattr(predictor, "device", None) if hasattr(predictor, "prediction_net") else None
-    if device is None:
+    device = getattr(predictor, "device", None)
+    if device is None or not hasattr(predictor, "prediction_net"):
         yield
         return
     predictor.to("cpu")
@@ -135,36 +142,43 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
         predictor.to(device)
 
 
-def load(folder: Path) -> tuple[Predictor, Contract]:
+def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
     Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
     raises comes through, whatever is being imported or read then.
     """
-    config = folder / "gluonts-config.json"
     if not present(folder):
         raise ModelError(
             f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there"
         )
     try:
-        name = (
-            json.loads(config.read_text())["type"]
-            if config.exists()
-            else (folder / "type.txt").read_text().strip()
-        )
-        predictor = Predictor.deserialize(folder, **_device(name))
+        predictor = Predictor.deserialize(folder, **_device(_class_name(folder), device))
         contract = folder / CONTRACT
-        return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(
-            predictor
-        )
+        if contract.exists():
+            return predictor, Contract.parse(contract.read_text())
+        return predictor, inferred(predictor)
     except ShellError:
         raise
     except (Exception, RecursionError) as error:
         stop = stop_behind(error)
         if stop is not None:
             raise stop from None
-        reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+        reason = _first_line(error)[:500]
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what an error says, or the error's kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _class_name(folder: Path) -> str:
+    """Of the predictor that was saved, as GluonTS of today wrote it, or one of before 0.8."""
+    config = folder / "gluonts-config.json"
+    if config.exists():
+        return str(json.loads(config.read_text())["type"])
+    return (folder / "type.txt").read_text().strip()
 
 
 def inferred(predictor: Predictor) -> Contract:
@@ -184,11 +198,11 @@ def horizon(predictor: Predictor) -> int:
     return int(length)
 
 
-def _device(name: str) -> dict[str, str]:
+def _device(name: str, device: str) -> dict[str, str]:
     """`device` for the predictors that take one: without it their weights ask for the device that trained them."""
     from pydoc import locate
 
     kind = locate(name)
     if kind is None or "device" not in inspect.signature(kind.deserialize).parameters:  # type: ignore[attr-defined]
         return {}
-    return {"device": "auto"}
+    return {"device": device}

@@ -5,8 +5,10 @@ It takes plain values; whose they are, and where a job's files lie, others know.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from gluonts_shell.forecasting import artifact
 from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.frequency import period_alias
+from gluonts_shell.forecasting.distributed import shards
+from gluonts_shell.forecasting.distributed.ranks import Ranks, check_strategy, devices
 from gluonts_shell.forecasting.forecaster import (
     catalog,
     constructors,
@@ -120,6 +124,7 @@ class Plan:
             constructors.check_complete(kind, arguments)
         _check_lengths(parameters, arguments)
         _check_learns(arguments, hyperparameters)
+        _check_devices(kind, arguments)
         _check_channels(kind, channels, strangers)
         return cls(kind, arguments, routed.options, freq, channels, use, dialect)
 
@@ -127,24 +132,41 @@ class Plan:
     def trains(self) -> bool:
         return issubclass(self.kind, Estimator)
 
-    def read(self, previous: Contract | None = None) -> Datasets:
+    @property
+    def distributes(self) -> bool:
+        """Whether several processes can train it together."""
+        return _distributes(self.kind)
+
+    @property
+    def devices(self) -> int:
+        """That this host uses: a process trains on each."""
+        return devices(self.arguments.get("trainer_kwargs") or {}) if self.distributes else 1
+
+    def check_together(self) -> None:
+        """Raises ConfigurationError for what several processes cannot do."""
+        check_strategy(self.arguments.get("trainer_kwargs") or {})
+
+    def read(self, previous: Contract | None = None, ranks: Ranks = Ranks()) -> Datasets:  # noqa: B008 - it is read
         """Reads every channel that will be used, the test channel too: a bad line there should not cost a training.
 
         previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
+        ranks: of the process; all hosts read at the same time, and only the first one scores.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
         arguments, train = dict(self.arguments), None
         if self._learns:
-            train = self._first(previous, horizon if self.trains else 0)
+            train = self._first(previous, horizon if self.trains else 0, ranks)
             known = previous.features if previous else None
             arguments = features.derived(self.use, train, arguments, self.dialect, known)
         forecaster = constructors.construct(self.kind, arguments, train)
         if train is not None:
             features.check_dimensions(forecaster, train)
         wanted = self.use.features(arguments, train.statistics if train else None)
-        validation = self._channel("validation", wanted, horizon) if self._validates else None
+        validation = None
+        if self._validates:
+            validation = _of_all(self._channel("validation", wanted, horizon), ranks)
         found = Datasets(train, validation, None, arguments, wanted, forecaster)
-        if "test" in self.channels:
+        if "test" in self.channels and not ranks.position:
             self._add_test(found)
         return found
 
@@ -155,9 +177,10 @@ class Plan:
             features.overrides_derivation(self.kind) and "train" in self.channels
         )
 
-    def _first(self, previous: Contract | None, shortest: int) -> Data:
+    def _first(self, previous: Contract | None, shortest: int, ranks: Ranks) -> Data:
         known = previous.features if previous else Features()
-        train = self._channel("train", self.use.to_read(self.arguments, known), shortest)
+        wanted = self.use.to_read(self.arguments, known)
+        train = _of_all(self._channel("train", wanted, shortest), ranks)
         _log_statistics(train, "Training")
         self.use.tell_unused(train)
         return train
@@ -217,6 +240,32 @@ class Plan:
 
     def _channel(self, name: str, wanted: Features, shortest: int) -> Data:
         return self.channel(name, wanted, shortest).read(self.options.listify_dataset)
+
+
+def _of_all(data: Data, ranks: Ranks) -> Data:
+    if data.channel.name not in ranks.sharded:
+        return data
+    return shards.of_all(data, ranks.gather)
+
+
+def _distributes(kind: type) -> bool:
+    """GluonTS's own way of training with Lightning; a class that has it has imported the module."""
+    module = sys.modules.get("gluonts.torch.model.estimator")
+    return (
+        module is not None
+        and issubclass(kind, module.PyTorchLightningEstimator)
+        and "ckpt_path" in inspect.signature(getattr(kind, "train")).parameters  # noqa: B009 - Estimator's
+    )
+
+
+def _check_devices(kind: type, arguments: Mapping[str, Any]) -> None:
+    given = (arguments.get("trainer_kwargs") or {}).get("devices")
+    if given in (None, 1, "1", "auto") or _distributes(kind):
+        return
+    if not (isinstance(given, list) and len(given) == 1):
+        raise ConfigurationError(
+            f"hyperparameter 'devices' is {given}, but {kind.__name__} trains in one process; remove it"
+        )
 
 
 def _forecaster_name(hyperparameters: Mapping[str, Any], forecaster: str | None) -> str | None:

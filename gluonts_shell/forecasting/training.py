@@ -8,8 +8,6 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import random
-import sys
 import tempfile
 import time
 import warnings
@@ -24,6 +22,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
+from gluonts_shell.forecasting.distributed.ranks import Ranks, Share
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import literal
 from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
@@ -40,11 +39,13 @@ class Stop:
     """The wish that training ends at its next batch. Who has it sets `wished`, if it is `awaited`.
 
     awaited: from now on a wish is heard, until somebody says otherwise. early: it was heard before training was over.
+    insist: ends training in the middle of a batch, wherever that is, by raising; None where nothing is being trained.
     """
 
     wished: bool = False
     awaited: bool = False
     early: bool = False
+    insist: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Watch:
     """Who watches: the host that the metric lines name, and whether a person sees a progress bar.
 
     checkpoints: where they go and are looked for; None where nobody wants any. losses: `train` and `validation` of each
-    epoch, once the training is over.
+    epoch, once the training is over. ranks: which process this is.
     """
 
     host: str
@@ -61,16 +62,7 @@ class Watch:
     checkpoints: Checkpoints | None = None
     stop: Stop = field(default_factory=Stop)
     losses: dict[str, list[float]] = field(default_factory=dict)
-
-
-def seed_everything(seed: int) -> None:
-    """python, numpy and, where it was imported, torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.manual_seed(seed)
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def set_environment(values: Mapping[str, Any], quiet: bool) -> None:
@@ -114,6 +106,8 @@ def fit(
         raise ConfigurationError(
             f"channel 'model' holds a {found}, expected a model that {name} trained"
         )
+    if watch.ranks.count > 1:
+        train = Share(train, watch.ranks)
     method: Callable[..., Predictor] = (
         estimator.train if start_from is None else estimator.train_from
     )
@@ -270,12 +264,15 @@ def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[A
     from gluonts_shell.forecasting.lightning import epochs
 
     memory.keep_freed()  # a tenth of the time of a DeepAR batch
-    keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder))
+    ranks = watch.ranks
+    keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder), ranks)
 
     def run(method: Run, *arguments: Any, **named: Any) -> Predictor:
         path = keeper.resume(estimator.trainer_kwargs.get("max_epochs", -1))
         more = {} if path is None else {"ckpt_path": path}
-        predictor: Predictor = epochs.run(estimator, keeper, method, *arguments, **named, **more)
+        predictor: Predictor = ranks.run(
+            lambda: epochs.run(estimator, keeper, method, *arguments, **named, **more)
+        )
         # Lightning calls no hook where nothing is left to do
         if path is not None and not keeper.trained:
             lines.on_train_end()
@@ -311,7 +308,7 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
 
     for noisy in ("lightning.pytorch", "lightning.fabric", "lightning", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    lines, run = epoch_log(Callback, watch.host), _directly
+    lines, run = epoch_log(Callback, watch.host, watch.ranks.devices), _directly
     callbacks = [_reporting(Callback, witness), lines]
     if watch.early_stopping_patience is not None:
         log.info("Using early stopping with patience %d", watch.early_stopping_patience)
@@ -322,14 +319,16 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
     with tempfile.TemporaryDirectory(prefix="lightning-") as folder:
         defaults = {
             "default_root_dir": folder,
-            "devices": 1,  # where there are several, `auto` would start this program once for each of them
             "logger": False,
             "enable_progress_bar": watch.progress_bar,
             "enable_model_summary": watch.progress_bar,
         }
-        if watch.progress_bar and getattr(estimator, "num_batches_per_epoch", None):
+        batches = getattr(estimator, "num_batches_per_epoch", None)
+        if batches:
+            batches = estimator.num_batches_per_epoch = watch.ranks.batches(batches)
+        if watch.progress_bar and batches:
             # the loader itself has no length, without which the bar shows 7/?
-            defaults["limit_train_batches"] = estimator.num_batches_per_epoch
+            defaults["limit_train_batches"] = batches
         if _can_be_kept(estimator):
             keepers, run = _kept(estimator, watch, folder, lines)
             callbacks += keepers
@@ -337,7 +336,12 @@ def _lightning(estimator: Estimator, watch: Watch, name: str) -> Iterator[tuple[
             _say_that_nothing_is_kept(name, watch)
         own = trainer_kwargs.get("callbacks") or []
         callbacks += own if isinstance(own, list) else [own]
-        estimator.trainer_kwargs = {**defaults, **trainer_kwargs, "callbacks": callbacks}
+        estimator.trainer_kwargs = {
+            **defaults,
+            **trainer_kwargs,
+            **watch.ranks.trainer(trainer_kwargs),
+            "callbacks": callbacks,
+        }
         yield witness, run
 
 
@@ -371,10 +375,11 @@ def _reporting(base: type, witness: Witness) -> Any:
     return Reporting()
 
 
-def epoch_log(base: type, host: str) -> Any:
+def epoch_log(base: type, host: str, devices: int = 1) -> Any:
     """A Lightning callback that writes DeepAR's lines: loss, progress and throughput of each epoch, and the best loss.
 
-    They are what DeepAR's log has, since tuning jobs and CloudWatch find numbers in it by regular expression.
+    devices: of the host, whose throughput is told. The lines are what DeepAR's log has, since tuning jobs and
+    CloudWatch find numbers in it by regular expression.
     """
 
     class EpochLog(base):  # type: ignore[misc]
@@ -393,7 +398,7 @@ def epoch_log(base: type, host: str) -> Any:
         def on_train_batch_end(self, *seen: Any) -> None:
             batch = seen[3]  # trainer, module, outputs, batch, its index
             first = next(iter(batch.values())) if isinstance(batch, dict) else batch
-            self.records += len(first)
+            self.records += len(first) * devices
 
         def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
             epoch, seconds = trainer.current_epoch, time.monotonic() - self.started

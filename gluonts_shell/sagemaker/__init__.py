@@ -5,6 +5,7 @@ Standard library only, since all of it runs before the user's own code (and perh
     paths            the /opt/ml tree
     job              what SageMaker told a training container: hyperparameters, channels, hosts
     hosts            the hosts of one job: they meet, and each knows how the others fare
+    network          the interface by which they talk
     hyperparameters  hyperparameters.json without the wire's accidents
     modeldir         what lies in a model folder that holds no model
     failure          an exception -> output/failure and the exit status

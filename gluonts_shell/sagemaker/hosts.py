@@ -89,6 +89,8 @@ class Hosts:
         self, host: str, hosts: Sequence[str], links: Sequence[Link] = (), silence: float = 30.0
     ) -> None:
         self.host, self.hosts, self.links, self.silence = host, tuple(hosts), list(links), silence
+        # whether what happens here may be the consequence of what happens to another process
+        self.shared = bool(links)
         # of another host: the first to end, for whatever reason
         self.ending: Ending | None = None
         self.on_trouble: Callable[[Ending], None] = lambda _: None
@@ -124,6 +126,11 @@ class Hosts:
         """Of this host, as the others reach it."""
         return self.links[0].end.getsockname()[0] if self.links else None
 
+    @property
+    def master(self) -> str | None:
+        """The address of the first host, as this one reaches it; None on itself."""
+        return None if self.first else str(self.links[0].end.getpeername()[0])
+
     def gather(self, value: Any) -> list[Any]:
         """What each host says, in their order; every host has to ask. Plain values, as JSON has them.
 
@@ -152,8 +159,6 @@ class Hosts:
 
     def news(self, seconds: float) -> Ending | None:
         """How another host ended, if it is known by then: what fails here may be no more than its consequence."""
-        if not self.links:
-            return self.ending
         with self._changed:
             self._changed.wait_for(lambda: self.ending is not None, seconds)
         return self.ending
@@ -258,18 +263,21 @@ def _gathered(host: str, hosts: Sequence[str], port: int, wait: float) -> list[L
             if link is not None:
                 links[link.host] = link
                 missing.remove(link.host)
+    found = [links[name] for name in hosts if name in links]
     if missing:
         absent = Ending(", ".join(missing), 1, f"did not come within {wait:g} seconds")
-        line = {"ended": 1, "host": absent.host, "what": absent.what}
-    else:
-        line = {"welcome": len(hosts)}
-    for link in links.values():
-        _send(link, line)
-    if missing:
-        for link in links.values():
-            _close(link, time.monotonic() + FAREWELL)
+        _send_away(found, absent)
         raise HostError(str(absent))
-    return [links[name] for name in hosts if name != host]
+    for link in found:
+        _send(link, {"welcome": len(hosts)})
+    return found
+
+
+def _send_away(links: Sequence[Link], absent: Ending) -> None:
+    for link in links:
+        _send(link, {"ended": absent.status, "host": absent.host, "what": absent.what})
+    for link in links:
+        _close(link, time.monotonic() + FAREWELL)
 
 
 def _listening(port: int) -> socket.socket:

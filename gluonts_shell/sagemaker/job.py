@@ -25,18 +25,23 @@ CODE_CHANNELS = ("code", "sm_drivers")
 
 @dataclass(frozen=True)
 class Channel:
-    """A folder (or file) of input; content_type is what the job declared, None where it declared nothing."""
+    """A folder (or file) of input; content_type is what the job declared, None where it declared nothing.
+
+    sharded: whether each host has files of its own (ShardedByS3Key), or all have the same.
+    """
 
     name: str
     path: Path
     content_type: str | None = None
+    sharded: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """What SageMaker told the container.
 
-    hosts: sorted. env: the entries of `$env.`, for `gluonts.env`. strangers: names of channels that are left alone.
+    hosts: sorted; interface: of the network between them, where the job names one. env: the entries of `$env.`, for
+    `gluonts.env`. strangers: names of channels that are left alone.
     source_dir: what the SDK's estimators of version 2 uploaded; nothing is installed from there.
     """
 
@@ -47,6 +52,7 @@ class TrainingJob:
     env: Mapping[str, Any] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     source_dir: str | None = None
+    interface: str | None = None
 
     @classmethod
     def read(cls, paths: Paths) -> TrainingJob:
@@ -65,6 +71,7 @@ class TrainingJob:
             env=env,
             strangers=strangers,
             source_dir=hyperparameters.source_dir(raw),
+            interface=_interface(resources),
         )
 
 
@@ -85,6 +92,11 @@ def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
             f"resourceconfig.json: current_host is {host!r}, expected one of the hosts, {hosts}"
         )
     return tuple(sorted(set(map(str, hosts))))
+
+
+def _interface(resources: Mapping[str, Any]) -> str | None:
+    name = resources.get("network_interface_name")
+    return name if isinstance(name, str) and name else None
 
 
 def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:
@@ -130,7 +142,8 @@ def _channel(name: str, declaration: Any, paths: Paths) -> Channel:
     content_type = details.get("ContentType")
     if not isinstance(content_type, str):
         content_type = None
-    return Channel(name, folder, content_type)
+    sharded = details.get("S3DistributionType") == "ShardedByS3Key"
+    return Channel(name, folder, content_type, sharded)
 
 
 def _object(path: Path) -> dict[str, Any] | None:

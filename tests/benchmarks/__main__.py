@@ -18,6 +18,7 @@ from pathlib import Path
 
 import comparisons
 import growth
+import hosts
 import machine
 import ratios
 import trainings
@@ -73,6 +74,7 @@ def main() -> int:
         comparisons.measure(sides, wanted, table, Path(folder), effort)
         ratios.measure(ours, wanted, table, Path(folder), effort)
         trainings.measure(ours, wanted, table, Path(folder), effort)
+        hosts.measure(ours, wanted, table, Path(folder), effort)
         growth.measure(ours, wanted, table, Path(folder), effort)
     print(machine.description())
     print(table)

@@ -39,6 +39,7 @@ ROWS = {
     "train_patchtst_a": Row("CPU of PatchTST on the hours", "s", less=True, ratio=1.0),
     "train_sff_c": Row("CPU of SimpleFeedForward on 10 x 100,000 hours", "s", less=True, ratio=1.1),
     "train_deepar_c": Row("CPU of DeepAR on the same", "s", less=True, ratio=8),
+    "two_hosts": Row("throughput of DeepAR on two hosts of one thread / on one", "", limit=1.5),
     "limit_naive_50": Row("naive_50 / (one core in-process x cores)", "", limit=0.8),
     "limit_deepar_c32": Row("deepar_c32 / (one core in-process x cores)", "", limit=0.9),
     "worker_memory": Row(

@@ -180,6 +180,12 @@ def test_its_quantiles_differ_in_every_month_and_the_actual_values_stand_beside_
     ]
 
 
+def test_it_names_the_report(shown: tuple[Path, str]) -> None:
+    found = re.search(r"^The report, to open in a browser: '(.+)'$", shown[1], re.MULTILINE)
+    assert found is not None
+    assert "better than seasonal naive" in Path(found[1]).read_text()
+
+
 def test_a_second_demo_in_its_folder_leaves_one_of_everything(shown: tuple[Path, str]) -> None:
     assert [name for name in contents(shown[0]) if ".kept-" in name] == []
     assert (shown[0] / "code" / "seasonal_growth.py").exists()

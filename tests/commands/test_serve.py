@@ -483,6 +483,11 @@ def test_a_model_that_forecasts_something_else_than_it_did_never_becomes_ready(t
     ) in server.log.read_text()
     with Server(tree, GLUONTS_SHELL_CANARY="false") as server:
         assert server.ask("GET", "/ping")[0] == 200
+    # the canary is that of the model which is served
+    (tmp_path / "other").mkdir()
+    good = naive(tmp_path / "other")
+    with Server(tree, "--model", str(good / "model")) as server:
+        assert server.ask("GET", "/ping")[0] == 200
 
 
 def test_a_predictor_of_the_operator_without_a_model(tmp_path):

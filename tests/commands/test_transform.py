@@ -360,3 +360,24 @@ def test_an_archive_that_brings_code_is_as_old_as_it_was(ml: Path, tmp_path: Pat
     transform(ml, tmp_path / "in", tmp_path / "out", "--model", str(tmp_path / "model.tar.gz"))
     assert (tmp_path / "out" / "a.jsonl.out").read_text() == "an earlier run's\n"
     assert means(tmp_path / "out" / "b.jsonl.out") == [3.0]
+
+
+def test_a_model_that_forecasts_something_else_than_it_did_makes_no_output(tmp_path):
+    model = tmp_path / "ml" / "model"
+    toy = [sys.executable, str(ROOT / "tests" / "batch_toy.py"), str(model)]
+    subprocess.run(toy, env=environment(), check=True)
+    target = {"dtype": "float32", "values": [1.0, 2.0]}
+    entry = {"item_id": "a", "start": "2024-01-01 00:00:00", "target": target}
+    rows = {"0.1": {"dtype": "float64", "values": [9.0, 9.0, 9.0]}}
+    kept = {"entry": entry, "forecast": rows, "tolerance": 0.0}
+    (model / "canary.jsonl").write_text(json.dumps(kept) + "\n")
+    source = write(tmp_path / "in" / "a.json", [line(1.0)])
+    output = tmp_path / "out"
+    done = transform(tmp_path / "ml", source, output, status=1)
+    assert (
+        "the model does not forecast here what it did when it was trained: item_id 'a': its 0.1 was 9 at step 1 "
+        "and is 2; GLUONTS_SHELL_CANARY=false serves it all the same"
+    ) in done.stdout
+    assert not (output / "a.json.out").exists()
+    transform(tmp_path / "ml", source, output, GLUONTS_SHELL_CANARY="false")
+    assert means(output / "a.json.out") == [1.0]

@@ -11,7 +11,7 @@ import pytest
 
 from gluonts_shell.commands import wheelhouse
 from gluonts_shell.errors import CodeChannelError, ConfigurationError
-from gluonts_shell.sagemaker.code import channel
+from gluonts_shell.sagemaker.code import channel, installation
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
 from tests.local_wheels import wheel, write
@@ -51,7 +51,7 @@ def test_its_folder_is_a_code_channel_that_installs_offline(index: Path, tmp_pat
     code = channel.install(
         tmp_path / "out", tmp_path / "ml" / "code", Settings(offline=True), environ
     )
-    assert channel.modules(code) == {"mypkg", "needed"}
+    assert installation.modules(code) == {"mypkg", "needed"}
 
 
 def test_the_wheels_are_those_of_the_container_not_of_this_machine(

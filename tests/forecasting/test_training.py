@@ -16,6 +16,7 @@ from gluonts.model.trivial.mean import MeanEstimator, MeanPredictor
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
 from gluonts_shell.forecasting.data.channel import Channel, Data
 from gluonts_shell.forecasting.data.statistics import Statistics
+from gluonts_shell.forecasting.distributed.ranks import seed_everything
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.training import (
     KEPT_VALUES,
@@ -23,7 +24,6 @@ from gluonts_shell.forecasting.training import (
     Witness,
     _check_learnt,
     fit,
-    seed_everything,
     set_environment,
 )
 

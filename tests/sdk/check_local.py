@@ -14,7 +14,6 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,6 @@ from sagemaker.train import ModelTrainer  # noqa: E402
 from sagemaker.train.configs import Compute, InputData, SourceCode  # noqa: E402
 from sagemaker.train.model_trainer import Mode  # noqa: E402
 
-ROLE = "arn:aws:iam::123456789012:role/forecaster"
-TRUST = {
-    "Effect": "Allow",
-    "Principal": {"Service": "sagemaker.amazonaws.com"},
-    "Action": "sts:AssumeRole",
-}
-ANSWERS = {  # what ModelBuilder asks before it builds
-    "GetCallerIdentity": {"Arn": ROLE, "Account": "123456789012"},
-    "ListBuckets": {
-        "Buckets": [
-            {"Name": "sagemaker-eu-central-1-123456789012", "CreationDate": datetime(2024, 1, 1)}
-        ]
-    },
-    "HeadBucket": {},
-    "SimulatePrincipalPolicy": {},
-    "GetRole": {"Role": {"AssumeRolePolicyDocument": {"Statement": [TRUST]}}},
-}
 DATA = container.ROOT / "gluonts_shell" / "data" / "monthly"
 NAIVE = {
     "forecaster_name": "SeasonalNaivePredictor",
@@ -64,14 +46,17 @@ EXPECTED = [float(n) for n in range(24, 48)]
 
 
 def train(
-    folder: Path, hyperparameters: dict[str, Any], source_code: SourceCode | None = None
+    folder: Path,
+    hyperparameters: dict[str, Any],
+    source_code: SourceCode | None = None,
+    hosts: int = 1,
 ) -> str:
     """Trains below `folder`; the sentence of output/failure, empty after a success."""
     folder.mkdir()
     trainer = ModelTrainer(
         training_mode=Mode.LOCAL_CONTAINER,
         training_image="forecaster",
-        compute=Compute(instance_type="local", instance_count=1),
+        compute=Compute(instance_type="local", instance_count=hosts),
         hyperparameters=hyperparameters,
         source_code=source_code,
         input_data_config=[
@@ -99,6 +84,10 @@ def check_trainer(folder: Path) -> None:
     assert train(folder / "plain", NAIVE) == ""
     assert {"gluonts_shell.json", "agg_metrics.json"} <= packed(folder / "plain")
 
+    # docker compose stops the others once one host has ended
+    assert train(folder / "two", NAIVE, hosts=2) == ""
+    assert "gluonts_shell.json" in packed(folder / "two")
+
     source = folder / "source"
     source.mkdir()
     (source / "mine.py").write_text(MINE)
@@ -114,7 +103,9 @@ def check_trainer(folder: Path) -> None:
             "hyperparameter 'seson_length' is not known to SeasonalNaivePredictor; did you mean 'season_length'?"
         ), sentence
         assert "gluonts_shell.json" not in packed(folder / name)
-    print("ModelTrainer trains, with and without source code, and a failure's sentence arrives")
+    print(
+        "ModelTrainer trains, with and without source code, on two hosts too, and a failure's sentence arrives"
+    )
 
 
 def local_session(folder: Path, model: Path) -> LocalSession:
@@ -243,7 +234,7 @@ def check_builder(folder: Path, model: Path) -> None:
         image_uri="forecaster",
         model_server=ModelServer.MMS,
         mode=function_pointers.Mode.LOCAL_CONTAINER,
-        role_arn=ROLE,
+        role_arn=container.ROLE,
         dependencies={"auto": False},
     )
     builder.build()
@@ -262,7 +253,7 @@ def main() -> None:
         folder = Path(temporary)
         container.without_telemetry(folder)
         container.stand_in_for_docker(folder)
-        container.answer(ANSWERS)
+        container.answer(container.refuse)
         container.sleep_less()
         check_trainer(folder)
         model = folder / "ml" / "model"

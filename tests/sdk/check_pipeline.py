@@ -25,7 +25,6 @@ from sagemaker.workflow.pipeline import Pipeline  # noqa: E402
 from sagemaker.workflow.pipeline_context import LocalPipelineSession  # noqa: E402
 from sagemaker.workflow.steps import TrainingStep, TransformStep  # noqa: E402
 
-ROLE = "arn:aws:iam::123456789012:role/forecaster"
 DATA = container.ROOT / "gluonts_shell" / "data" / "monthly"
 NAIVE = {
     "forecaster_name": "SeasonalNaivePredictor",
@@ -42,7 +41,7 @@ def pipeline(folder: Path) -> Pipeline:
     session.config = {"local": {"container_root": str(folder)}}
     estimator = Estimator(
         image_uri="forecaster",
-        role=ROLE,
+        role=container.ROLE,
         instance_count=1,
         instance_type="local",
         hyperparameters=NAIVE,
@@ -53,7 +52,7 @@ def pipeline(folder: Path) -> Pipeline:
     train = TrainingStep("train", step_args=estimator.fit(channels))
     model = Model(
         image_uri="forecaster",
-        role=ROLE,
+        role=container.ROLE,
         model_data=train.properties.ModelArtifacts.S3ModelArtifacts,
         sagemaker_session=session,
     )
@@ -81,10 +80,10 @@ def main() -> None:
         folder = Path(temporary)
         container.without_telemetry(folder)
         container.stand_in_for_docker(folder)
-        container.answer({})
+        container.answer(container.refuse)
         container.sleep_less()
         demand = pipeline(folder)
-        demand.create(role_arn=ROLE, description="trains and forecasts")
+        demand.create(role_arn=container.ROLE, description="trains and forecasts")
         execution = demand.start()
         steps = execution.list_steps()["PipelineExecutionSteps"]
         states = {step["StepName"]: step["StepStatus"] for step in steps}

@@ -79,6 +79,8 @@ def environ(service: dict[str, Any], address: str, python: str) -> dict[str, str
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
+        # where hosts meet: here they all share one network
+        "MASTER_PORT": str(20_000 + 10 * int(address.split(".")[1])),
     }
     for published in service.get("ports", ()):
         port = published.split(":")[0]

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,25 @@ LOOPBACK = ("127.", "::1", "localhost")
 CONFIG = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
+
+ROLE = "arn:aws:iam::123456789012:role/forecaster"
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": ["sagemaker.amazonaws.com"]},
+    "Action": "sts:AssumeRole",
+}
+IDENTITY: dict[str, Any] = {  # who asks, and that the role and the bucket are there
+    "GetCallerIdentity": {"Arn": ROLE, "Account": "123456789012"},
+    "GetRole": {"Role": {"Arn": ROLE, "AssumeRolePolicyDocument": {"Statement": [TRUST]}}},
+    "SimulatePrincipalPolicy": {},
+    "HeadBucket": {},
+    "ListBuckets": {
+        "Buckets": [
+            {"Name": name, "CreationDate": datetime(2024, 1, 1)}
+            for name in ("my-forecasts", "sagemaker-eu-central-1-123456789012")
+        ]
+    },
 }
 
 
@@ -55,16 +75,22 @@ def without_telemetry(folder: Path) -> None:
         os.environ[f"SAGEMAKER_{name}_CONFIG_OVERRIDE"] = str(place)
 
 
-def answer(answers: Mapping[str, Any]) -> None:
-    """Calls of AWS's API are answered by the names of their operations; any other ends the check."""
+def answer(call: Callable[[Any, str, dict[str, Any]], Any]) -> None:
+    """Calls of AWS's API go to `call(client, operation, parameters)`, apart from those by which the SDK knows itself."""
     import botocore.client
 
-    def call(_client: Any, operation: str, parameters: dict[str, Any]) -> Any:
-        if operation not in answers:
-            raise SystemExit(f"the SDK calls {operation} with {parameters}")
-        return answers[operation]
+    def answered(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        if operation in IDENTITY:
+            return IDENTITY[operation]
+        return call(client, operation, parameters)
 
-    botocore.client.BaseClient._make_api_call = call
+    botocore.client.BaseClient._make_api_call = answered
+
+
+def refuse(_client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+    """Ends the check; an exception would be swallowed by some parts of the SDK."""
+    print(f"the SDK calls {operation} with {parameters}", file=sys.stderr)
+    os._exit(1)
 
 
 def stand_in_for_docker(folder: Path) -> None:

@@ -27,25 +27,36 @@ log = logging.getLogger(__name__)
 
 # Series are held as float32, about a third of their size as JSON; larger channels are read anew in each pass.
 HELD_BYTES = 2 * 1024**3
+# attribute of Features -> what a sentence calls covariates by name that are not read
+UNREAD = {
+    "dynamic_real": FUTURE,
+    "past_dynamic_real": PAST,
+    "dynamic_cat": "feat_dynamic_cat",
+    "past_dynamic_cat": "past_feat_dynamic_cat",
+}
 
 
 @dataclass(frozen=True)
 class Data:
     """A data set: sized, and to be iterated again and again. Held in memory, or read anew in each pass.
 
-    unread: fields of features that series have and that were not to be read.
+    unread: fields of features that series have and that were not to be read. here: how many series this is, where it is
+    a share of the channel and the statistics are those of all of it.
     """
 
     channel: Channel
     statistics: Statistics
     held: list[dict[str, Any]] | None
     unread: tuple[str, ...] = ()
+    here: int | None = None
 
     def __len__(self) -> int:
-        return self.statistics.series
+        return self.statistics.series if self.here is None else self.here
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.held) if self.held is not None else self.channel.entries()
+        if self.held is None:
+            return self.channel.entries()
+        return iter(self.held)
 
 
 @dataclass(slots=True)
@@ -59,19 +70,22 @@ class Row:
 
     def where(self) -> str:
         """`train/data.json line 3 (item_id 'SKU-7')`"""
-        item_id = self.value.get("item_id") if isinstance(self.value, dict) else None
-        item = "" if item_id is None else f" (item_id {brief(item_id)})"
-        return f"{short(self.file)} {self.noun} {self.number}{item}"
+        place = f"{short(self.file)} {self.noun} {self.number}"
+        item_id = self._field("item_id")
+        if item_id is None:
+            return place
+        return f"{place} (item_id {brief(item_id)})"
 
     @property
-    def length(self) -> int | None:
-        """Of the target, where it is one; it is not checked yet."""
-        target = self.value.get("target") if isinstance(self.value, dict) else None
-        if not isinstance(target, list):
-            return None
-        if target and isinstance(target[0], list):
-            return len(target[0])
-        return len(target)
+    def length(self) -> int:
+        """Of the target, where it is one, else 0; it is not checked yet."""
+        target = self._field("target")
+        if isinstance(target, list) and target and isinstance(target[0], list):
+            target = target[0]
+        return len(target) if isinstance(target, list) else 0
+
+    def _field(self, name: str) -> Any:
+        return self.value.get(name) if isinstance(self.value, dict) else None
 
 
 @dataclass(frozen=True)
@@ -102,10 +116,18 @@ class Channel:
         reader = self._reader(numbering, names=names)
         # a series that is left out may have labels that no other has: they are not the model's, and no fault
         lenient = self._reader(
-            numbering, replace(self.features, static_cat=self._of_short_series, labels=()), names
+            numbering,
+            replace(
+                self.features,
+                static_cat=self._of_short_series,
+                labels=(),
+                dynamic_cat=(),
+                past_dynamic_cat=(),
+            ),
+            names,
         )
         for row in self._rows():
-            left_out = self.shortest > 0 and (row.length or 0) < self.shortest
+            left_out = row.length < self.shortest
             entry = self._entry(row, lenient if left_out else reader)
             longest = max(longest, entry["target"].shape[-1])
             if left_out:
@@ -132,7 +154,7 @@ class Channel:
         """Each series that is long enough, once the channel has been read."""
         reader = self._reader(None)
         for row in self._rows():
-            if (row.length or 0) >= self.shortest:
+            if row.length >= self.shortest:
                 yield self._entry(row, reader)
 
     def faults(self) -> Iterator[str]:
@@ -193,13 +215,12 @@ class Channel:
         return found
 
     def _unread(self, names: Names) -> set[str]:
-        """Which of the two fields of covariates by name hold some that are not read."""
-        found = set()
-        if names.future and self.features.dynamic_real == 0:
-            found.add(FUTURE)
-        if names.past and self.features.past_dynamic_real == 0:
-            found.add(PAST)
-        return found
+        """What of the covariates by name is not read: the field of those that are numbers, or what text would be."""
+        return {
+            UNREAD[wanted]
+            for wanted, found in names.groups.items()
+            if found and getattr(self.features, wanted) in (0, ())
+        }
 
     @property
     def _of_short_series(self) -> tuple[int, ...] | None:

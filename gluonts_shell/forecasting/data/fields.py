@@ -11,7 +11,7 @@ import re
 import reprlib
 import struct
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,50 @@ def _written_as_period(text: str, freq: str) -> pd.Period:
             "start",
         )
     return period
+
+
+def moment(text: str, period: pd.Period, freq: str) -> str:
+    """A later period of a series as ISO 8601 has it, at the moment in it at which the series' start is in its own.
+
+    Whoever dates months by their last day, or hours by their half, has the later ones dated so. text: the start.
+    """
+    steps = period.ordinal - _period(text, freq).ordinal
+    unit = _unit(freq)
+    if unit is not None:
+        try:
+            return (datetime.fromisoformat(text) + steps * unit).isoformat()
+        except (ValueError, OverflowError):  # a text that only pandas reads, or after the year 9999
+            pass
+    return _in_period(text, period, freq)
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_period(text: str, period: pd.Period, freq: str) -> str:
+    """Of periods that are not all of one length, which takes pandas long."""
+    given = pd.Timestamp(text.partition("/")[0])  # of a week as pandas writes it, its first day
+    own = _period(text, freq)
+    try:
+        begin, end = period.start_time, period.end_time
+    except pd.errors.OutOfBoundsDatetime:  # later than the year 2261
+        return str(period)
+    found = begin + (given - own.start_time)
+    on_last_day = given.normalize() == own.end_time.normalize() > own.start_time
+    if on_last_day or found > end:
+        found = end.normalize() + (given - given.normalize())
+    return str(found.isoformat())
+
+
+@functools.lru_cache(maxsize=64)
+def _unit(freq: str) -> timedelta | None:
+    """What a period's ordinal counts, where that lasts the same always."""
+    offset = _offset(freq)
+    if isinstance(offset, pd.offsets.Day):
+        return timedelta(days=1)
+    if isinstance(offset, pd.offsets.Week):
+        return timedelta(weeks=1)
+    if isinstance(offset, pd.offsets.Tick) and offset.nanos >= 1000 * offset.n:
+        return timedelta(microseconds=offset.nanos // offset.n // 1000)
+    return None
 
 
 @functools.lru_cache(maxsize=64)

@@ -61,24 +61,6 @@ def equivalent(one: str, other: str) -> bool:
     return _offset(period_alias(one)) == _offset(period_alias(other))
 
 
-def moment(start: str, period: pd.Period) -> str:
-    """A period as ISO 8601 has it, at the moment in it at which `start` is in its own period.
-
-    Whoever dates months by their last day, or hours by their half, has the forecast dated so. start: as of a series.
-    """
-    given = pd.Timestamp(start.partition("/")[0])  # of a week as pandas writes it, its first day
-    own = pd.Period(given, freq=period.freqstr)
-    try:
-        begin, end = period.start_time, period.end_time
-    except pd.errors.OutOfBoundsDatetime:  # later than the year 2261
-        return str(period)
-    found = begin + (given - own.start_time)
-    on_last_day = given.normalize() == own.end_time.normalize() > own.start_time
-    if on_last_day or found > end:
-        found = end.normalize() + (given - given.normalize())
-    return str(found.isoformat())
-
-
 @functools.lru_cache(maxsize=256)
 def _offset(alias: str) -> pd.offsets.BaseOffset:
     with warnings.catch_warnings():

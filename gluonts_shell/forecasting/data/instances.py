@@ -28,8 +28,10 @@ from gluonts_shell.forecasting.data.covariates import (
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 from gluonts_shell.forecasting.data.naming.labels import Numbering
 from gluonts_shell.forecasting.data.naming.order import (
-    BY_NAME,
+    AHEAD,
+    CATEGORIES,
     FUTURE,
+    GROUPS,
     PAST,
     Covariates,
     Names,
@@ -41,8 +43,6 @@ OVER_TIME = (
     "feat_dynamic_cat",
     "past_feat_dynamic_cat",
 )
-# attribute of Features that counts rows -> the one that has their names
-NAMED = {wanted: field for field, wanted in BY_NAME.items()}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Reader:
         elif self._kinds:
             self._add_covariates(entry, instance, self._kinds, target.shape[-1])
         if self.features.own:
-            entry |= own_fields(instance, BY_NAME if self._names else ())
+            entry |= own_fields(instance, (PAST, FUTURE) if self._names else ())
         return entry
 
     @functools.cached_property
@@ -115,7 +115,7 @@ class Reader:
         for kind in KINDS:
             wanted = getattr(self.features, kind.wanted)
             if wanted not in (0, ()):
-                names = getattr(self.features, NAMED.get(kind.wanted, ""), ())
+                names = getattr(self.features, GROUPS.get(kind.wanted, ""), ())
                 found.append((kind, wanted, names))
         return found
 
@@ -167,35 +167,39 @@ class Reader:
 
 def _rows(kind: Kind, sent: Covariates, span: Span) -> list[np.ndarray]:
     """In the order of training; none where it saw no names for the kind."""
-    if kind.wanted == BY_NAME[FUTURE]:
-        return [_known_ahead(sent, name, span) for name in sent.names.future]
-    if kind.wanted == BY_NAME[PAST]:
-        return [_known(sent, name, span) for name in sent.names.past]
-    return []
+    ahead = kind.wanted in AHEAD
+    return [_row(name, sent, span, ahead) for name in sent.names.groups.get(kind.wanted, ())]
 
 
-def _known(sent: Covariates, name: str, span: Span) -> np.ndarray:
-    place, values = sent.row(PAST, name, span.length, "as the target has")
-    return finite(PAST, place, values)
-
-
-def _known_ahead(sent: Covariates, name: str, span: Span) -> np.ndarray:
-    """With the steps beyond the target, of which there are none in training."""
-    past = _known(sent, name, span)
+def _row(name: str, sent: Covariates, span: Span, ahead: bool) -> np.ndarray:
+    """ahead: with the steps beyond the target, of which there are none in training."""
+    past = sent.row(PAST, name, span.length, "as the target has")
+    if not ahead:
+        return _values(name, PAST, sent, past)
     sent.check_there(FUTURE, name)
     if not span.prediction_length:
-        return past
+        return _values(name, PAST, sent, past)
     lead = f"lead_time {span.lead_time} + " if span.lead_time else ""
     expected = f"{lead}the model's prediction_length {span.prediction_length}"
-    place, values = sent.row(FUTURE, name, span.beyond, expected)
-    return np.concatenate([past, finite(FUTURE, place, values)])
+    future = sent.row(FUTURE, name, span.beyond, expected)
+    return np.concatenate([_values(name, PAST, sent, past), _values(name, FUTURE, sent, future)])
+
+
+def _values(name: str, field: str, sent: Covariates, row: tuple[str, list[Any]]) -> np.ndarray:
+    """float32, or int64 where it is text."""
+    if name in (n for wanted in CATEGORIES for n in sent.names.groups.get(wanted, ())):
+        return np.array(sent.names.codes(name, *row), dtype=np.int64)
+    return finite(field, *row)
 
 
 def _item_id(value: Any) -> str | None:
     """As text that can be written to a file: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     if value is None:
         return None
-    text = value if type(value) is str else str(value)
+    try:
+        text = value if type(value) is str else str(value)
+    except RecursionError:  # orjson reads deeper than Python's own functions go
+        raise FieldError("item_id is nested too deeply, expected a text", "item_id") from None
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

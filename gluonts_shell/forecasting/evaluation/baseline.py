@@ -72,6 +72,11 @@ class Errors:
             scaled = absolute / count / seasonal_errors
         return cls(squared, absolute, (absolute + error.sum(axis=1)) / 2, scaled)
 
+    @property
+    def metrics(self) -> dict[str, Array]:
+        """By the names that they have in `formulas`."""
+        return {"MASE": self.scaled, "abs_error": self.absolute, "MSE": self.squared}
+
     @classmethod
     def joined(cls, parts: Sequence[Errors]) -> Errors:
         names = cls.__dataclass_fields__

@@ -6,6 +6,7 @@ are worth more than pictures of them.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,16 @@ LEAST_HISTORY, MOST_HISTORY = (
 
 @dataclass(frozen=True)
 class Shown:
-    """An example with what it is called: the dimension of its target, where that has several, and where it begins."""
+    """An example with what it is called: the dimension of its target, where that has several, and where it begins.
+
+    naive: the baseline's value of the metric that ranks it; NaN where it has none.
+    """
 
     example: Example
     item_id: str
     dimension: int | None
     start: pd.Period
+    naive: float
 
 
 @dataclass(frozen=True)
@@ -73,16 +78,17 @@ class Collector:
         """capacity: series (and dimensions) of a batch; target: of the first series."""
         dtype = np.result_type(target.dtype, np.float32)
         self.pasts = np.full((capacity, self.width), np.nan, dtype)
-        self.lengths = np.zeros(capacity, dtype=np.int64)
+        # of histories; one that fills its row of `pasts` is longer than a season, and its length is not asked for
+        self.lengths = np.full(capacity, self.width + 1)
 
     def add(self, part: slice, past: Array) -> None:
         """part: the rows of the batch that are this series's; past: (length,) or (dimensions, length)."""
         length = past.shape[-1]
         try:
-            self.lengths[part] = length
-            if length >= self.width:
+            if length > self.width:
                 self.pasts[part] = past[..., -self.width :]
             else:
+                self.lengths[part] = length
                 self.pasts[part, : self.width - length] = np.nan
                 self.pasts[part, self.width - length :] = past
         except Exception as error:
@@ -95,7 +101,8 @@ class Collector:
         if self.failure is not None:
             return
         try:
-            self._measure(labels, rows, seasonal_errors, found)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._measure(labels, rows, seasonal_errors, found)
         except Exception as error:
             self.failure = error
 
@@ -105,6 +112,7 @@ class Collector:
         count, steps = labels.shape
         pasts = self.pasts[:count]
         naive = baseline.forecast(pasts, self.lengths[:count], self.seasonality, steps)
+        self.lengths[:] = self.width + 1
         self.errors.append(baseline.Errors.of(naive, labels, seasonal_errors))
         observed = np.isfinite(labels)
         actual = np.where(observed, labels, 0.0)
@@ -139,12 +147,14 @@ class Collector:
     ) -> Details:
         errors, sizes = baseline.Errors.joined(self.errors), series["abs_target_sum"]
         size = dimensions or 1
+        ranked = errors.metrics.get(self.examples.ranked_by or "")
         shown = []
         for example in self.examples.chosen():
             number, dimension = divmod(example.position, size)
             start = pd.Period(ordinal=starts[number], freq=freq)
             called = str(item_ids[number])
-            shown.append(Shown(example, called, dimension if dimensions else None, start))
+            naive = math.nan if ranked is None else float(ranked[example.position])
+            shown.append(Shown(example, called, dimension if dimensions else None, start, naive))
         own = series["abs_error"]
         compared = ~np.isnan(own) & ~np.isnan(errors.absolute)
         better = own[compared] < errors.absolute[compared]

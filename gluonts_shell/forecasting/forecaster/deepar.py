@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import NOTHING, Unfit, fit
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import (
+    NOTHING,
+    fit,
+    given_twice,
+    is_null,
+    word,
+)
 from gluonts_shell.forecasting.forecaster.objects import plain_name
 
 NAME = "deepar"
@@ -23,6 +30,8 @@ LIKELIHOODS = {
     "beta": "BetaOutput",
     "deterministic-L1": "LaplaceOutput",
 }
+# a word for what to use of the data -> what it means; nothing means to ignore it
+USES = {"auto": "auto", "ignore": "ignore", **dict.fromkeys(NOTHING, "ignore")}
 
 
 @dataclass(frozen=True)
@@ -46,15 +55,18 @@ def _unfit(name: str, value: Any, expected: object) -> ConfigurationError:
     return ConfigurationError(f"hyperparameter {name!r} is {value!r}, expected {expected}")
 
 
-def _fitted(name: str, value: Any, kind: Any) -> Any:
+def _check(holds: bool, name: str, value: Any, expected: str) -> None:
+    """Raises ConfigurationError where the value is out of the built-in algorithm's range."""
+    if not holds:
+        raise _unfit(name, value, expected)
+
+
+def _fitted(name: str, value: Any, kind: Any, words: str = "") -> Any:
+    """words: what else it may be. Raises ConfigurationError."""
     try:
         return fit(value, kind)
     except Unfit as error:
-        raise _unfit(name, value, error) from None
-
-
-def _nothing(value: Any) -> bool:
-    return value is None or str(value).strip().lower() in NOTHING
+        raise _unfit(name, value, f"{words}{error}") from None
 
 
 def _as_given(_: str, value: Any) -> Any:
@@ -63,39 +75,38 @@ def _as_given(_: str, value: Any) -> Any:
 
 def _positive(name: str, value: Any) -> Any:
     """Whether nothing is allowed, the estimator's constructor tells."""
-    if _nothing(value):
+    if is_null(value):
         return value
     number = _fitted(name, value, int)
-    if number < 1:
-        raise _unfit(name, value, "a positive whole number")
+    _check(number >= 1, name, value, "a positive whole number")
     return number
 
 
 def _optional(name: str, value: Any) -> int | None:
-    return None if _nothing(value) else int(_positive(name, value))
+    if is_null(value):
+        return None
+    return int(_positive(name, value))
 
 
 def _rate(name: str, value: Any) -> float:
     number: float = _fitted(name, value, float)
-    if not 0 < number < math.inf:
-        raise _unfit(name, value, "more than 0")
+    _check(0 < number < math.inf, name, value, "more than 0")
     return number
 
 
 def _share(name: str, value: Any) -> float:
     number: float = _fitted(name, value, float)
-    if not 0 <= number < 1:
-        raise _unfit(name, value, "0 <= rate < 1")
+    _check(0 <= number < 1, name, value, "0 <= rate < 1")
     return number
 
 
 def _likelihood(name: str, value: Any) -> str:
     """In any case of letters."""
-    known = {plain_name(one): output for one, output in LIKELIHOODS.items()}
-    found = known.get(plain_name(str(value)))
-    if found is None:
-        raise _unfit(name, value, f"one of {', '.join(LIKELIHOODS)}")
-    return found
+    wanted = plain_name(str(value))
+    for likelihood, output in LIKELIHOODS.items():
+        if plain_name(likelihood) == wanted:
+            return output
+    raise _unfit(name, value, f"one of {', '.join(LIKELIHOODS)}")
 
 
 def _embedding(name: str, value: Any) -> int | list[int] | None:
@@ -106,38 +117,21 @@ def _embedding(name: str, value: Any) -> int | list[int] | None:
 
 
 def _cardinality(name: str, value: Any) -> str | list[int]:
-    word = _use(value)
-    if word is not None:
-        return word
-    found: list[int] = _counts(name, value, list[int])
-    if min(found, default=0) < 1:
-        raise _unfit(name, value, "positive numbers")
+    use = USES.get(word(value))
+    if use is not None:
+        return use
+    found: list[int] = _fitted(name, value, list[int], "auto, ignore or ")
+    _check(min(found, default=0) >= 1, name, value, "positive numbers")
     return found
 
 
 def _dynamic(name: str, value: Any) -> str | int:
-    word = _use(value)
-    if word is not None:
-        return word
-    found: int = _counts(name, value, int)
-    if found < 0:
-        raise _unfit(name, value, "positive numbers")
+    use = USES.get(word(value))
+    if use is not None:
+        return use
+    found: int = _fitted(name, value, int, "auto, ignore or ")
+    _check(found >= 0, name, value, "positive numbers")
     return found
-
-
-def _use(value: Any) -> str | None:
-    """'auto' or 'ignore', which nothing means too."""
-    text = str(value).strip().lower()
-    if _nothing(value):
-        return "ignore"
-    return text if text in ("auto", "ignore") else None
-
-
-def _counts(name: str, value: Any, kind: Any) -> Any:
-    try:
-        return fit(value, kind)
-    except Unfit as error:
-        raise _unfit(name, value, f"auto, ignore or {error}") from None
 
 
 @dataclass(frozen=True)
@@ -170,7 +164,7 @@ WORDS: Mapping[str, Word] = {
     "cardinality": Word(_cardinality, None, "auto"),
     "num_dynamic_feat": Word(_dynamic, None, "auto"),
 }
-REQUIRED = tuple(name for name, word in WORDS.items() if word.required)
+REQUIRED = tuple(name for name, entry in WORDS.items() if entry.required)
 
 
 def asked_for(forecaster: str | None, hyperparameters: Mapping[str, Any]) -> bool:
@@ -187,20 +181,7 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
     """
     if built_in:
         _check_complete(given)
-    theirs = {name: value for name, value in given.items() if name not in WORDS}
-    ours: dict[str, Any] = {}
-    for name, word in WORDS.items():
-        value = _value(name, word, given, built_in)
-        if value is None:
-            continue
-        if word.estimators is None:
-            ours[name] = value
-            continue
-        if word.estimators in theirs:
-            raise ConfigurationError(
-                f"hyperparameters {name!r} and {word.estimators!r} are the same; give one of them"
-            )
-        theirs[word.estimators] = value
+    ours, theirs = _divided(given, built_in)
     if isinstance(ours.get("embedding_dimension"), list):
         theirs["embedding_dimension"] = ours.pop("embedding_dimension")
     # its values are shares, which must stay between 0 and 1
@@ -217,23 +198,38 @@ def translate(given: Mapping[str, Any], built_in: bool) -> Translation:
     )
 
 
+def _divided(given: Mapping[str, Any], built_in: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the shell itself makes use of, under DeepAR's names, and what the estimator takes, under its own."""
+    theirs = {name: value for name, value in given.items() if name not in WORDS}
+    ours: dict[str, Any] = {}
+    for name, entry in WORDS.items():
+        value = _value(name, entry, given, built_in)
+        if value is None:
+            continue
+        if entry.estimators is None:
+            ours[name] = value
+        elif entry.estimators in theirs:
+            raise given_twice(name, entry.estimators)
+        else:
+            theirs[entry.estimators] = value
+    return ours, theirs
+
+
 def _check_complete(given: Mapping[str, Any]) -> None:
-    missing = [
-        name for name in REQUIRED if name not in given and WORDS[name].estimators not in given
-    ]
+    missing = [name for name in REQUIRED if given.keys().isdisjoint((name, WORDS[name].estimators))]
     if missing:
         raise ConfigurationError(
             f"hyperparameter {', '.join(map(repr, missing))} is missing; DeepAR requires it"
         )
 
 
-def _value(name: str, word: Word, given: Mapping[str, Any], built_in: bool) -> Any:
+def _value(name: str, entry: Word, given: Mapping[str, Any], built_in: bool) -> Any:
     """What was given, else the algorithm's default; None where the class is to do as it does."""
     if name in given:
-        return word.typed(name, given[name])
-    if not built_in or word.default is None or word.estimators in given:
+        return entry.typed(name, given[name])
+    if not built_in or entry.default is None or entry.estimators in given:
         return None
-    return word.typed(name, word.default)
+    return entry.typed(name, entry.default)
 
 
 def _notes(given: Mapping[str, Any], theirs: Mapping[str, Any], built_in: bool) -> list[str]:

@@ -57,15 +57,18 @@ def check_predictor(predictor: Predictor) -> None:
             f"{name} forecasts only after an Estimator has trained it; name the Estimator"
         )
     asked = getattr(getattr(predictor, "config", None), "quantile_levels", None)
-    if asked and _has_no_levels(getattr(predictor, "model", None)):
+    if asked and has_no_levels(predictor):
         raise ConfigurationError(
             f"{name} forecasts the mean alone and cannot use hyperparameter 'quantile_levels'; remove it"
         )
 
 
-def _has_no_levels(model: Any) -> bool:
-    """statsforecast's models without intervals of their own raise a text of their `forecast`, unless they are given
+def has_no_levels(predictor: Predictor) -> bool:
+    """Whether a predictor that takes quantile_levels forecasts the mean alone whatever they are.
+
+    statsforecast's models without intervals of their own raise a text of their `forecast`, unless they are given
     the parameter prediction_intervals. Those that have such a text are tried, for MSTL raises it only for some."""
+    model: Any = getattr(predictor, "model", None)
     code = getattr(getattr(type(model), "forecast", None), "__code__", None)
     if not any(map(_asks_for_intervals, getattr(code, "co_consts", ()))):
         return False

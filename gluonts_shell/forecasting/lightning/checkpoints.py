@@ -149,7 +149,9 @@ def _content(data: Any) -> str:
     statistics = data.statistics
     values = statistics.observations + statistics.missing
     text = f"{statistics.series} series of {values} values with sum {statistics.total:.9g}"
-    return text if data.held is None else f"{text} and checksum {_checksum(data.held):08x}"
+    if data.held is None or data.here is not None:  # each host has other series
+        return text
+    return f"{text} and checksum {_checksum(data.held):08x}"
 
 
 def _checksum(entries: Iterable[Mapping[str, Any]]) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import random
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from gluonts_shell.forecasting.distributed.ranks import Ranks
 from gluonts_shell.forecasting.lightning.checkpoints import OURS, Checkpoints
 from gluonts_shell.forecasting.lightning.windows import Windows, straight, with_calendar
 
@@ -39,12 +43,16 @@ class Halted(BaseException):
 class Keeper(Callback):  # type: ignore[misc]
     """Keeps the best weights over the whole job, saves checkpoints, and stops at the next batch when asked to.
 
-    stop: has `wished`, which somebody sets, and `awaited` and `early`, which are set here. folder: for what is saved
-    at the start of each epoch; what is there becomes a checkpoint when it is time for one, or at the stop.
+    stop: has `wished`, which somebody sets, and what is set here. folder: for what is saved
+    at the start of each epoch; what is there becomes a checkpoint when it is time for one, or at the stop. ranks: the
+    processes that train together. They have the same weights, so that each keeps the best ones; the first writes the
+    checkpoints, which hold how far the draws of each are, and all stop at the same batch.
     """
 
-    def __init__(self, stop: Any, checkpoints: Checkpoints | None, folder: Path) -> None:
-        self.stop, self.checkpoints = stop, checkpoints
+    def __init__(
+        self, stop: Any, checkpoints: Checkpoints | None, folder: Path, ranks: Ranks
+    ) -> None:
+        self.stop, self.checkpoints, self.ranks = stop, checkpoints, ranks
         self.saved = folder / "epoch.ckpt"
         self.saved_epoch: int | None = None
         self.written_at = time.monotonic()
@@ -56,14 +64,17 @@ class Keeper(Callback):  # type: ignore[misc]
         # GluonTS's transformation, which goes into the model, and the quick one
         self.original: Any = None
         self.quick: Any = None
-        self.resumed = self.trained = False
+        self.resumes = self.resumed = self.trained = False
+        self.handler: Any = None
 
     def resume(self, epochs: int) -> Path | None:
-        """Looks for a checkpoint to go on from; returns what GluonTS wants as `ckpt_path`."""
-        self.content = self.checkpoints.newest(epochs) if self.checkpoints else None
-        if self.content is None:
+        """Looks for a checkpoint of the first host's to go on from; returns what GluonTS wants as `ckpt_path`."""
+        if self.checkpoints and not self.ranks.position:
+            self.content = self.checkpoints.newest(epochs)
+        done = self.ranks.gather(None if self.content is None else int(self.content["epoch"]))[0]
+        self.resumes = done is not None
+        if not self.resumes:
             return None
-        done = int(self.content["epoch"])
         if done == epochs:
             log.info("all %d epochs are in the checkpoint: nothing is left to train", epochs)
         else:
@@ -71,11 +82,16 @@ class Keeper(Callback):  # type: ignore[misc]
         return self.saved
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        self.module = pl_module
+        self.module, self.handler = pl_module, signal.getsignal(signal.SIGTERM)
         own = next(
             callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)
         )
         own.save_top_k, self.monitor = 0, own.monitor or self.monitor
+        if self.ranks.count > 1:
+            # else schedulers and early stopping decide on each process by its own losses, and the processes part
+            pl_module.log = _averaging(pl_module.log)
+            if self.resumes:
+                self.content = trainer.strategy.broadcast(self.content)
         if self.content is not None:
             trainer.strategy.checkpoint_io = _Loaded(self.content)
 
@@ -85,8 +101,19 @@ class Keeper(Callback):  # type: ignore[misc]
         stopped = [stopper for stopper in trainer.early_stopping_callbacks if stopper.stopped_epoch]
         trainer.should_stop = trainer.should_stop or bool(stopped)
 
+    def on_sanity_check_start(self, *_: Any) -> None:
+        self._hear_signals()
+
     def on_train_start(self, *_: Any) -> None:
+        self._hear_signals()
         self.trained = self.stop.awaited = True
+        # others would wait for what this process has of the batch
+        if self.ranks.count == 1:
+            self.stop.insist = self._halt
+
+    def _halt(self) -> None:
+        self.stop.insist = None
+        raise Halted
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
@@ -99,11 +126,19 @@ class Keeper(Callback):  # type: ignore[misc]
         if self.checkpoints and time.monotonic() - self.written_at >= self.checkpoints.every:
             self._write()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.ranks.count > 1:
+            self.stop.wished = _any(self.stop.wished, trainer)
         if self.stop.wished:
-            raise Halted
+            self._halt()
 
-    on_validation_batch_end = on_train_batch_end
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        # shares of different sizes have different numbers of batches, and nothing can be agreed on between them
+        if "validation" not in self.ranks.sharded:
+            self.on_train_batch_end(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        vars(pl_module).pop("log", None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor == "val_loss" and not trainer.sanity_checking:
@@ -114,6 +149,7 @@ class Keeper(Callback):  # type: ignore[misc]
             self._keep(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self.stop.insist = None
         self._save(trainer)
         self._write()
 
@@ -134,17 +170,24 @@ class Keeper(Callback):  # type: ignore[misc]
             "best": self.best,
             "score": self.score,
             "best_epoch": self.best_epoch,
-            "windows": self.windows.state() if self.windows else None,
-            "generators": _generators(),
+            "draws": self._of_all_processes(
+                {
+                    "windows": self.windows.state() if self.windows else None,
+                    "generators": _generators(),
+                }
+            ),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.resumed = True
         self.best, self.score = state_dict["best"], state_dict["score"]
         self.best_epoch = state_dict["best_epoch"]
-        if self.windows is not None and state_dict["windows"] is not None:
-            self.windows.restore(state_dict["windows"])
-        _restore(state_dict["generators"])
+        if len(state_dict["draws"]) != self.ranks.count:
+            return  # it has the draws of another number of processes; those of these begin anew
+        draws = state_dict["draws"][self.ranks.rank]
+        if self.windows is not None and draws["windows"] is not None:
+            self.windows.restore(draws["windows"])
+        _restore(draws["generators"])
 
     def halted(self) -> None:
         """After a stop: what was saved at the start of the epoch becomes the checkpoint."""
@@ -177,13 +220,24 @@ class Keeper(Callback):  # type: ignore[misc]
             self.best = {name: values.detach().cpu().clone() for name, values in weights.items()}
             self.score, self.best_epoch = score, trainer.current_epoch
 
+    def _of_all_processes(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        states = [state] * self.ranks.count
+        if self.ranks.count > 1:
+            torch.distributed.all_gather_object(states, state)
+        return states
+
+    def _hear_signals(self) -> None:
+        """Lightning's handler would begin a collective operation in the midst of another."""
+        if self.ranks.count > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
     def _save(self, trainer: Trainer) -> None:
         if self.checkpoints:
             trainer.save_checkpoint(self.saved, weights_only=False)
             self.saved_epoch = trainer.current_epoch
 
     def _write(self) -> None:
-        if self.checkpoints and self.saved_epoch is not None:
+        if self.checkpoints and self.saved_epoch is not None and not self.ranks.rank:
             self.checkpoints.write(self.saved, self.saved_epoch)
             self.saved_epoch, self.written_at = None, time.monotonic()
 
@@ -198,6 +252,22 @@ class _Loaded(TorchCheckpointIO):  # type: ignore[misc]
         return self.content
 
 
+def _averaging(log: Callable[..., None]) -> Callable[..., None]:
+    """A module's `log` that averages over the processes."""
+
+    def averaging(*arguments: Any, **named: Any) -> None:
+        log(*arguments, **{**named, "sync_dist": True})
+
+    return averaging
+
+
+def _any(wished: bool, trainer: Trainer) -> bool:
+    """Whether any of the processes wishes it."""
+    wishes = torch.tensor(int(wished), device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
+    return bool(wishes.item())
+
+
 def _generators() -> dict[str, Any]:
     """Where python's, numpy's and torch's random numbers are, in plain values and tensors."""
     version, numbers, following = random.getstate()
@@ -206,7 +276,8 @@ def _generators() -> dict[str, Any]:
         "python": [version, list(numbers), following],
         "numpy": [kind, np.asarray(keys).tolist(), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # of the device that this process uses; those of the others belong to others
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
@@ -216,8 +287,8 @@ def _restore(generators: Mapping[str, Any]) -> None:
     kind, keys, *rest = generators["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(generators["torch"])
-    if len(generators["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(generators["cuda"])
+    if generators["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(generators["cuda"])
 
 
 def can_be_kept(estimator: Any) -> bool:

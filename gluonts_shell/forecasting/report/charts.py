@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -124,23 +125,20 @@ def by_step(own: Array, naive: Array) -> str:
     return _picture("steps", draw)
 
 
-def losses(train: Sequence[float], validation: Sequence[float]) -> str:
+def losses(curves: Sequence[Sequence[float]]) -> str:
+    """One or two: that of the training, and that of the validation."""
+    lines = [np.asarray(curve, dtype=float) for curve in curves]
+    looks: tuple[dict[str, Any], ...] = (
+        {"color": MODEL},
+        {"color": NAIVE, "linestyle": (0, (3, 2))},
+    )
+
     def draw(axes: Axes) -> None:
-        for values, color in ((validation, NAIVE), (train, MODEL)):
-            some = np.asarray(values, dtype=float)
-            dots = {"marker": "o", "markersize": 2.5} if len(some) <= 30 else {}
-            style = (0, (3, 2)) if color == NAIVE else "solid"
-            _line(
-                axes,
-                np.arange(len(some)),
-                some,
-                color=color,
-                linewidth=1.4,
-                linestyle=style,
-                **dots,
-            )
-        _limit(axes, [np.asarray(train, dtype=float), np.asarray(validation, dtype=float)])
-        _count(axes, max(len(train), len(validation)), 0)
+        for values, look in zip(lines, looks, strict=False):
+            dots = {"marker": "o", "markersize": 2.5} if len(values) <= 30 else {}
+            _line(axes, np.arange(len(values)), values, linewidth=1.4, **look, **dots)
+        _limit(axes, lines)
+        _count(axes, max(map(len, lines)), 0)
 
     return _picture("losses", draw)
 
@@ -217,7 +215,8 @@ def _picture(name: str, draw: Callable[[Axes], None]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of matplotlib and numpy, about values that nobody expects
         mpl.rcdefaults()  # not what a matplotlibrc of this machine says
         mpl.rcParams.update({**STYLE, "svg.hashsalt": name})
         figure = Figure(figsize=(WIDTH, HEIGHT))

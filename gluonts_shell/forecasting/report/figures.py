@@ -54,7 +54,9 @@ def _fan(one: Shown, details: Details, why: str | None) -> str:
     example = one.example
     title = "The only series" if len(details.shown) == 1 else PLACES[example.place]
     dimension = "" if one.dimension is None else f", dimension {one.dimension}"
-    words = f"{name(one.item_id)}{dimension}: {text(details.ranked_by)} {number(example.score)}"
+    naive = "" if math.isnan(one.naive) else f", seasonal naive's {number(one.naive)}"
+    score = f"{text(details.ranked_by)} {number(example.score)}{naive}"
+    words = f"{name(one.item_id)}{dimension}: {score}"
     levels = ", ".join(_percent(band.upper - band.lower) for band in reversed(example.bands))
     middle = "median" if example.bands else "forecast"
     key = {"actual": "actual", "model": middle, "naive": "seasonal naive"}
@@ -139,19 +141,31 @@ def _steps(evaluation: Evaluation, why: str | None) -> str:
 
 
 def _losses(losses: Mapping[str, Sequence[float]], why: str | None) -> str:
-    train, validation = losses.get("train", ()), losses.get("validation", ())
-    epochs = max(len(train), len(validation))
-    if not epochs:
+    """A curve for each kind of loss that was computed, the training's first."""
+    some = {name: values for name, values in losses.items() if values}
+    if not some:
         return ""
-    rows = []
-    for epoch in evenly(epochs, MOST_ROWS):
-        cells = [number(one[epoch]) if epoch < len(one) else "" for one in (train, validation)]
-        rows.append((f"{epoch:,}", *cells[: 2 if validation else 1]))
-    finite = [loss for loss in train if math.isfinite(loss)]
+    epochs = max(map(len, some.values()))
+    rows = [
+        (f"{epoch:,}", *(_at(values, epoch) for values in some.values()))
+        for epoch in evenly(epochs, MOST_ROWS)
+    ]
     words = f"{epochs:,} epochs" if epochs > 1 else "1 epoch"
-    if finite:
-        words += f"; the best train loss is {number(min(finite))}, of epoch {list(train).index(min(finite)):,}"
-    key = {"model": "train"} | ({"naive": "validation"} if validation else {})
-    head = ("epoch", "train", *(("validation",) if validation else ()))
-    picture = _drawn(why, lambda: charts.losses(train, validation))
-    return _figure("Loss by epoch", picture, key, words + ".", table(head, rows, "losses"))
+    key = dict(zip(("model", "naive"), some, strict=False))
+    picture = _drawn(why, lambda: charts.losses(list(some.values())))
+    numbers = table(("epoch", *some), rows, "losses")
+    return _figure("Loss by epoch", picture, key, f"{words}{_lowest(some)}.", numbers)
+
+
+def _at(values: Sequence[float], epoch: int) -> str:
+    return number(values[epoch]) if epoch < len(values) else ""
+
+
+def _lowest(losses: Mapping[str, Sequence[float]]) -> str:
+    """Of the first kind of loss: where it was best."""
+    name, values = next(iter(losses.items()))
+    finite = [loss for loss in values if math.isfinite(loss)]
+    if not finite:
+        return ""
+    best = min(finite)
+    return f"; the best {name} loss is {number(best)}, of epoch {list(values).index(best):,}"

@@ -24,6 +24,7 @@ from gluonts_shell.forecasting.report.tables import (
 )
 
 MOST_BYTES = 2_000_000
+STATIC_CAT = "feat_static_cat"  # is told by the number of categories
 MOST_SCORES = 300  # of the table of all of them
 MOST_DIMENSIONS = 30
 MOST_CALL = 6_000  # characters of the constructor's call
@@ -82,7 +83,7 @@ def _header(report: Report) -> str:
     scored = report.evaluation
     facts = [f"freq {report.freq!r}", f"prediction_length {report.prediction_length:,}"]
     if scored is not None:
-        facts.append(f"{len(set(scored.items.index)) // _size(scored):,} series scored")
+        facts.append(f"{len(scored.items) // _size(scored):,} series scored")
     if report.job:
         facts.append(f"job {report.job}")
     return (
@@ -190,13 +191,13 @@ def _data(channels: Mapping[str, Statistics], evaluation: Evaluation | None) -> 
 
 
 def _facts(found: Statistics, unscored: int) -> dict[str, str]:
-    """Cells by what they tell."""
+    """Cells by what they tell; what there is none of is left out, but for missing values."""
     values = found.observations + found.missing
     facts = {
         "series": f"{found.series:,}",
-        "left out, too short": f"{found.too_short:,}" if found.too_short else "",
-        "too short to be scored": f"{unscored:,}" if unscored else "",
-        "dimensions": f"{found.dimensions:,}" if found.dimensions > 1 else "",
+        "left out, too short": _some(found.too_short),
+        "too short to be scored": _some(unscored),
+        "dimensions": _some(found.dimensions, 1),
         "values": f"{values:,}",
         "values a series": number(values / max(found.series, 1) / found.dimensions),
         "missing values": f"{found.missing:,} ({share(found.missing / max(values, 1))})",
@@ -206,13 +207,14 @@ def _facts(found: Statistics, unscored: int) -> dict[str, str]:
         facts["mean"] = number(found.total / found.observations)
         facts["largest"] = number(found.largest)
         facts["kind of values"] = "whole numbers" if found.integers else "real numbers"
-    if found.categories:
-        counts = ", ".join(f"{len(some):,}" for some in found.categories[:MOST_DIMENSIONS])
-        facts["categories"] = text(counts)
-    for kind, count in found.counts.items():
-        if count and kind != "feat_static_cat":
-            facts[kind] = f"{count:,}"
+    counts = [f"{len(some):,}" for some in found.categories[:MOST_DIMENSIONS]]
+    facts["categories"] = text(", ".join(counts))
+    facts |= {kind: _some(count) for kind, count in found.counts.items() if kind != STATIC_CAT}
     return {fact: cell for fact, cell in facts.items() if cell}
+
+
+def _some(count: int, usual: int = 0) -> str:
+    return f"{count:,}" if count > usual else ""
 
 
 def _making(report: Report) -> str:

@@ -7,7 +7,7 @@ none is, that is the client's error. A quantile that the client listed itself mu
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,17 @@ from gluonts_shell.errors import AskedError, ModelError, RequestError
 from gluonts_shell.forecasting.forecasts import View
 from gluonts_shell.messages import Configuration, Prediction
 
+Hint = Callable[[], str]
 
-def prediction(forecast: Forecast, configuration: Configuration, hint: str = "") -> Prediction:
-    """What was asked for and no more. hint: ends the sentence about a quantile that the forecast does not have.
+
+def no_hint() -> str:
+    return ""
+
+
+def prediction(
+    forecast: Forecast, configuration: Configuration, hint: Hint = no_hint
+) -> Prediction:
+    """What was asked for and no more. hint: gives the end of the sentence about a quantile that is not there.
 
     Raises RequestError where this kind of forecast does not have it.
     """
@@ -39,7 +47,7 @@ def prediction(forecast: Forecast, configuration: Configuration, hint: str = "")
     return found
 
 
-def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str, Any] | None:
+def _quantiles(view: View, configuration: Configuration, hint: Hint) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
     found = {
         text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles
@@ -50,11 +58,11 @@ def _quantiles(view: View, configuration: Configuration, hint: str) -> dict[str,
     if configuration.quantiles_given:
         lacking = next(text for text in found if text not in there)
         has = f"but this model's forecasts have {view.description}"
-        raise AskedError("quantiles", f"asks for {lacking}, {has}{hint}")
+        raise AskedError("quantiles", f"asks for {lacking}, {has}{hint()}")
     return there or None
 
 
-def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
+def _nothing(view: View, wanted: Sequence[str], hint: Hint) -> str:
     kind = type(view.forecast).__name__
     has = [
         name
@@ -64,7 +72,7 @@ def _nothing(view: View, wanted: Sequence[str], hint: str) -> str:
     return (
         f"configuration.output_types asks for {' and '.join(map(repr, wanted))}, but this model's forecasts are of "
         f"type {kind}, which has none; ask for {' or '.join(map(repr, has)) or 'nothing'}"
-        f"{hint if 'quantiles' in wanted else ''}"
+        f"{hint() if 'quantiles' in wanted else ''}"
     )
 
 
@@ -76,16 +84,21 @@ def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction
     if "mean" in wanted:
         found.mean = only or samples.mean(axis=0).tolist()
     if "quantiles" in wanted:
-        if only is not None:
-            found.quantiles = {text: only for text, _ in configuration.quantiles}
-        else:
-            rows = np.sort(samples, axis=0)[_ranks(configuration.quantiles, count)].tolist()
-            found.quantiles = {
-                text: row for (text, _), row in zip(configuration.quantiles, rows, strict=True)
-            }
+        found.quantiles = _of_sorted(samples, configuration.quantiles, only)
     if "samples" in wanted:
         found.samples = samples.tolist()
     return found
+
+
+def _of_sorted(
+    samples: np.ndarray, quantiles: Sequence[tuple[str, float]], only: list[Any] | None
+) -> dict[str, list[Any]]:
+    """only: the row of the only sample there is, which is every quantile."""
+    texts = [text for text, _ in quantiles]
+    if only is not None:
+        return dict.fromkeys(texts, only)
+    rows = np.sort(samples, axis=0)[_ranks(quantiles, len(samples))].tolist()
+    return dict(zip(texts, rows, strict=True))
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Form, Wanted
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Form, Unfit, Wanted
 
 # What a parameter may hold; the body's own limit is for instances.
 MAX_DEPTH = 8
@@ -24,26 +26,17 @@ MAX_NUMBER = 1_000_000
 NOTATION = ("__", "()")  # GluonTS's names for objects in JSON; no parameter has keys of that kind
 
 
-class Refused(Exception):
-    """The value does not fit; the message completes "expected ..."."""
-
-
 def bounded(value: Any) -> None:
-    """Raises Refused where a value is deeper, longer or stranger than any parameter needs. Never recurses."""
-    level, count = [value], 0
+    """Raises Unfit where a value is deeper, longer or stranger than any parameter needs. Never recurses."""
+    level, left = [value], MAX_ITEMS - 1
     for _ in range(MAX_DEPTH):
-        count += len(level)
-        if count > MAX_ITEMS:
-            raise Refused(f"at most {MAX_ITEMS} values")
-        inner: list[Any] = []
-        for item in level:
-            inner.extend(_inside(item))
-            if count + len(inner) > MAX_ITEMS:
-                raise Refused(f"at most {MAX_ITEMS} values")
-        level = inner
+        inner = itertools.chain.from_iterable(map(_inside, level))
+        level = list(itertools.islice(inner, left + 1))
+        left -= len(level)
+        Unfit.unless(left >= 0, f"at most {MAX_ITEMS} values")
         if not level:
             return
-    raise Refused(f"at most {MAX_DEPTH} levels of lists and objects")
+    raise Unfit(f"at most {MAX_DEPTH} levels of lists and objects")
 
 
 def _inside(item: Any) -> collections.abc.Iterable[Any]:
@@ -52,8 +45,8 @@ def _inside(item: Any) -> collections.abc.Iterable[Any]:
     if isinstance(item, dict):
         for key in item:
             _check_text(key)
-            if key.startswith(NOTATION):
-                raise Refused(f"plain JSON values, without the key {key[:20]!r}")
+            plain = not key.startswith(NOTATION)
+            Unfit.unless(plain, f"plain JSON values, without the key {key[:20]!r}")
         return item.values()
     if isinstance(item, str):
         _check_text(item)
@@ -61,15 +54,14 @@ def _inside(item: Any) -> collections.abc.Iterable[Any]:
 
 
 def _check_text(text: str) -> None:
-    if len(text) > MAX_TEXT:
-        raise Refused(f"at most {MAX_TEXT} characters")
+    Unfit.unless(len(text) <= MAX_TEXT, f"at most {MAX_TEXT} characters")
 
 
 def check(value: Any, annotation: Any, most: float = MAX_NUMBER) -> Any:
     """The value as `annotation` wants it; numbers that may be used as counts are at most `most`.
 
     An int serves for a float and 5.0 for an int; a list becomes the tuple or array that is asked for, a name the
-    member of an enum. Nothing else changes. Raises Refused.
+    member of an enum. Nothing else changes. Raises Unfit.
     """
     bounded(value)
     return _checked(value, annotation, most)
@@ -83,15 +75,8 @@ def _checked(value: Any, annotation: Any, most: float) -> Any:
 def _union(value: Any, wanted: Wanted, most: float) -> Any:
     if value is None and wanted.takes_null:
         return None
-    expectations = []
-    for member in wanted.members(type(value)):
-        try:
-            return _checked(value, member, most)
-        except Refused as refusal:
-            expectations.append(str(refusal))
-    if wanted.takes_null:
-        expectations.append("null")
-    raise Refused(" or ".join(dict.fromkeys(expectations)))
+    check_member = functools.partial(_checked, most=most)
+    return wanted.first_fit(value, wanted.members(type(value)), check_member)
 
 
 def _choice(value: Any, wanted: Wanted, _: float) -> Any:
@@ -102,7 +87,7 @@ def _choice(value: Any, wanted: Wanted, _: float) -> Any:
             if type(value) is type(own) and value == own:
                 return choice
     shown = [repr(_spellings(text, choice)[0]) for text, choice in choices.items()]
-    raise Refused("one of " + ", ".join(shown))
+    raise Unfit("one of " + ", ".join(shown))
 
 
 def _spellings(text: str, choice: Any) -> tuple[Any, ...]:
@@ -110,16 +95,15 @@ def _spellings(text: str, choice: Any) -> tuple[Any, ...]:
 
 
 def _null(value: Any, _: Wanted, __: float) -> None:
-    if value is not None:
-        raise Refused("null")
+    Unfit.unless(value is None, "null")
 
 
 def _function(_: Any, __: Wanted, ___: float) -> Any:
-    raise Refused("a function, which a request cannot give")
+    raise Unfit("a function, which a request cannot give")
 
 
 def _class(_: Any, __: Wanted, ___: float) -> Any:
-    raise Refused("a class, which a request cannot give")
+    raise Unfit("a class, which a request cannot give")
 
 
 def _anything(value: Any, _: Wanted, most: float) -> Any:
@@ -130,23 +114,18 @@ def _value(value: Any, wanted: Wanted, most: float) -> Any:
     for base, checker in CHECKERS:
         if wanted.kind is base or issubclass(wanted.kind, base):
             return checker(value, wanted.arguments, most)
-    raise Refused(f"an object of class {wanted.kind.__name__}, which a request cannot give")
+    raise Unfit(f"an object of class {wanted.kind.__name__}, which a request cannot give")
 
 
 def _bool(value: Any, _: tuple[Any, ...], __: float) -> bool:
-    if type(value) is not bool:
-        raise Refused("true or false")
-    return value
+    Unfit.unless(type(value) is bool, "true or false")
+    return bool(value)
 
 
 def _whole(value: Any, _: tuple[Any, ...], most: float) -> int:
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is not int:
-        raise Refused("a whole number")
-    if abs(value) > most:
-        raise Refused(f"at most {most:.0f}")
-    return value
+    Unfit.unless(type(value) in (int, float) and value == value // 1, "a whole number")
+    Unfit.unless(abs(value) <= most, f"at most {most:.0f}")
+    return int(value)
 
 
 def _number(value: Any, _: tuple[Any, ...], __: float) -> float:
@@ -155,57 +134,53 @@ def _number(value: Any, _: tuple[Any, ...], __: float) -> float:
         number = float(value) if type(value) in (int, float) else math.nan
     except OverflowError:
         number = math.nan
-    if not math.isfinite(number):
-        raise Refused("a number")
+    Unfit.unless(math.isfinite(number), "a number")
     return number
 
 
 def _text(value: Any, _: tuple[Any, ...], __: float) -> str:
-    if type(value) is not str:
-        raise Refused("text")
-    return value
+    Unfit.unless(type(value) is str, "text")
+    return str(value)
 
 
 def _list(value: Any, arguments: tuple[Any, ...], most: float) -> list[Any]:
-    if type(value) is not list:
-        raise Refused("a list")
-    item = arguments[0] if arguments else Any
+    Unfit.unless(type(value) is list, "a list")
+    item = next(iter(arguments), Any)
     try:
         return [_checked(each, item, most) for each in value]
-    except Refused as refusal:
-        raise Refused(f"a list in which each item is {refusal}") from None
+    except Unfit as error:
+        raise Unfit(f"a list in which each item is {error}") from None
 
 
 def _tuple(value: Any, arguments: tuple[Any, ...], most: float) -> tuple[Any, ...]:
     if not arguments or arguments[-1] is Ellipsis:
         return tuple(_list(value, arguments[:1], most))
-    if type(value) is not list or len(value) != len(arguments):
-        raise Refused(f"a list of {len(arguments)}")
+    fits = type(value) is list and len(value) == len(arguments)
+    Unfit.unless(fits, f"a list of {len(arguments)}")
     return tuple(_checked(each, kind, most) for each, kind in zip(value, arguments, strict=True))
 
 
 def _object(value: Any, arguments: tuple[Any, ...], most: float) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise Refused("an object")
+    Unfit.unless(type(value) is dict, "an object")
     key, item = arguments if len(arguments) == 2 else (Any, Any)
     try:
         return {
             _checked(name, key, most): _checked(each, item, most) for name, each in value.items()
         }
-    except Refused as refusal:
-        raise Refused(f"an object in which each entry is {refusal}") from None
+    except Unfit as error:
+        raise Unfit(f"an object in which each entry is {error}") from None
 
 
 def _array(value: Any, _: tuple[Any, ...], __: float) -> Any:
     """Of numbers, or of lists of one length; texts and booleans are no numbers here, as they are to numpy."""
-    if type(value) is not list or not all(type(leaf) in (int, float) for leaf in _leaves(value)):
-        raise Refused("a list of numbers")
+    Unfit.unless(type(value) is list, "a list of numbers")
+    for leaf in _leaves(value):
+        Unfit.unless(type(leaf) in (int, float), "a list of numbers")
     try:
         array = np.array(value, dtype=float)
     except (ValueError, TypeError, OverflowError):
-        raise Refused("a list of numbers, or of lists of one length") from None
-    if not np.isfinite(array).all():
-        raise Refused("a list of numbers")
+        raise Unfit("a list of numbers, or of lists of one length") from None
+    Unfit.unless(np.isfinite(array).all(), "a list of numbers")
     return array
 
 
@@ -224,8 +199,8 @@ def _counted(value: Any, most: float) -> Any:
         return [_counted(item, most) for item in value]
     if isinstance(value, dict):
         return {name: _counted(item, most) for name, item in value.items()}
-    if type(value) in (int, float) and not abs(value) <= most:
-        raise Refused(f"at most {most:.0f}")
+    if type(value) in (int, float):
+        Unfit.unless(abs(value) <= most, f"at most {most:.0f}")
     return value
 
 

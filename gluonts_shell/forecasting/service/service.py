@@ -32,10 +32,12 @@ from gluonts_shell.errors import (
 )
 from gluonts_shell.forecasting import memory
 from gluonts_shell.forecasting.contract import Contract, Features
-from gluonts_shell.forecasting.data.frequency import moment, period_alias
+from gluonts_shell.forecasting.data.fields import moment
+from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 from gluonts_shell.forecasting.forecaster.catalog import class_path
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
+from gluonts_shell.forecasting.forecaster.faults import has_no_levels
 from gluonts_shell.forecasting.service import configuration as configurations
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
@@ -65,7 +67,7 @@ class Model:
 
     draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
     context: that in which it was loaded, because libraries keep state in `contextvars` (rpy2 does), which threads do
-    not inherit. hint: ends sentences about quantiles that its forecasts do not have.
+    not inherit.
     """
 
     predictor: Predictor
@@ -75,7 +77,6 @@ class Model:
     batches: bool
     mode: Callable[[], AbstractContextManager[object]]
     context: Context
-    hint: str = ""
 
     @classmethod
     def of(cls, predictor: Predictor, freq: str | None, features: Features) -> Model:
@@ -91,7 +92,6 @@ class Model:
             batches=batches,
             mode=forward_only(predictor),
             context=copy_context(),
-            hint=quantile_hint(type(predictor)),
         )
 
     def predict(
@@ -129,7 +129,7 @@ class Model:
                             f"the model gave more forecasts than the {count} instances"
                         )
                     check_item(forecast, entries[position], position)
-                    predictions.append(prediction(forecast, configuration, self.hint))
+                    predictions.append(prediction(forecast, configuration, self.quantile_hint))
         except ShellError:
             raise
         except Exception as error:
@@ -139,6 +139,14 @@ class Model:
             raise blamed from error
         if len(predictions) != count:
             raise ModelError(f"the model gave {len(predictions)} forecasts for {count} instances")
+
+    def quantile_hint(self) -> str:
+        """Ends sentences about quantiles that the forecasts do not have: what gives them to a class that has none by
+        default, as GluonTS's wrappers of statsforecast. It may try the model, so it is asked only for a sentence."""
+        parameters, _ = constructor_parameters(type(self.predictor))
+        if "quantile_levels" not in parameters or has_no_levels(self.predictor):
+            return ""
+        return "; hyperparameter 'quantile_levels' makes it forecast quantiles"
 
 
 def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
@@ -192,14 +200,6 @@ def _fault_of_absence(
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def quantile_hint(kind: type) -> str:
-    """What gives a class quantiles that has none by default, as GluonTS's wrappers of statsforecast."""
-    parameters, _ = constructor_parameters(kind)
-    if "quantile_levels" not in parameters:
-        return ""
-    return "; hyperparameter 'quantile_levels' makes it forecast quantiles"
 
 
 def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
@@ -307,7 +307,7 @@ class Forecasting:
     def first_moment(self, start: str, entry: Any, configuration: Configuration) -> str:
         """An entry's own start is where its target begins, also where a cold start was padded."""
         steps = entry["target"].shape[-1] + self._model(configuration).reader.features.lead_time
-        return moment(start, entry["start"] + steps)
+        return moment(start, entry["start"] + steps, configuration.freq or "")
 
     def prepare(self, instances: Sequence[Any], configuration: Configuration) -> Call:
         """Check instances and make them ready; nothing is predicted. Raises RequestError."""

@@ -4,6 +4,8 @@ It runs before anything heavy is imported, so that the code may bring its own Gl
 installed aside and swapped in, a trial child shows that Python still starts, and the process replaces itself (its pid
 stays). Second iteration: the guard in the environment names this pid and is taken out at once, so that no grandchild
 inherits it.
+
+What only an installation needs is imported once there is something to install: most servers have no code channel.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ import tempfile
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import CodeChannelError
-from gluonts_shell.sagemaker.code import contents, installation
-from gluonts_shell.sagemaker.code.archives import Budget
-from gluonts_shell.sagemaker.code.installation import modules, shadows
-from gluonts_shell.sagemaker.code.pip import Installed
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import Written
+
+if TYPE_CHECKING:
+    from gluonts_shell.sagemaker.code.archives import Budget
+    from gluonts_shell.sagemaker.code.contents import Plan
+    from gluonts_shell.sagemaker.code.pip import Installed
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +63,15 @@ def activate(
     again = started_again(environ)
     _, _, place = environ.pop(GUARD, "").partition(":")
     if again:
+        from gluonts_shell.sagemaker.code.installation import modules
+
         log.info("from the code channel in %s: %s", place, ", ".join(sorted(modules(Path(place)))))
         return Path(place)
     if settings.program:
         log.warning(
             "SAGEMAKER_PROGRAM is %r: no program of AWS's toolkits is run here", settings.program
         )
-    if not channel.is_dir() or not contents.visible(channel):
+    if not _holds_something(channel):
         return None
     folder = install(
         channel.resolve(), target.absolute(), settings, environ, copy_to, replaces=replaces
@@ -80,6 +85,14 @@ def activate(
     arguments = sys.orig_argv[1:] if command is None else command
     execve(sys.executable, [sys.executable, *arguments], {**new, GUARD: f"{os.getpid()}:{folder}"})
     return folder
+
+
+def _holds_something(channel: Path) -> bool:
+    if not channel.is_dir():
+        return False
+    from gluonts_shell.sagemaker.code import contents
+
+    return bool(contents.visible(channel))
 
 
 def started_again(environ: MutableMapping[str, str]) -> bool:
@@ -97,6 +110,9 @@ def install(
     replaces: Path | None = None,
 ) -> Path:
     """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written."""
+    from gluonts_shell.sagemaker.code import contents, installation
+    from gluonts_shell.sagemaker.code.archives import Budget
+
     workspace = _workspace(target)
     try:
         code = workspace / "code"
@@ -116,9 +132,11 @@ def install(
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _warn(plan: contents.Plan, code: Path) -> None:
+def _warn(plan: Plan, code: Path) -> None:
     """Of what is installed and may not be what was meant."""
-    for name in sorted(shadows(code)):
+    from gluonts_shell.sagemaker.code import contents, installation
+
+    for name in sorted(installation.shadows(code)):
         kind = "this image's" if name in installation.OURS else "the standard library's"
         log.warning(
             "the code channel brings a module %r, which is imported instead of %s", name, kind
@@ -172,6 +190,8 @@ def _keep(
     channel: Path, copy_to: Path, workspace: Path, installed: Sequence[Installed], budget: Budget
 ) -> None:
     """The model carries the code that it was trained with, and a record of what pip made of it."""
+    from gluonts_shell.sagemaker.code import installation
+
     kept = workspace / "kept"
     installation.copy(channel, kept, budget, channel, hidden=True)
     Written(kept, {}).add(kept)
@@ -225,6 +245,8 @@ def try_start(folder: Path, environ: Mapping[str, str]) -> None:
         return
     output = (done.stderr + done.stdout).decode(errors="replace").strip()
     log.error("Python cannot start with the code channel:\n%s", output)
+    from gluonts_shell.sagemaker.code.installation import shadows
+
     last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
     rivals = ", ".join(repr(name) for name in sorted(shadows(folder)))
     advice = (

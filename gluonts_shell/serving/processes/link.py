@@ -10,6 +10,8 @@ import os
 import socket
 from contextlib import suppress
 
+from gluonts_shell.serving.processes.child import End
+
 BEAT = b"."
 LEAVING = b"!"
 CONNECTION = b"c"
@@ -19,16 +21,7 @@ class ParentGone(Exception):
     """The stream has ended."""
 
 
-class WorkerEnd:
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def fileno(self) -> int:
-        return self._end.fileno()
-
-    def close(self) -> None:
-        self._end.close()
-
+class WorkerEnd(End):
     def beat(self) -> None:
         self.say(BEAT)
 
@@ -56,16 +49,7 @@ class WorkerEnd:
             self._end.send(word)
 
 
-class ParentEnd:
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def fileno(self) -> int:
-        return self._end.fileno()
-
-    def close(self) -> None:
-        self._end.close()
-
+class ParentEnd(End):
     def heard(self) -> bytes:
         """What the worker has said since; empty if nothing."""
         try:

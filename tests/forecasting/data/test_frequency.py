@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gluonts_shell.errors import ConfigurationError
-from gluonts_shell.forecasting.data.frequency import equivalent, moment, period_alias
+from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
 
 
 @pytest.mark.parametrize(
@@ -110,30 +110,3 @@ def test_pandas_deprecations_of_spellings_do_not_reach_the_log(recwarn):
     for text in ("H", "T", "S", "M", "Q", "Y", "A"):
         equivalent(text, text)
     assert [str(warning.message) for warning in recwarn.list] == []
-
-
-@pytest.mark.parametrize(
-    ("freq", "start", "steps", "expected"),
-    [
-        ("h", "2024-01-01 01:00:00", 9, "2024-01-01T10:00:00"),
-        ("h", "2024-01-01T00:30:00", 10, "2024-01-01T10:30:00"),
-        ("15min", "2024-01-01 00:05", 3, "2024-01-01T00:50:00"),
-        ("D", "2024-02-28", 2, "2024-03-01T00:00:00"),
-        ("D", "2024-02-28 06:00:00", 2, "2024-03-01T06:00:00"),
-        ("B", "2024-03-01", 1, "2024-03-04T00:00:00"),
-        ("W-SUN", "2024-01-07", 2, "2024-01-21T00:00:00"),
-        ("W-SUN", "2024-01-01", 2, "2024-01-15T00:00:00"),
-        ("W-SUN", "2024-01-03", 2, "2024-01-17T00:00:00"),
-        ("M", "2024-01-01", 1, "2024-02-01T00:00:00"),
-        ("M", "2024-01-31", 1, "2024-02-29T00:00:00"),
-        ("M", "2024-02-29", 1, "2024-03-31T00:00:00"),
-        ("M", "2024-01-30", 1, "2024-02-29T00:00:00"),
-        ("Q-DEC", "2024-03-31", 1, "2024-06-30T00:00:00"),
-        ("Y-DEC", "2023", 1, "2024-01-01T00:00:00"),
-        ("W-SUN", "2024-01-01/2024-01-07", 1, "2024-01-08T00:00:00"),
-        ("Y-DEC", "1970-01-01", 400, "2370"),
-    ],
-)
-def test_a_forecast_is_dated_as_its_series_is(freq, start, steps, expected):
-    period = pd.Period(start.partition("/")[0], freq=freq) + steps
-    assert moment(start, period) == expected

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.contract import Features
+from gluonts_shell.forecasting.data.fields import moment
 from gluonts_shell.forecasting.data.frequency import period_alias
 from gluonts_shell.forecasting.data.instances import Reader
 
@@ -492,3 +493,43 @@ def test_whatever_is_sent_is_an_entry_or_a_sentence(instance, features, pads):
     else:
         assert not np.isinf(entry["target"]).any()
         assert len(entry["target"]) or not pads
+
+
+@pytest.mark.parametrize(
+    ("freq", "start", "steps", "expected"),
+    [
+        ("h", "2024-01-01 01:00:00", 9, "2024-01-01T10:00:00"),
+        ("h", "2024-01-01T00:30:00", 10, "2024-01-01T10:30:00"),
+        ("15min", "2024-01-01 00:05", 3, "2024-01-01T00:50:00"),
+        ("D", "2024-02-28", 2, "2024-03-01T00:00:00"),
+        ("D", "2024-02-28 06:00:00", 2, "2024-03-01T06:00:00"),
+        ("B", "2024-03-01", 1, "2024-03-04T00:00:00"),
+        ("W-SUN", "2024-01-07", 2, "2024-01-21T00:00:00"),
+        ("W-SUN", "2024-01-01", 2, "2024-01-15T00:00:00"),
+        ("W-SUN", "2024-01-03", 2, "2024-01-17T00:00:00"),
+        ("M", "2024-01-01", 1, "2024-02-01T00:00:00"),
+        ("M", "2024-01-31", 1, "2024-02-29T00:00:00"),
+        ("M", "2024-02-29", 1, "2024-03-31T00:00:00"),
+        ("M", "2024-01-30", 1, "2024-02-29T00:00:00"),
+        ("Q-DEC", "2024-03-31", 1, "2024-06-30T00:00:00"),
+        ("Y-DEC", "2023", 1, "2024-01-01T00:00:00"),
+        ("W-SUN", "2024-01-01/2024-01-07", 1, "2024-01-08T00:00:00"),
+        ("Y-DEC", "1970-01-01", 400, "2370"),
+        ("D", "2024-02", 1, "2024-02-02T00:00:00"),
+        ("2h", "2024-01-01 01:00:00", 3, "2024-01-01T07:00:00"),
+        ("2W-SUN", "2024-01-07", 1, "2024-01-21T00:00:00"),
+        ("s", "2024-01-01 00:00:00.250000", 1, "2024-01-01T00:00:01.250000"),
+    ],
+)
+def test_a_forecast_is_dated_as_its_series_is(freq, start, steps, expected):
+    period = pd.Period(start.partition("/")[0], freq=freq) + steps
+    assert moment(start, period, freq) == expected
+
+
+def test_an_item_id_that_is_nested_too_deeply_is_the_clients_to_mend():
+    nested = []
+    for _ in range(2000):
+        nested = [nested]
+    assert refused({"start": START, "target": [1], "item_id": nested}).endswith(
+        "item_id is nested too deeply, expected a text"
+    )

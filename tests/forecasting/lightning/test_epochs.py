@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from gluonts_shell.errors import ModelError
+from gluonts_shell.forecasting.distributed.ranks import Ranks, seed_everything
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
 from gluonts_shell.forecasting.lightning.checkpoints import Checkpoints
-from gluonts_shell.forecasting.training import Stop, Watch, fit, seed_everything
+from gluonts_shell.forecasting.training import Stop, Watch, fit
 
 pytestmark = pytest.mark.torch
 
@@ -247,7 +248,7 @@ def test_seconds_lie_between_checkpoints_and_the_last_is_written_in_any_case(job
             super().write(saved, epochs)
 
     checkpoints = Recorded(tmp_path / "checkpoints", "algo-1", {}, every=3600)
-    assert Keeper(Stop(), checkpoints, tmp_path).checkpoints is checkpoints
+    assert Keeper(Stop(), checkpoints, tmp_path, Ranks()).checkpoints is checkpoints
     from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
 
     estimator = SimpleFeedForwardEstimator(

@@ -142,13 +142,13 @@ def test_of_the_output_types_asked_for_those_are_answered_that_are_there():
 )
 def test_where_nothing_that_was_asked_for_is_there_it_is_the_clients_error(made, wanted, sentence):
     with pytest.raises(RequestError) as caught:
-        prediction(made, parse({"output_types": wanted}), "; hint")
+        prediction(made, parse({"output_types": wanted}), lambda: "; hint")
     assert str(caught.value) == sentence
 
 
 def test_a_quantile_that_the_client_named_must_be_there():
     with pytest.raises(RequestError) as caught:
-        prediction(mean_only(), parse({"quantiles": ["0.1", "0.5"]}), "; hint")
+        prediction(mean_only(), parse({"quantiles": ["0.1", "0.5"]}), lambda: "; hint")
     assert str(caught.value) == (
         "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean; hint"
     )

@@ -27,7 +27,7 @@ from gluonts.transform.feature import MissingValueImputation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_shell.forecasting.service.plain import Refused, bounded, check
+from gluonts_shell.forecasting.service.plain import Unfit, bounded, check
 
 
 class Colour(enum.Enum):
@@ -137,7 +137,7 @@ def test_what_fits_is_taken(sent, annotation, value):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_says_what_would(sent, annotation, expected):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Unfit) as caught:
         check(sent, annotation)
     assert str(caught.value) == expected
 
@@ -151,7 +151,7 @@ def test_depth_and_size_have_an_end():
     for _ in range(100_000):
         deep = [deep]
     for value in (deep, [[0] * 1000] * 1000, {str(number): 0 for number in range(100_000)}):
-        with pytest.raises(Refused, match=r"^at most \d+ (levels|values)"):
+        with pytest.raises(Unfit, match=r"^at most \d+ (levels|values)"):
             bounded(value)
     while deep:  # Python's own destructor of such a list may be deep, too
         deep = deep.pop()
@@ -174,7 +174,7 @@ PLAIN = st.recursive(
 def test_anything_fits_or_is_refused_and_no_text_becomes_anything_else(sent, annotation):
     try:
         found = check(sent, annotation)
-    except Refused as refusal:
+    except Unfit as refusal:
         assert str(refusal)
         return
     assert isinstance(found, str | int | float | list | dict | np.ndarray | Colour) or found is None

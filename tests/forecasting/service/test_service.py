@@ -354,6 +354,22 @@ def test_the_sentence_about_a_quantile_names_the_hyperparameter_that_gives_it():
     )
 
 
+class Intervals:
+    """As statsforecast's models that have none of their own."""
+
+    def forecast(self, y, h, level=None):
+        if level:
+            raise Exception("You must pass `prediction_intervals` to compute them.")
+
+
+def test_a_hyperparameter_that_would_not_help_is_not_advised():
+    predictor = MeanOnly(3)
+    predictor.model = Intervals()
+    assert refused(service(predictor), {"start": START, "target": [1]}, quantiles=["0.1"]) == (
+        "configuration.quantiles asks for 0.1, but this model's forecasts have only a mean"
+    )
+
+
 def test_the_number_of_samples_reaches_predictors_that_draw():
     found = service(NPTSPredictor(prediction_length=3))
     target = [float(n) for n in range(50)]

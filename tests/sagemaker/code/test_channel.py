@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gluonts_shell.sagemaker.code import channel
+from gluonts_shell.sagemaker.code import channel, installation
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
 from tests.local_wheels import pack, project, wheel, write
@@ -539,10 +539,10 @@ def test_the_names_that_came_with_the_channel(tmp_path: Path) -> None:
         "data/f.csv",
         "g/h/i.py",
     )
-    assert channel.modules(write(tmp_path, dict.fromkeys(files, ""))) == {"a", "b", "d", "g"}
-    assert channel.modules(tmp_path / "nothing") == frozenset()
+    assert installation.modules(write(tmp_path, dict.fromkeys(files, ""))) == {"a", "b", "d", "g"}
+    assert installation.modules(tmp_path / "nothing") == frozenset()
 
 
 def test_a_folder_of_data_or_without_init_hides_nothing(tmp_path: Path) -> None:
     write(tmp_path, {"test/x.csv": "", "email/y.py": "", "json/__init__.py": "", "random.py": ""})
-    assert channel.shadows(tmp_path) == {"json", "random"}
+    assert installation.shadows(tmp_path) == {"json", "random"}

@@ -1,7 +1,8 @@
 """Covariates that come by name -> the rows of dynamic features, in the order in which training saw the names.
 
 `past_covariates` has a list as long as the target for each name, and `future_covariates` goes on with those that are
-known in advance. What both have is a dynamic feature, what only the first has is one of the past.
+known in advance. What both have is a dynamic feature, what only the first has is one of the past; what is text is a
+category.
 
 Source of the form: Chronos on SageMaker JumpStart, "Endpoint API". A channel's lines have it too; there the lists of
 `future_covariates` may be empty, since nothing beyond the target is learnt from.
@@ -9,8 +10,8 @@ Source of the form: Chronos on SageMaker JumpStart, "Endpoint API". A channel's 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gluonts_shell import nearby
@@ -19,36 +20,88 @@ from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 
 PAST, FUTURE = "past_covariates", "future_covariates"
-# each with the attribute of Features that counts its rows, past_covariates those that are in no other
-BY_NAME = {FUTURE: "dynamic_real", PAST: "past_dynamic_real"}
+# attribute of Features that counts rows -> the attribute that has their names; text makes categories
+GROUPS = {
+    "dynamic_real": "future_covariates",
+    "past_dynamic_real": "past_covariates",
+    "dynamic_cat": "future_categories",
+    "past_dynamic_cat": "past_categories",
+}
+AHEAD = ("dynamic_real", "dynamic_cat")
+CATEGORIES = ("dynamic_cat", "past_dynamic_cat")
 # what the rows are called where they come without names
 UNNAMED = ("dynamic_feat", "feat_dynamic_real", "past_feat_dynamic_real")
 
 
 @dataclass
 class Names:
-    """In the order of their rows. future: of what is known in advance; past: of what is not.
+    """groups: of GROUPS, the names in the order of their rows. labels: of each that is text its categories.
 
-    learns: nothing is known yet, and the first series that has some tells them. teacher: who told them, for sentences.
+    learns: nothing is known yet, and the first series that has some tells them; numbers: categories are numbered as
+    they come. teacher: who told the names, for sentences.
     """
 
-    future: tuple[str, ...] = ()
-    past: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
     learns: bool = False
+    numbers: bool = False
     teacher: str = "the model was trained with"
 
     @classmethod
     def of(cls, features: Features) -> Names:
-        return cls(features.future_covariates, features.past_covariates)
+        groups = {wanted: getattr(features, names) for wanted, names in GROUPS.items()}
+        categories = [name for wanted in CATEGORIES for name in groups[wanted]]
+        labels = {}
+        for name, texts in zip(categories, features.covariate_labels, strict=False):
+            labels[name] = {text: index for index, text in enumerate(texts)}
+        return cls(groups, labels)
+
+    def settled(self) -> dict[str, Any]:
+        """The attributes of Features that keep them."""
+        categories = [name for wanted in CATEGORIES for name in self.groups.get(wanted, ())]
+        labels = tuple(tuple(self.labels.get(name, ())) for name in categories)
+        found = {names: self.groups.get(wanted, ()) for wanted, names in GROUPS.items()}
+        return {**found, "covariate_labels": labels}
 
     def __bool__(self) -> bool:
-        return bool(self.future or self.past)
+        return any(self.groups.values())
 
-    def learn(self, past: Iterable[str], future: Collection[str]) -> None:
+    @property
+    def known(self) -> tuple[str, ...]:
+        return tuple(name for names in self.groups.values() for name in names)
+
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """Those that are known in advance."""
+        return tuple(name for wanted in AHEAD for name in self.groups.get(wanted, ()))
+
+    def learn(self, past: Mapping[str, Any], future: Collection[str]) -> None:
         """From the first series: the order of `past` counts, since it has all of them."""
-        self.future = tuple(name for name in past if name in future)
-        self.past = tuple(name for name in past if name not in future)
-        self.learns, self.teacher = False, "the first series has"
+        for wanted in GROUPS:
+            names = [name for name in past if _group(name, past[name], future) == wanted]
+            self.groups[wanted] = tuple(names)
+        self.learns, self.numbers, self.teacher = False, True, "the first series has"
+
+    def codes(self, name: str, place: str, values: list[Any]) -> list[int]:
+        """The categories of one list as numbers. Raises FieldError about PAST or FUTURE, with which place begins."""
+        known = self.labels.setdefault(name, {})
+        found = []
+        for index, value in enumerate(values):
+            if type(value) is str and self.numbers:
+                known.setdefault(value, len(known))
+            if type(value) is not str or value not in known:
+                some = private(", ".join(map(repr, list(known)[:5])))
+                expected = f"expected a category that {self.teacher}, such as {some}"
+                about = place.partition("[")[0]
+                raise FieldError(f"{place}[{index}] is {quoted(value)}, {expected}", about)
+            found.append(known[value])
+        return found
+
+
+def _group(name: str, values: Any, future: Collection[str]) -> str:
+    text = type(values) is list and any(type(value) is str for value in values)
+    kind = "dynamic_cat" if text else "dynamic_real"
+    return kind if name in future else f"past_{kind}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +118,7 @@ class Covariates:
         _check_one_form(instance)
         past, future = _object(instance, PAST), _object(instance, FUTURE)
         if not length:  # a cold start has no past
-            past = {**{name: [] for name in (*future, *names.past)}, **past}
+            past = {**{name: [] for name in (*future, *names.known)}, **past}
         for name in future:
             if name not in past:
                 reason = f"{FUTURE} has {_quoted(name)}, and {PAST} has not; expected it in both"
@@ -78,17 +131,17 @@ class Covariates:
 
     def _check_known(self) -> None:
         for name in self.past:
-            if name not in (*self.names.future, *self.names.past):
+            if name not in self.names.known:
                 raise FieldError(f"{PAST} has {_quoted(name)}, {self._unknown(name)}", PAST)
         for name in self.future:
-            if name not in self.names.future:
+            if name not in self.names.ahead:
                 reason = (
                     f"{FUTURE} has {_quoted(name)}, of which {self.names.teacher} the past only"
                 )
                 raise FieldError(f"{reason}; leave it out there", FUTURE)
 
     def _unknown(self, name: str) -> str:
-        known = (*self.names.future, *self.names.past)
+        known = self.names.known
         if not known:
             return (
                 "but no names of covariates are known here; features without names are dynamic_feat"
@@ -108,7 +161,7 @@ class Covariates:
         values = (self.past if field == PAST else self.future)[name]
         place = f"{field}[{name!r}]"
         if type(values) is not list:
-            raise FieldError(f"{place} is {quoted(values)}, expected a list of numbers", field)
+            raise FieldError(f"{place} is {quoted(values)}, expected a list of values", field)
         if len(values) != length:
             count = "1 value" if len(values) == 1 else f"{len(values)} values"
             raise FieldError(f"{place} has {count}, expected {length}, {expected}", field)

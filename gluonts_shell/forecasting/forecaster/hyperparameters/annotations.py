@@ -1,7 +1,7 @@
 """What an annotation asks for: a sum of cases, one of them for each parameter. It converts no value.
 
 What a job's owner writes and what a request holds are made to fit by two modules of different trust,
-`forecaster/hyperparameters/values` and `service/plain`; both begin here.
+`forecaster/hyperparameters/values` and `service/plain`; both begin here, and say in the same words what does not fit.
 """
 
 from __future__ import annotations
@@ -10,9 +10,19 @@ import collections.abc
 import enum
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+
+class Unfit(Exception):
+    """The value does not fit; the message completes "expected ..."."""
+
+    @classmethod
+    def unless(cls, fits: object, expected: str) -> None:
+        """Raises it where the value does not fit."""
+        if not fits:
+            raise cls(expected)
 
 
 class Form(enum.Enum):
@@ -61,6 +71,21 @@ class Wanted:
     @property
     def takes_null(self) -> bool:
         return type(None) in self.arguments
+
+    def first_fit(self, value: Any, members: list[Any], fit: Callable[[Any, Any], Any]) -> Any:
+        """Of a UNION: the value as the first of `members` wants it by fit(value, member).
+
+        Raises Unfit, with what each of them expected.
+        """
+        expectations: dict[str, None] = {}
+        for member in members:
+            try:
+                return fit(value, member)
+            except Unfit as error:
+                expectations[str(error)] = None
+        if self.takes_null:
+            expectations["null"] = None
+        raise Unfit(" or ".join(expectations))
 
     @property
     def choices(self) -> dict[str, Any]:

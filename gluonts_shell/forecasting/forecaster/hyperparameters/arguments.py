@@ -16,7 +16,7 @@ from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.forecaster.hyperparameters import trainers
 from gluonts_shell.forecasting.forecaster.hyperparameters.options import Options
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter, literal
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import given_twice, literal, typed
 from gluonts_shell.forecasting.forecaster.names import Forecaster
 
 log = logging.getLogger(__name__)
@@ -39,40 +39,29 @@ def route(kind: Forecaster, hyperparameters: Mapping[str, Any]) -> Routed:
     parameters, takes_more = constructor_parameters(kind)
     given = _renamed(nested(hyperparameters), parameters)
     options = Options.parse(given)
-    arguments = {
-        name: hyperparameter(name, given[name], parameters[name])
-        for name in given
-        if name in parameters
-    }
-    rest = {
-        name: given[name]
-        for name in given
-        if name not in {*parameters, *Options.__dataclass_fields__}
-    }
+    arguments = typed(given, parameters)
+    ours = {*parameters, *Options.__dataclass_fields__}
+    rest = {name: value for name, value in given.items() if name not in ours}
     arguments |= trainers.arguments(parameters, arguments, rest)
     if takes_more:
-        arguments |= {name: hyperparameter(name, value, Any) for name, value in rest.items()}
+        arguments |= typed(rest, dict.fromkeys(rest, Any))
     elif rest:
-        _refuse(
-            rest,
-            kind,
-            [*parameters, *Options.__dataclass_fields__, *ALIASES, *trainers.known(parameters)],
-            options,
-        )
+        _refuse(rest, kind, [*ours, *ALIASES, *trainers.known(parameters)], options)
     return Routed(arguments, options)
 
 
 def _renamed(given: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Without the forecaster's name, and with DeepAR's names as the class calls them."""
-    found = {name: value for name, value in given.items() if name != "forecaster_name"}
-    for alias, name in ALIASES.items():
-        if alias not in found or alias in parameters or name not in {*parameters, "freq"}:
+    found = dict(given)
+    found.pop("forecaster_name", None)
+    aliases = ALIASES.keys() & found.keys() - parameters.keys()
+    for alias in sorted(aliases):
+        name = ALIASES[alias]
+        if name not in {*parameters, "freq"}:
             continue
-        if found.get(name, found[alias]) != found[alias]:
-            raise ConfigurationError(
-                f"hyperparameters {alias!r} and {name!r} are the same; give one of them"
-            )
-        found[name] = found.pop(alias)
+        value = found.pop(alias)
+        if found.setdefault(name, value) != value:
+            raise given_twice(alias, name)
     return found
 
 
@@ -81,10 +70,12 @@ def nested(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
     Nobody annotates what is in a dict, so what a dotted name has is a value: `"false"` is false, `"[80, 90]"` a list.
     """
-    values = {name: value for name, value in hyperparameters.items() if "." not in name}
-    for name, value in hyperparameters.items():
-        if "." in name:
-            _enter(values, name, literal(value))
+    dotted = [name for name in hyperparameters if "." in name]
+    values = dict(hyperparameters)
+    for name in dotted:
+        del values[name]
+    for name in dotted:
+        _enter(values, name, literal(hyperparameters[name]))
     return values
 
 
@@ -93,9 +84,9 @@ def _enter(values: dict[str, Any], name: str, value: Any) -> None:
     group = values
     for outer in path:
         inner = literal(group.get(outer, {}))
-        if not isinstance(inner, Mapping):
-            found = f"hyperparameter {outer!r} is {str(inner)[:200]!r}"
-            raise ConfigurationError(f"{found}, expected a JSON object because of {name!r}")
+        found = f"hyperparameter {outer!r} is {str(inner)[:200]!r}"
+        expected = f"a JSON object because of {name!r}"
+        ConfigurationError.expect(isinstance(inner, Mapping), found, expected)
         group[outer] = dict(inner)
         group = group[outer]
     group[last] = value

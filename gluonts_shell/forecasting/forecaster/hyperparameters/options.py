@@ -5,6 +5,7 @@ python -m gluonts_shell.forecasting.forecaster.hyperparameters.options      the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.evaluation.formulas import Metrics
 from gluonts_shell.forecasting.forecaster.constructors import hints_of
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import hyperparameter
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import typed
 from gluonts_shell.messages import DECILES
 
 LEAST = {
@@ -21,7 +22,6 @@ LEAST = {
     "shuffle_buffer_length": 1,
     "num_workers": 0,
     "seed": 0,
-    "checkpoint_every": 0,
 }
 
 
@@ -86,11 +86,7 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Those that are among the hyperparameters. Raises ConfigurationError."""
-        hints = hints_of(cls)
-        found = {
-            name: hyperparameter(name, given[name], hints[name]) for name in hints if name in given
-        }
-        options = cls(**found)
+        options = cls(**typed(given, hints_of(cls)))
         options._check()
         return options
 
@@ -99,16 +95,16 @@ class Options:
             Metrics.parse(self.test_quantiles)
         except ConfigurationError as error:
             raise ConfigurationError(f"hyperparameter 'test_quantiles': {error}") from None
+        self._check_bound("checkpoint_every", 0, math.inf, "a number of seconds, at least 0")
         for name, least in LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                kind = "a number of seconds," if isinstance(value, float) else "a whole number of"
-                expected = f"{kind} at least {least}"
-                raise ConfigurationError(f"hyperparameter {name!r} is {value}, expected {expected}")
-        if self.seed is not None and self.seed >= 2**32:
-            raise ConfigurationError(
-                f"hyperparameter 'seed' is {self.seed}, expected a whole number below 2**32"
-            )
+            self._check_bound(name, least, math.inf, f"a whole number of at least {least}")
+        self._check_bound("seed", 0, 2**32 - 1, "a whole number below 2**32")
+
+    def _check_bound(self, name: str, least: int, most: float, expected: str) -> None:
+        value = getattr(self, name)
+        if value is not None:
+            found = f"hyperparameter {name!r} is {value}"
+            ConfigurationError.expect(least <= value <= most, found, expected)
 
 
 def table() -> str:

@@ -14,10 +14,13 @@ from gluonts_shell import nearby
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster.constructors import constructor_parameters
 from gluonts_shell.forecasting.forecaster.hyperparameters.values import (
-    NOTHING,
-    hyperparameter,
+    given_twice,
+    is_null,
     literal,
+    typed,
 )
+
+LIGHTNINGS_TIME = re.compile(r"\d+:\d\d:\d\d:\d\d")
 
 
 def known(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,45 +41,44 @@ def arguments(
     if "trainer_kwargs" in parameters:
         found = _of_lightning(rest, given.get("trainer_kwargs") or {})
         return {"trainer_kwargs": found} if found else {}
-    takes = known(parameters)
-    flat = {
-        name: hyperparameter(name, rest.pop(name), takes[name])
-        for name in list(rest)
-        if name in takes
-    }
-    if flat and "trainer" in given:
+    flat = typed(rest, known(parameters))
+    if not flat:
+        return {}
+    if "trainer" in given:
         names = ", ".join(map(repr, flat))
         raise ConfigurationError(
             f"hyperparameters {names} are the trainer's, and 'trainer' is given; give one of them"
         )
-    return {"trainer": parameters["trainer"](**flat)} if flat else {}
+    for name in flat:
+        del rest[name]
+    return {"trainer": parameters["trainer"](**flat)}
 
 
 def _of_lightning(rest: dict[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
     """Typed as the annotations of Lightning's Trainer say; `epochs` is its max_epochs."""
     takes = _lightning()
-    if "epochs" in rest and "max_epochs" in rest:
-        raise ConfigurationError(
-            "hyperparameters 'epochs' and 'max_epochs' are the same; give one of them"
-        )
-    flat = {name: rest.pop(name) for name in list(rest) if name in takes or name == "epochs"}
+    if rest.keys() >= {"epochs", "max_epochs"}:
+        raise given_twice("epochs", "max_epochs")
+    theirs = [name for name in rest if name in {*takes, "epochs"}]
+    flat = {name: rest.pop(name) for name in theirs}
     merged = {**_renamed(flat), **_renamed(explicit)}
     _check_known(merged, takes)
     if "max_time" in merged:
         merged["max_time"] = _duration(merged["max_time"])
-    found = {name: hyperparameter(name, value, takes[name]) for name, value in merged.items()}
-    _check_single(found)
+    found = typed(merged, takes)
+    _check_nodes(found)
     if found.get("enable_checkpointing") is False:
         raise ConfigurationError(
             "hyperparameter 'enable_checkpointing' is false, but GluonTS needs checkpoints"
         )
-    if found.get("devices") == "auto":
-        found["devices"] = 1
     return found
 
 
 def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {("max_epochs" if name == "epochs" else name): value for name, value in given.items()}
+    found = dict(given)
+    if "epochs" in found:
+        found["max_epochs"] = found.pop("epochs")
+    return found
 
 
 def _check_known(given: Mapping[str, Any], takes: Mapping[str, Any]) -> None:
@@ -87,33 +89,28 @@ def _check_known(given: Mapping[str, Any], takes: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"{found}, which lightning's Trainer does not know{hint}")
 
 
-def _check_single(given: Mapping[str, Any]) -> None:
-    """A process for each device would train on all of the data, and all of them would write the model."""
-    for name in ("devices", "num_nodes"):
-        value = given.get(name, 1)
-        one = value in (1, "auto") or (isinstance(value, list) and len(value) == 1)
-        if not one:
-            raise ConfigurationError(
-                f"hyperparameter {name!r} is {value}, but GluonTS trains in one process; remove it"
-            )
+def _check_nodes(given: Mapping[str, Any]) -> None:
+    """The job's resourceconfig.json tells how many hosts there are."""
+    value = given.get("num_nodes", 1)
+    if value != 1:
+        raise ConfigurationError(
+            f"hyperparameter 'num_nodes' is {value}, but the job's instance_count tells how many hosts there are; "
+            "remove it"
+        )
 
 
 def _duration(given: Any) -> Any:
     """Lightning's DD:HH:MM:SS, or a number of seconds, which it does not take; its objects are its own business."""
     value = literal(given)
     text = str(value).strip()
-    if (
-        isinstance(value, dict)
-        or text.lower() in NOTHING
-        or re.fullmatch(r"\d+:\d\d:\d\d:\d\d", text)
-    ):
+    if isinstance(value, dict) or is_null(value) or LIGHTNINGS_TIME.fullmatch(text):
         return value
-    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or float(text) == 0:
-        expected = "a number of seconds, or DD:HH:MM:SS"
-        raise ConfigurationError(
-            f"hyperparameter 'max_time' is {text[:200]!r}, expected {expected}"
-        )
-    minutes, seconds = divmod(math.ceil(float(text)), 60)
+    number = 0.0
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        number = float(text)
+    found = f"hyperparameter 'max_time' is {text[:200]!r}"
+    ConfigurationError.expect(number, found, "a number of seconds, or DD:HH:MM:SS")
+    minutes, seconds = divmod(math.ceil(number), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     return f"{days:02}:{hours:02}:{minutes:02}:{seconds:02}"

@@ -11,6 +11,7 @@ import ast
 import collections.abc
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,15 +20,18 @@ from gluonts.core.serde import decode
 
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.forecasting.forecaster import constructors, objects
-from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Form, Wanted, bare
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import (
+    Form,
+    Unfit,
+    Wanted,
+    bare,
+)
+from gluonts_shell.settings import FALSE, TRUE
 
 NOTHING = ("null", "none", "")
-TRUE = ("true", "1", "yes", "on")
-FALSE = ("false", "0", "no", "off")
-
-
-class Unfit(Exception):
-    """The value does not fit; the message says what was expected."""
+# keys by which a JSON object describes one of Python's: ours names its class, GluonTS's own says how it was written
+CLASS, KIND = "()", "__kind__"
+NOTATION = re.compile(r'"(__kind__|\(\))"')
 
 
 def literal(value: Any) -> Any:
@@ -52,33 +56,43 @@ def hyperparameter(name: str, value: Any, annotation: Any) -> Any:
         ) from None
 
 
+def typed(given: Mapping[str, Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the hyperparameters that are annotated, each as it is wanted. Raises ConfigurationError."""
+    wanted = [name for name in given if name in annotations]
+    return {name: hyperparameter(name, given[name], annotations[name]) for name in wanted}
+
+
+def given_twice(one: str, other: str) -> ConfigurationError:
+    """What to say of two hyperparameters that mean the same."""
+    return ConfigurationError(
+        f"hyperparameters {one!r} and {other!r} are the same; give one of them"
+    )
+
+
 def fit(value: Any, annotation: Any) -> Any:
     """`value` as `annotation` wants it. Raises Unfit, whose text completes "expected ..."."""
     wanted = Wanted.of(annotation)
     return FITTERS[wanted.form](value, wanted)
 
 
+def word(value: Any) -> str:
+    """What somebody may have written in any case of letters, and with blanks around it."""
+    return str(value).strip().lower()
+
+
 def is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value.strip().lower() in NOTHING)
+    """Nothing, or one of the words for it."""
+    return word(value) in NOTHING
 
 
 def _fit_null(value: Any, _: Wanted) -> None:
-    if not is_null(value):
-        raise Unfit("null")
+    Unfit.unless(is_null(value), "null")
 
 
 def _fit_union(value: Any, wanted: Wanted) -> Any:
     if wanted.takes_null and is_null(value):
         return None
-    expectations = []
-    for member in _worth_trying(value, wanted):
-        try:
-            return fit(value, member)
-        except Unfit as error:
-            expectations.append(str(error))
-    if wanted.takes_null:
-        expectations.append("null")
-    raise Unfit(" or ".join(dict.fromkeys(expectations)))
+    return wanted.first_fit(value, _worth_trying(value, wanted), fit)
 
 
 def _worth_trying(value: Any, wanted: Wanted) -> list[Any]:
@@ -101,66 +115,70 @@ def _fit_value(value: Any, wanted: Wanted) -> Any:
             return converter(value, wanted.arguments)
     if isinstance(value, wanted.kind):
         return value
-    return _made(value if isinstance(value, dict) else {"()": value}, wanted.kind)
+    if isinstance(value, dict):
+        return _made(value, wanted.kind)
+    return _made({CLASS: value}, wanted.kind)
 
 
 def _fit_bool(value: Any, _: tuple[Any, ...]) -> bool:
-    text = str(value).strip().lower()
-    if text in TRUE or text in FALSE:
-        return text in TRUE
-    raise Unfit("true or false")
+    text = word(value)
+    Unfit.unless(text in TRUE | FALSE, "true or false")
+    return text in TRUE
 
 
 def _fit_int(value: Any, _: tuple[Any, ...]) -> int:
     """`5.0` and `1e1` are whole numbers too: tuning jobs send them."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return value
     number = _number(value)
-    if number is None or not number.is_integer():
-        raise Unfit("a whole number")
-    # more digits than a float has
-    if isinstance(value, str) and value.strip().lstrip("+-").isdigit():
+    Unfit.unless(number.is_integer(), "a whole number")
+    if str(value).strip().lstrip("+-").isdigit():  # it may have more digits than a float
         return int(value)
     return int(number)
 
 
 def _fit_float(value: Any, _: tuple[Any, ...]) -> float:
     number = _number(value)
-    if number is None or not math.isfinite(number):
-        raise Unfit("a number")
+    Unfit.unless(math.isfinite(number), "a number")
     return number
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> float:
+    """NaN for what is none; true and false are none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+        return math.nan
     try:
         return float(value)
     except (ValueError, OverflowError):
-        return None
+        return math.nan
 
 
 def _fit_text(value: Any, _: tuple[Any, ...]) -> str:
-    if value is None or isinstance(value, dict | list):
-        raise Unfit("text")
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    Unfit.unless(not isinstance(value, dict | list | None), "text")
+    return json.dumps(value)
 
 
 def _fit_list(value: Any, arguments: tuple[Any, ...]) -> list[Any]:
     """A JSON or Python list, or items separated by commas."""
-    items = literal(value)
-    if isinstance(items, str):
-        items = [item.strip() for item in items.split(",") if item.strip()]
-    elif isinstance(items, tuple | np.ndarray):
-        items = list(items)
-    elif isinstance(items, int | float) and not isinstance(items, bool):
-        items = [items]
-    if not isinstance(items, list):
-        raise Unfit("a list")
+    items = _items(literal(value))
+    if not arguments:
+        return items
     try:
-        return [fit(item, arguments[0]) for item in items] if arguments else items
+        return [fit(item, arguments[0]) for item in items]
     except Unfit as error:
         raise Unfit(f"a list in which each item is {error}") from None
+
+
+def _items(value: Any) -> list[Any]:
+    """Of a list; of a text those between commas; a number is a list of one."""
+    if isinstance(value, str):
+        return list(filter(None, map(str.strip, value.split(","))))
+    if isinstance(value, list | tuple | np.ndarray):
+        return list(value)
+    Unfit.unless(isinstance(value, int | float) and not isinstance(value, bool), "a list")
+    return [value]
 
 
 def _fit_tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -169,8 +187,7 @@ def _fit_tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _fit_dict(value: Any, _: tuple[Any, ...]) -> dict[str, Any]:
     items = literal(value)
-    if not isinstance(items, collections.abc.Mapping):
-        raise Unfit("a JSON object")
+    Unfit.unless(isinstance(items, collections.abc.Mapping), "a JSON object")
     return {key: _made_inside(item) for key, item in items.items()}
 
 
@@ -185,16 +202,15 @@ def _fit_choice(value: Any, wanted: Wanted) -> Any:
     choices = wanted.choices
     if value in choices.values():
         return value
-    if str(value) in choices:
-        return choices[str(value)]
-    raise Unfit("one of " + ", ".join(map(repr, choices)))
+    Unfit.unless(str(value) in choices, "one of " + ", ".join(map(repr, choices)))
+    return choices[str(value)]
 
 
 def _notation(value: Any) -> Any:
     """Text that holds an object in one of the two notations, parsed; what is in GluonTS's own, as the object."""
-    if isinstance(value, str) and ('"__kind__"' in value or '"()"' in value):
+    if isinstance(value, str) and NOTATION.search(value):
         value = literal(value)
-    if not isinstance(value, dict) or "__kind__" not in value:
+    if not _has(KIND, value):
         return value
     try:
         return decode(value)  # GluonTS restricts it to classes that are made for it
@@ -203,26 +219,25 @@ def _notation(value: Any) -> Any:
 
 
 def _fit_function(value: Any, _: Wanted) -> Any:
-    value = _notation(value)
-    if isinstance(value, dict) and "()" in value:
-        value = _made(value, object)
-    found = value if callable(value) else _looked_up(objects.function, value)
-    if callable(found):
-        return found
-    raise Unfit("the dotted path of a function")
+    found = _notation(value)
+    if _has(CLASS, found):
+        found = _made(found, object)
+    if not callable(found):
+        found = _looked_up(objects.function, found)
+    Unfit.unless(callable(found), "the dotted path of a function")
+    return found
 
 
 def _fit_class(value: Any, wanted: Wanted) -> Any:
     """The class itself, where a class is wanted: of any kind, or of those below what the annotation names."""
     value = _notation(value)
-    named = [argument for argument in wanted.arguments if isinstance(argument, type)]
-    base = named[0] if named else object
+    base = next((each for each in wanted.arguments if isinstance(each, type)), object)
     if isinstance(value, type) and issubclass(value, base):
         return value
     found = _looked_up(_finder(base), value)
-    if isinstance(found, type):
-        return found
-    raise Unfit("the dotted path of a class" if base is object else _choices(base))
+    if not isinstance(found, type):
+        raise Unfit(_choices(base))
+    return found
 
 
 def _fit_anything(value: Any, _: Wanted) -> Any:
@@ -230,8 +245,10 @@ def _fit_anything(value: Any, _: Wanted) -> Any:
     found = literal(_notation(value))
     if not isinstance(found, str):
         return _made_inside(found)
-    there = objects.is_path(found) and _looked_up(objects.located, found)
-    return there if callable(there) else found
+    there = _looked_up(objects.located, found)
+    if callable(there):
+        return there
+    return found
 
 
 def _made_inside(value: Any) -> Any:
@@ -240,25 +257,36 @@ def _made_inside(value: Any) -> Any:
         return list(map(_made_inside, value))
     if not isinstance(value, dict):
         return value
-    if "()" in value:
+    if CLASS in value:
         return _made(value, object)
-    if "__kind__" in value:
+    if KIND in value:
         return _notation(value)
     return {key: _made_inside(item) for key, item in value.items()}
+
+
+def _has(key: str, value: Any) -> bool:
+    """Whether a value describes an object, in the notation of this key."""
+    return isinstance(value, dict) and key in value
 
 
 def _made(description: dict[str, Any], base: type) -> Any:
     """The object of {"()": name, argument: value}; its class is below `base`, its arguments fit its own constructor."""
     given = dict(description)
-    found = _looked_up(_finder(base), given.pop("()", None))
+    found = _looked_up(_finder(base), given.pop(CLASS, None))
     if not callable(found):
-        raise Unfit("the dotted path of a class below '()'" if base is object else _choices(base))
-    hints = constructors.constructor_parameters(found)[0] if isinstance(found, type) else {}
+        raise Unfit(_choices(base, f" below {CLASS!r}"))
     try:
-        arguments = {name: fit(text, hints.get(name, Any)) for name, text in given.items()}
-        return found(**arguments)
+        return found(**_fitted(found, given))
     except Exception as error:
         raise Unfit(f"arguments that {found.__name__} takes; it says: {error}") from None
+
+
+def _fitted(function: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as a class's constructor wants them; what another function wants is not known."""
+    hints = {}
+    if isinstance(function, type):
+        hints = constructors.constructor_parameters(function)[0]
+    return {name: fit(value, hints.get(name, Any)) for name, value in given.items()}
 
 
 def _finder(base: type) -> Callable[[str], Any]:
@@ -278,7 +306,10 @@ def _looked_up(find: Any, name: Any) -> Any:
         raise Unfit(f"a name that can be imported; {error}") from None
 
 
-def _choices(base: type) -> str:
+def _choices(base: type, where: str = "") -> str:
+    """What is expected where a class below `base` is to be named."""
+    if base is object:
+        return f"the dotted path of a class{where}"
     names = sorted(kind.__name__ for kind in objects.subclasses(base))
     return f"the name of a {base.__name__}: {', '.join(names)}, or the dotted path of another"
 

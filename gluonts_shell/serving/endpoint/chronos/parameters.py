@@ -12,6 +12,7 @@ from typing import Any
 from gluonts_shell import nearby
 from gluonts_shell.errors import AskedError, RequestError, private
 from gluonts_shell.messages import Configuration
+from gluonts_shell.serving.endpoint import codec
 
 LENGTH, LEVELS, FREQ = "prediction_length", "quantile_levels", "freq"
 # how Chronos computes, not what: a client that tunes it there loses nothing here
@@ -62,9 +63,10 @@ def _steps(value: Any, horizon: int) -> int:
     whole = type(value) is int or (type(value) is float and value.is_integer())
     if whole and 1 <= value <= horizon:
         return int(value)
-    found = f"parameters.{LENGTH} is {private(f'{value!r:.100}')}"
+    found = codec.called(value) if isinstance(value, list | dict) else private(f"{value!r:.100}")
     raise RequestError(
-        f"{found}, expected a whole number from 1 to {horizon}: the model forecasts {horizon} steps"
+        f"parameters.{LENGTH} is {found}, expected a whole number from 1 to {horizon}: "
+        f"the model forecasts {horizon} steps"
     )
 
 

@@ -168,7 +168,7 @@ def changed(group, **changes):
         (
             changed(PAST, price=7),
             FUTURE,
-            "past_covariates['price'] is 7, expected a list of numbers",
+            "past_covariates['price'] is 7, expected a list of values",
         ),
     ],
 )
@@ -255,3 +255,83 @@ def test_the_contract_keeps_the_names():
     contract = Contract("D", 3, "x.Y", features=USES)
     assert Contract.parse(contract.to_json()) == contract
     assert json.loads(contract.to_json())["features"]["future_covariates"] == ["price", "promo"]
+
+
+TEXT = {
+    "target": [1, 2],
+    "past_covariates": {"rain": [5, 6], "promo": ["b", "a"], "sky": ["x", "x"], "price": [1, 2]},
+    "future_covariates": {"price": [], "promo": []},
+}
+
+
+def test_covariates_that_are_text_are_categories_numbered_as_they_come(tmp_path):
+    second = json.loads(json.dumps(TEXT))
+    second["past_covariates"]["promo"] = ["c", "a"]
+    data = channel(tmp_path, TEXT, second).read()
+    features = data.channel.features
+    assert (features.future_covariates, features.past_covariates) == (("price",), ("rain",))
+    assert (features.future_categories, features.past_categories) == (("promo",), ("sky",))
+    assert features.covariate_labels == (("b", "a", "c"), ("x",))
+    for entries in (list(data), list(data.channel.entries())):
+        rows = [found["feat_dynamic_cat"].tolist() for found in entries]
+        assert rows == [[[0, 1]], [[2, 1]]]
+        assert [found["past_feat_dynamic_cat"].tolist() for found in entries] == [[[0, 0]]] * 2
+    assert data.statistics.peaks == {"feat_dynamic_cat": [2], "past_feat_dynamic_cat": [0]}
+    assert Contract.parse(Contract("D", 3, "x.Y", features=features).to_json()).features == features
+
+
+CATEGORIES = Features(
+    (),
+    0,
+    0,
+    0,
+    (),
+    (2,),
+    (),
+    future_categories=("promo",),
+    covariate_labels=(("no", "yes"),),
+)
+
+
+def test_a_request_sends_the_texts():
+    found = entry(
+        CATEGORIES,
+        past_covariates={"promo": ["no", "yes"]},
+        future_covariates={"promo": ["yes", "no", "no"]},
+    )
+    assert found["feat_dynamic_cat"].tolist() == [[0, 1, 1, 0, 0]]
+    assert found["feat_dynamic_cat"].dtype == np.int64
+
+
+@pytest.mark.parametrize("value", ["maybe", 1, None])
+def test_a_text_that_training_did_not_see_is_named(value):
+    sentence = refused(
+        CATEGORIES,
+        past_covariates={"promo": ["no", "yes"]},
+        future_covariates={"promo": ["yes", value, "no"]},
+    )
+    shown_value = "null" if value is None else repr(value)
+    assert sentence == (
+        f"future_covariates['promo'][1] is {shown_value}, expected a category that the model was trained with, "
+        "such as 'no', 'yes'"
+    )
+
+
+def test_categories_of_series_that_are_left_out_are_not_the_models(tmp_path):
+    short = {**B, "past_covariates": {**TEXT["past_covariates"], "promo": ["z"], "sky": ["x"]}}
+    short["past_covariates"] |= {"rain": [1], "price": [1]}
+    short["future_covariates"] = TEXT["future_covariates"]
+    both = channel(tmp_path, short, TEXT)
+    data = Channel("train", both.path, "D", features=both.features, shortest=2).read()
+    assert data.channel.features.covariate_labels == (("b", "a"), ("x",))
+
+
+def test_what_was_numbers_is_not_text_in_the_next_series(tmp_path):
+    other = json.loads(json.dumps(TEXT))
+    other["past_covariates"]["price"] = ["dear", "cheap"]
+    with pytest.raises(DataError) as caught:
+        channel(tmp_path, TEXT, other).read()
+    assert str(caught.value) == (
+        "train/data.json line 2: field 'past_covariates': past_covariates['price'][0] is 'dear', "
+        "expected a number (none may be missing)"
+    )

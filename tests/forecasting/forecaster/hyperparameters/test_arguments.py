@@ -397,7 +397,8 @@ class TestTrainers:
                 {"gradient_clip_val": "0.5", "accelerator": "cpu", "devices": "1"},
                 {"gradient_clip_val": 0.5, "accelerator": "cpu", "devices": 1},
             ),
-            ({"devices": "auto"}, {"devices": 1}),
+            ({"devices": "auto"}, {"devices": "auto"}),
+            ({"trainer_kwargs": '{"devices": [0, 1]}'}, {"devices": [0, 1]}),
             (
                 {"precision": "32", "max_time": "00:01:00:00"},
                 {"precision": 32, "max_time": "00:01:00:00"},
@@ -470,12 +471,6 @@ class TestTrainers:
                 {"epochs": "3", "max_epochs": "3"},
                 "hyperparameters 'epochs' and 'max_epochs' are the same; give one of them",
             ),
-            (
-                {"devices": "2"},
-                "hyperparameter 'devices' is 2, but GluonTS trains in one process; remove it",
-            ),
-            ({"devices": "-1"}, "hyperparameter 'devices' is -1, but "),
-            ({"trainer_kwargs": '{"devices": [0, 1]}'}, "hyperparameter 'devices' is [0, 1], but "),
             ({"num_nodes": "2"}, "hyperparameter 'num_nodes' is 2, but "),
             (
                 {"epochs": "many"},

@@ -15,7 +15,8 @@ from gluonts.transform.sampler import ExpectedNumInstanceSampler, InstanceSample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gluonts_shell.forecasting.forecaster.hyperparameters.values import Unfit, fit, literal
+from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import fit, literal
 from gluonts_shell.forecasting.forecaster.objects import plain_name
 
 

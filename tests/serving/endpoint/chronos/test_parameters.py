@@ -54,13 +54,14 @@ def test_a_shorter_forecast_is_a_cut(length, steps):
 
 
 @pytest.mark.parametrize(
-    "length", [0, -1, 25, 1.5, True, "24", [24], float("inf"), float("nan"), 10**400]
+    "length", [0, -1, 25, 1.5, True, "24", [24], {}, float("inf"), float("nan"), 10**400]
 )
 def test_a_longer_one_is_none(length):
     with pytest.raises(RequestError) as caught:
         ask({"prediction_length": length})
+    found = {list: "a list", dict: "an object"}.get(type(length), f"{length!r:.100}")
     assert str(caught.value) == (
-        f"parameters.prediction_length is {f'{length!r:.100}'}, expected a whole number from 1 to 24: "
+        f"parameters.prediction_length is {found}, expected a whole number from 1 to 24: "
         "the model forecasts 24 steps"
     )
 
