@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gluonts_shell.forecasting.contract import numbered
+
 Labels = tuple[tuple[str, ...] | None, ...]
 
 
@@ -39,7 +41,7 @@ class Settled:
                 continue
             names = numbering.names(position, codes)
             order = sorted(set(names.values()))
-            indices = dict(zip(order, range(len(order)), strict=True))
+            indices = numbered(order)
             labels[position] = tuple(order)
             self._indices[position] = {code: indices[name] for code, name in names.items()}
         self.labels: Labels = tuple(labels) if self._indices else ()
