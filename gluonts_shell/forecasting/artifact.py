@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _version(name: str) -> str | None:
     """A loaded module's own, for to look it up among what is installed takes a millisecond."""
     loaded = getattr(sys.modules.get(name), "__version__", None)
