@@ -135,17 +135,16 @@ class Covariates:
         found._check_known()
         return found
 
-    @property
-    def sides(self) -> dict[str, dict[str, Any]]:
-        """By the names of the two fields."""
-        return {PAST: self.past, FUTURE: self.future}
+    def _side(self, field: str) -> dict[str, Any]:
+        return self.past if field == PAST else self.future
 
     def _check_known(self) -> None:
+        known, ahead = self.names.known, self.names.ahead
         for name in self.past:
-            if name not in self.names.known:
+            if name not in known:
                 raise FieldError(f"{PAST} has {_quoted(name)}, {self._unknown(name)}", PAST)
         for name in self.future:
-            if name not in self.names.ahead:
+            if name not in ahead:
                 reason = (
                     f"{FUTURE} has {_quoted(name)}, of which {self.names.teacher} the past only"
                 )
@@ -162,14 +161,14 @@ class Covariates:
 
     def check_there(self, field: str, name: str) -> None:
         """Raises FieldError where one of the two fields lacks a name."""
-        if name not in self.sides[field]:
+        if name not in self._side(field):
             expected = f"expected it: {self.names.teacher} it"
             raise FieldError(f"{field} has no {name!r}, {expected}", field)
 
     def row(self, field: str, name: str, length: int, expected: str) -> tuple[str, list[Any]]:
         """The place of one list, and the list, which has this length. Raises FieldError."""
         self.check_there(field, name)
-        values = self.sides[field][name]
+        values = self._side(field)[name]
         place = f"{field}[{name!r}]"
         if type(values) is not list:
             raise FieldError(f"{place} is {quoted(values)}, expected a list of values", field)
