@@ -109,6 +109,16 @@ def test_unloading_lets_what_is_in_flight_be_answered(many: Many) -> None:
     assert unloading.answered() == 200 and many.toys() == []
 
 
+def test_unloading_does_not_wait_for_ever(tmp_path: Path) -> None:
+    with Many(tmp_path, drain_seconds=0.2) as many:
+        many.load("a")
+        asked = Asked(many.invoke, "a", {"wait": str(tmp_path / "never")})
+        eventually(exists(tmp_path / "never.waits"))
+        assert many.unload("a") == 200
+        assert asked.answered()[0] == 503
+        assert many.toys() == []
+
+
 def test_a_model_that_dies_is_loaded_again_and_others_do_not_notice(many: Many) -> None:
     many.load("a")
     many.load("b")
