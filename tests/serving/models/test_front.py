@@ -58,6 +58,7 @@ def test_a_model_is_loaded_asked_and_unloaded(many: Many) -> None:
     status, answer = many.invoke("a", {"x": 1})
     assert status == 200 and [answer["pid"]] == many.toys()
     assert answer["headers"]["x-amzn-sagemaker-target-model"] == "a"
+    assert many.invoke("a", {"bytes": 20_000_000}) == (200, None)
     assert many.unload("a") == 200
     assert many.toys() == []
     assert many.unload("a") == many.get("/models/a")[0] == many.invoke("a")[0] == 404
@@ -239,6 +240,7 @@ def test_models_that_hang_are_ended_and_loaded_again(tmp_path: Path) -> None:
         stuck = Asked(many.invoke, "a", {"stuck": 60})
         held = Asked(many.invoke, "b", {"hold": 60})
         assert many.invoke("c")[1]["pid"] == pids["c"]
+        assert many.get("/ping") == (200, None)
         status, answer = stuck.answered()
         assert status == 500 and "took longer than any prediction may" in answer["error"]
         status, answer = held.answered()
