@@ -201,16 +201,13 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
             several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
         ):
-            trained = None
             if hosts.first or plan.distributes:
                 ranks = several.ranks(job, hosts, plan, settings)
-                trained = _train_here(job, plan, ranks, course, paths=paths, settings=settings)
+                _train_here(job, plan, ranks, course, rehearsal, paths=paths, settings=settings)
             else:
                 log.warning("%s is trained by one host, which is %s; there is nothing to do on %s",
                             plan.kind.__name__, hosts.hosts[0], job.host)  # fmt: skip
-            if trained is not None:
-                _keep(*trained, plan, course, rehearsal=rehearsal, paths=paths)
-            else:
+            if not hosts.first:
                 several.await_first(hosts)
 
 
@@ -219,14 +216,12 @@ def _train_here(
     plan: Plan,
     ranks: Ranks,
     course: Course,
+    rehearsal: Rehearsal | None,
     *,
     paths: Paths,
     settings: Settings,
-) -> tuple[Trained, Datasets, Watch] | None:
-    """None on other hosts than the first, which write nothing.
-
-    The models of all hosts end in one archive, where a second one would overwrite the first.
-    """
+) -> None:
+    """Other hosts than the first write nothing: all models end in one archive, where one would overwrite another."""
     from gluonts_shell.forecasting.distributed.ranks import seed_everything
 
     if plan.options.seed is not None:
@@ -238,7 +233,8 @@ def _train_here(
             watch = _watch(plan, data, job.host, ranks, paths=paths, settings=settings)
         with course.step("training" if plan.trains else "saving"):
             trained = _learn(plan, data, previous[0], watch, paths=paths, settings=settings)
-    return None if trained is None else (trained, data, watch)
+    if trained is not None:
+        _keep(trained, plan, data, watch, course, rehearsal=rehearsal, paths=paths)
 
 
 def _watch(
@@ -312,9 +308,9 @@ def _fitted(plan: Plan, data: Datasets, previous: Any, watch: Watch) -> Any:
 
 def _keep(
     trained: Trained,
+    plan: Plan,
     data: Datasets,
     watch: Watch,
-    plan: Plan,
     course: Course,
     *,
     rehearsal: Rehearsal | None,

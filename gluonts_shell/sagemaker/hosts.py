@@ -22,6 +22,7 @@ from typing import Any
 from gluonts_shell.errors import HostError
 
 LONGEST = 256 * 1024 * 1024  # bytes of a line: all labels of a channel may be in one
+LONGEST_GREETING = 65_536
 HELLO = 5.0  # seconds for a host to say who it is; whatever else calls is sent away
 FAREWELL = 2.0  # seconds in which the others may read how this host ended
 
@@ -59,6 +60,18 @@ class Link:
         """Raises OSError where the other end is gone, or takes nothing for too long."""
         with self._sending:
             self.end.sendall(json.dumps(line).encode() + b"\n")
+
+    def first(self) -> Line:
+        """The first line, and nothing of what follows. Raises EOFError, OSError or ValueError."""
+        text = b""
+        while not text.endswith(b"\n"):
+            one = self.end.recv(1)
+            if not one:
+                raise EOFError
+            text += one
+            if len(text) > LONGEST_GREETING:
+                raise ValueError("a line without end")
+        return _line(text)
 
     def read(self) -> list[Line]:
         """The lines that have come, at least a part of one being there. Raises EOFError, OSError or ValueError."""
@@ -299,8 +312,7 @@ def _caller(listener: socket.socket, seconds: float, missing: Sequence[str]) -> 
         return None
     end.settimeout(HELLO)
     try:
-        (line,) = Link(end, "").read()
-        name = line.get("host")
+        name = Link(end, "").first().get("host")
     except (EOFError, OSError, ValueError):
         name = None
     if name not in missing:
@@ -317,14 +329,13 @@ def _joined(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Lin
         link.send({"host": host})
         # the first may have begun to wait later than this host
         link.end.settimeout(wait + HELLO)
-        lines = link.read()
+        line = link.first()
     except TimeoutError:
         raise HostError(str(Ending(first, 1, "does not answer"))) from None
     except (EOFError, OSError, ValueError):
         raise HostError(f"host {first} is gone: its process ended while hosts met") from None
-    for line in lines:
-        if "ended" in line:
-            raise HostError(str(Ending(str(line["host"]), 1, str(line["what"]))))
+    if "ended" in line:
+        raise HostError(str(Ending(str(line["host"]), 1, str(line["what"]))))
     return [link]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from gluonts_shell.errors import DataError
 from gluonts_shell.forecasting.data.channel import Data
 from gluonts_shell.forecasting.data.naming.labels import Labels
-from gluonts_shell.forecasting.data.naming.order import Names
 from gluonts_shell.forecasting.data.statistics import Statistics
+from gluonts_shell.forecasting.distributed import covariates
 
 SUMS = ("series", "too_short", "observations", "missing", "total", "total_absolute", "suspects")
 Gather = Callable[[Any], list[Any]]
@@ -29,10 +29,13 @@ def of_all(data: Data, gather: Gather) -> Data:
     labels = _labels(shares)
     for share in shares:
         share.categories = _renumbered(share, labels)
-    if labels and data.held is not None:
-        _renumber(data, labels)
-    features = replace(data.channel.features, labels=labels or data.channel.features.labels)
     merged = _merged(shares, labels, data.channel.name)
+    _renumber(data, merged)
+    features = replace(
+        data.channel.features,
+        labels=labels or data.channel.features.labels,
+        **merged.settled(),
+    )
     unread = sorted({name for names in gather(list(data.unread)) for name in names})
     return replace(
         data,
@@ -54,10 +57,9 @@ def _said(statistics: Statistics) -> dict[str, Any]:
 def _statistics(said: Mapping[str, Any]) -> Statistics:
     found = Statistics(**said)
     found.categories = [set(codes) for codes in said["categories"]]
+    found.names = covariates.said(said["names"])
     found.left_out = [set(codes) for codes in said["left_out"]]
     found.labels = tuple(None if names is None else tuple(names) for names in said["labels"])
-    groups = {wanted: tuple(names) for wanted, names in said["names"]["groups"].items()}
-    found.names = Names(**{**said["names"], "groups": groups})
     return found
 
 
@@ -68,7 +70,7 @@ def _labels(shares: Sequence[Statistics]) -> Labels:
     found: list[tuple[str, ...] | None] = []
     for position in range(max(len(share.categories) for share in shares)):
         texts = any(_at(share.labels, position) is not None for share in shares)
-        names = {name for share in shares for name in _names(share, position).values()}
+        names = {name for share in shares for name in _called(share, position).values()}
         found.append(tuple(sorted(names)) if texts else None)
     return tuple(found)
 
@@ -77,7 +79,7 @@ def _at(labels: Labels, position: int) -> tuple[str, ...] | None:
     return labels[position] if position < len(labels) else None
 
 
-def _names(share: Statistics, position: int) -> dict[int, str]:
+def _called(share: Statistics, position: int) -> dict[int, str]:
     """What each category of the share is called; a number among texts is a text too."""
     if position >= len(share.categories):
         return {}
@@ -87,7 +89,7 @@ def _names(share: Statistics, position: int) -> dict[int, str]:
 
 def _numbers(share: Statistics, position: int, labels: Labels) -> dict[int, int]:
     """The share's number of each category -> the number that it has on all hosts."""
-    names, new = _names(share, position), _at(labels, position)
+    names, new = _called(share, position), _at(labels, position)
     if new is None:
         return {code: code for code in names}
     return {code: new.index(name) for code, name in names.items()}
@@ -98,14 +100,16 @@ def _renumbered(share: Statistics, labels: Labels) -> list[set[int]]:
     return [set(of_position.values()) for of_position in numbers]
 
 
-def _renumber(data: Data, labels: Labels) -> None:
+def _renumber(data: Data, merged: Statistics) -> None:
     """The series themselves, in place."""
     own = data.statistics
-    numbers = [_numbers(own, position, labels) for position in range(len(own.categories))]
+    numbers = [_numbers(own, position, merged.labels) for position in range(len(own.categories))]
     for entry in data.held or ():
-        codes = entry.get("feat_static_cat", ())
-        for position, code in enumerate(codes):
-            codes[position] = numbers[position][int(code)]
+        if merged.labels:
+            codes = entry["feat_static_cat"]
+            for position, code in enumerate(codes):
+                codes[position] = numbers[position][int(code)]
+        covariates.renumber(entry, own.names, merged.names)
 
 
 def _merged(shares: Sequence[Statistics], labels: Labels, channel: str) -> Statistics:
@@ -116,33 +120,13 @@ def _merged(shares: Sequence[Statistics], labels: Labels, channel: str) -> Stati
         categories=_union([share.categories for share in shares]),
         left_out=[] if labels else _union([share.left_out for share in shares]),
         labels=labels,
-        names=_covariate_names(shares, channel),
+        names=covariates.merged([share.names for share in shares], channel),
     )
     for share in shares:
         _add_extremes(merged, share)
         _add_counts(merged, share, channel)
+    merged.peaks = covariates.peaks(merged.names, merged.peaks)
     return merged
-
-
-def _covariate_names(shares: Sequence[Statistics], channel: str) -> Names:
-    """Each host learns them from its first series, and numbers categories as they come: both must be the same."""
-    learnt = [share.names for share in shares if share.names]
-    for other in learnt[1:]:
-        if other.groups != learnt[0].groups:
-            found = (
-                f"{', '.join(learnt[0].known)} on one host and {', '.join(other.known)} on another"
-            )
-            raise DataError(
-                f"channel {channel!r}: the first series name the covariates {found}; "
-                "expected the same names in one order"
-            )
-        if other.labels != learnt[0].labels:
-            named = ", ".join(map(repr, sorted(other.labels)))
-            raise DataError(
-                f"channel {channel!r}: covariates that are text ({named}) are numbered by each host for itself; "
-                "expected numbers, or a channel that all hosts have whole (FullyReplicated)"
-            )
-    return learnt[0] if learnt else shares[0].names
 
 
 def _dimensions(shares: Sequence[Statistics], channel: str) -> int:

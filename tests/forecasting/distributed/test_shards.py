@@ -10,14 +10,7 @@ from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Channel
 from gluonts_shell.forecasting.distributed import shards
 
-EVERYTHING = Features(
-    static_cat=None,
-    dynamic_real=None,
-    past_dynamic_real=None,
-    dynamic_cat=None,
-    past_dynamic_cat=None,
-    dimensions=0,
-)
+EVERYTHING = Features(static_cat=None, dynamic_real=None, dynamic_cat=None, dimensions=0)
 
 
 def one(*values, **fields):
@@ -127,31 +120,33 @@ def test_a_share_stays_the_same_series(hosts):
     np.testing.assert_array_equal(entry["target"], [1, 2, 3])
 
 
-def covered(**past):
-    return one(1, 2, past_covariates=past, future_covariates={})
+NAMED = Features(dynamic_cat=None, past_dynamic_cat=None, dynamic_real=None, dimensions=0)
 
 
-def test_covariates_have_the_same_names_on_all_hosts(hosts):
-    first, second, third = hosts(
-        [covered(hot=[1, 2], dry=[3, 4])], [one(5, 6)], [covered(hot=[5, 6], dry=[7, 8])]
+def named(**covariates):
+    return one(
+        1, 2, past_covariates=covariates, future_covariates={name: [] for name in covariates}
     )
-    assert first.statistics.names == second.statistics.names == third.statistics.names
-    assert first.statistics.names.known == ("hot", "dry")
 
 
-@pytest.mark.parametrize(
-    ("shares", "reason"),
-    [
-        (
-            ([covered(hot=[1, 2])], [covered(cold=[1, 2])]),
-            "the first series name the covariates hot on one host and cold on another; expected the same",
-        ),
-        (
-            ([covered(sky=["fair", "grey"])], [covered(sky=["grey", "fair"])]),
-            r"covariates that are text \('sky'\) are numbered by each host for itself; expected numbers, or a channel",
-        ),
-    ],
-)
-def test_covariates_that_hosts_would_take_for_each_other_are_refused(hosts, shares, reason):
-    with pytest.raises(DataError, match=reason):
-        hosts(*shares)
+@pytest.mark.parametrize("hold", [True, False])
+def test_covariates_by_name_have_the_same_numbers_on_all_hosts(hosts, hold):
+    first, second = hosts(
+        [named(price=[1, 2], day=["sun", "wet"])],
+        [named(price=[3, 4], day=["wet", "snow"]), named(price=[3, 4], day=["snow", "sun"])],
+        hold=hold,
+        features=NAMED,
+    )
+    features = first.channel.features
+    assert features == second.channel.features.__class__(**vars(second.channel.features))
+    assert features.future_covariates == ("price",)
+    assert features.covariate_labels == (("sun", "wet", "snow"),)
+    assert first.statistics.peaks == second.statistics.peaks == {"feat_dynamic_cat": [2]}
+    (entry,) = first
+    assert entry["feat_dynamic_cat"].tolist() == [[0, 1]]
+    assert [entry["feat_dynamic_cat"].tolist() for entry in second] == [[[1, 2]], [[2, 0]]]
+
+
+def test_covariates_with_other_names_are_refused(hosts):
+    with pytest.raises(DataError, match="'price', 'day' on one host and 'price' on another"):
+        hosts([named(price=[1, 2], day=[5, 6])], [named(price=[3, 4])], features=NAMED)

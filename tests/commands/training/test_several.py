@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gluonts_shell.commands import several
+from gluonts_shell.commands.training import several
 from gluonts_shell.errors import ConfigurationError, DataError, HostError
 from gluonts_shell.sagemaker.hosts import Ending, Hosts
 from gluonts_shell.sagemaker.job import TrainingJob
