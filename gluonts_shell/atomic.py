@@ -35,6 +35,14 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def write(path: Path, content: bytes | str) -> None:
+    """The file with this content; of a text what is no Unicode becomes question marks. Raises OSError."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "replace")
+    with whole(path) as file:
+        file.write(content)
+
+
 def _umask() -> int:
     """The process's umask, which can only be asked by setting one."""
     umask = os.umask(0)

@@ -11,7 +11,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 import gluonts_shell
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from gluonts_shell.settings import Settings
 
+# options that win over the setting of the same name; --port does too, once it is checked
+SETTINGS = ("data_path", "forecaster", "force_static")
 DATA_PATH_HELP = "the tree of a job, as SageMaker mounts it (SAGEMAKER_DATA_PATH; default: /opt/ml)"
 
 
@@ -176,18 +178,15 @@ def _settings(options: argparse.Namespace) -> Settings:
     from gluonts_shell.settings import Settings, port_of
 
     settings = Settings.from_environ(os.environ)
-    if getattr(options, "data_path", None):
-        settings = replace(settings, data_path=options.data_path)
-    if getattr(options, "forecaster", None):
-        if settings.forecaster not in (None, options.forecaster):
-            text = "gluonts-shell: GLUONTS_FORECASTER is %r, but --forecaster is %r, which wins"
-            print(text % (settings.forecaster, options.forecaster), file=sys.stderr)  # noqa: T201
-        settings = replace(settings, forecaster=options.forecaster)
-    if getattr(options, "port", None) is not None:
-        settings = replace(settings, port=port_of(options.port))
-    if getattr(options, "force_static", False):
-        settings = replace(settings, force_static=True)
-    return settings
+    asked = vars(options)
+    given = {name: asked[name] for name in SETTINGS if asked.get(name)}
+    if asked.get("port") is not None:
+        given["port"] = port_of(options.port)
+    before, named = settings.forecaster, given.get("forecaster", settings.forecaster)
+    if before not in (None, named):
+        text = f"GLUONTS_FORECASTER is {before!r}, but --forecaster is {named!r}, which wins"
+        print(f"gluonts-shell: {text}", file=sys.stderr)  # noqa: T201
+    return replace(settings, **given)
 
 
 def _report(error: ShellError, options: argparse.Namespace) -> int:
@@ -216,58 +215,94 @@ def ensure_home(environ: MutableMapping[str, str]) -> None:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    if options.command == "train":
-        from gluonts_shell.commands import train
+    run = COMMANDS[options.command]
+    return run(options, settings)
 
-        return train.run(settings)
-    if options.command == "serve":
-        return _serve(settings, options.model)
-    if options.command == "transform":
-        from gluonts_shell.commands import transform
 
-        return transform.run(options, settings)
-    if options.command == "wheelhouse":
-        from gluonts_shell.commands import wheelhouse
+def _train(_: argparse.Namespace, settings: Settings) -> int:
+    from gluonts_shell.commands import train
 
-        return wheelhouse.run(
-            options.requirements, options.output, options.python_version, options.platform or []
-        )
-    if options.command == "ping":
-        from gluonts_shell.commands import ping
+    return train.run(settings)
 
-        return ping.run(settings)
-    if options.command == "check":
-        from gluonts_shell.commands import check
 
-        return check.run(settings, options.json)
-    if options.command == "inspect":
-        from gluonts_shell.commands import inspect
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    if settings.multi_model:
+        from gluonts_shell.commands import models
 
-        return inspect.run(options.model, settings, options.json)
-    if options.command == "forecasters":
-        from gluonts_shell.commands import forecasters
+        return models.run(settings, options.model)
+    # imports make hardly any garbage; the supervisor looks for it again once the model is there
+    gc.disable()
+    from gluonts_shell.commands import serve
 
-        return forecasters.run()
-    if options.command == "sbom":
-        from gluonts_shell.commands import sbom
+    return serve.run(settings, options.model)
 
-        return sbom.run()
-    if options.command == "metrics":
-        from gluonts_shell.commands import metrics
 
-        return metrics.run()
+def _transform(options: argparse.Namespace, settings: Settings) -> int:
+    from gluonts_shell.commands import transform
+
+    return transform.run(options, settings)
+
+
+def _wheelhouse(options: argparse.Namespace, _: Settings) -> int:
+    from gluonts_shell.commands import wheelhouse
+
+    return wheelhouse.run(
+        options.requirements, options.output, options.python_version, options.platform or []
+    )
+
+
+def _ping(_: argparse.Namespace, settings: Settings) -> int:
+    from gluonts_shell.commands import ping
+
+    return ping.run(settings)
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from gluonts_shell.commands import check
+
+    return check.run(settings, options.json)
+
+
+def _inspect(options: argparse.Namespace, settings: Settings) -> int:
+    from gluonts_shell.commands import inspect
+
+    return inspect.run(options.model, settings, options.json)
+
+
+def _forecasters(_: argparse.Namespace, __: Settings) -> int:
+    from gluonts_shell.commands import forecasters
+
+    return forecasters.run()
+
+
+def _sbom(_: argparse.Namespace, __: Settings) -> int:
+    from gluonts_shell.commands import sbom
+
+    return sbom.run()
+
+
+def _metrics(_: argparse.Namespace, __: Settings) -> int:
+    from gluonts_shell.commands import metrics
+
+    return metrics.run()
+
+
+def _demo(options: argparse.Namespace, _: Settings) -> int:
     from gluonts_shell.commands import demo
 
     return demo.run(path(options.data_path))
 
 
-def _serve(settings: Settings, model: Path | None) -> int:
-    if settings.multi_model:
-        from gluonts_shell.commands import models
-
-        return models.run(settings, model)
-    # imports make hardly any garbage; the supervisor looks for it again once the model is there
-    gc.disable()
-    from gluonts_shell.commands import serve
-
-    return serve.run(settings, model)
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Settings], int]] = {
+    "train": _train,
+    "serve": _serve,
+    "transform": _transform,
+    "wheelhouse": _wheelhouse,
+    "ping": _ping,
+    "check": _check,
+    "inspect": _inspect,
+    "forecasters": _forecasters,
+    "sbom": _sbom,
+    "metrics": _metrics,
+    "demo": _demo,
+}

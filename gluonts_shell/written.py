@@ -7,6 +7,7 @@ as it is recorded and unchanged; what somebody added, changed or put behind a li
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -42,22 +43,21 @@ class Written:
             value = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             if value["written_by"] != WRITER:
                 return cls(folder, {})
-            files = {
-                str(name): str(digest)
-                for name, digest in value["files"].items()
-                if _is_below(str(name))
-            }
-            return cls(folder, files, marked=True)
+            recorded = {str(name): str(digest) for name, digest in value["files"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(folder, {})
+        files = {name: recorded[name] for name in filter(_is_below, recorded)}
+        return cls(folder, files, marked=True)
 
     def foreign(self, path: Path) -> Path | None:
         """The first thing at or below `path` that is not ours; None where all is, or nothing is there.
 
         A link on the way from the folder to `path` is not ours either.
         """
-        link = next((parent for parent in self._inside(path) if parent.is_symlink()), None)
-        return link or next((found for found in _below(path) if not self._ours(found)), None)
+        for parent in self._inside(path):
+            if parent.is_symlink():
+                return parent
+        return next(itertools.filterfalse(self._ours, _below(path)), None)
 
     def _inside(self, path: Path) -> list[Path]:
         """The folders between this one and `path`."""
@@ -67,7 +67,7 @@ class Written:
         name = path.relative_to(self.folder).as_posix()
         if name == RECORD:
             return self.marked
-        if path.is_symlink() or any(parent.is_symlink() for parent in self._inside(path)):
+        if any(map(Path.is_symlink, (path, *self._inside(path)))):
             return False
         return name in self.files and path.is_file() and self.files[name] == digest(path)
 
@@ -77,22 +77,17 @@ class Written:
 
     def found(self, *paths: Path) -> dict[str, str]:
         """These files and those below these folders, as a record has them."""
-        files = [
-            file
-            for path in paths
-            for file in _below(path)
-            if file.is_file() and file != self.folder / RECORD
-        ]
-        return {file.relative_to(self.folder).as_posix(): digest(file) for file in files}
+        found = {}
+        for file in itertools.chain.from_iterable(map(_below, paths)):
+            if file.is_file():
+                found[file.relative_to(self.folder).as_posix()] = digest(file)
+        found.pop(RECORD, None)
+        return found
 
     def record(self, files: Mapping[str, str]) -> Written:
         """Write down that these files are ours, and no others; returns that record."""
-        text = (
-            json.dumps({"written_by": WRITER, "files": dict(sorted(files.items()))}, indent=2)
-            + "\n"
-        )
-        with atomic.whole(self.folder / RECORD) as file:
-            file.write(text.encode("utf-8"))
+        record = {"written_by": WRITER, "files": dict(sorted(files.items()))}
+        atomic.write(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
         return Written(self.folder, files, marked=True)
 
     @classmethod
@@ -100,8 +95,7 @@ class Written:
         """Write a file of ours, whole or not at all; what is at its place and is not ours keeps a name of its own."""
         written = cls.read(path.parent)
         written.make_room(path)
-        with atomic.whole(path) as file:
-            file.write(content)
+        atomic.write(path, content)
         written.add(path)
 
     def make_room(self, path: Path) -> None:

@@ -70,6 +70,15 @@ def test_a_younger_copy_with_other_permissions_makes_the_same_bytes(
     assert archive.read_bytes() == built[2].read_bytes()
 
 
+def test_the_wheel_is_the_same_from_the_source_archive(
+    built: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    with tarfile.open(built[2]) as packed:
+        packed.extractall(tmp_path)
+    (source,) = tmp_path.iterdir()
+    assert build(source, tmp_path / "again")[0].read_bytes() == built[1].read_bytes()
+
+
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path, Path]) -> None:
     source, wheel, _ = built
     with zipfile.ZipFile(wheel) as archive:

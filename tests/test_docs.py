@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from gluonts_shell import cli
+from gluonts_shell.forecasting.plan import Plan
 from gluonts_shell.forecasting.service import configuration
+from gluonts_shell.sagemaker.job import Channel
 from gluonts_shell.serving.endpoint import batching
 from gluonts_shell.serving.http import wire
 from gluonts_shell.serving.http.limits import Limits
@@ -37,7 +39,7 @@ PYTHON_RUN_BY = {
 
 
 # options of Slurm, docker and pip
-OTHERS = {"--array", "--build-arg", "--extra-index-url"}
+OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -247,6 +249,17 @@ def test_the_forecaster_of_the_code_channels_page_runs_as_it_says(
     model = tmp_path / "own" / "model"
     assert json.loads((model / "agg_metrics.json").read_text())["MASE"] < 2
     assert (model / "code" / "mypkg.py").exists()
+
+
+@pytest.mark.torch
+def test_the_hyperparameters_of_the_training_page_are_taken() -> None:
+    pytest.importorskip("lightning")
+    (text,) = [text for page, text in blocks("json") if page == "training.md"]
+    train = Channel("train", ROOT / "gluonts_shell" / "data" / "monthly" / "train")
+    plan = Plan.of(json.loads(text), {"train": train})
+    assert plan.freq == "h"
+    assert plan.arguments["trainer_kwargs"] == {"max_epochs": 20, "gradient_clip_val": 1.0}
+    assert plan.arguments["lr"] == 0.001
 
 
 def test_the_lines_and_the_command_of_the_batch_page_make_such_an_answer(

@@ -142,6 +142,40 @@ def test_a_job_that_is_stopped_in_its_first_epoch_leaves_a_model(opt_ml, start):
     assert not tree.paths.failure.exists()
 
 
+HANGING = """
+    import time
+    from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
+    from gluonts_shell.commands import train
+    from lightning.pytorch.callbacks import Callback
+
+    train.BATCH_SECONDS = 0.5
+
+    class Hanging(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.current_epoch == 1:
+                print("a long batch", flush=True)
+                time.sleep(600)
+
+    class Long(SimpleFeedForwardEstimator):
+        def train(self, training_data, validation_data=None, cache_data=False, ckpt_path=None):
+            self.trainer_kwargs["callbacks"].append(Hanging())
+            return super().train(training_data, validation_data, cache_data=cache_data, ckpt_path=ckpt_path)
+"""
+
+
+def test_a_job_that_is_stopped_in_a_batch_that_does_not_end_leaves_a_model(opt_ml, start, tmp_path):
+    (tmp_path / "site" / "hanging.py").write_text(textwrap.dedent(HANGING))
+    tree = opt_ml({**JOB, "forecaster_name": "hanging.Long"})
+    process = start(tree)
+    until(process, "a long batch")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 143, out[-2000:] + err
+    assert "the model has the best weights so far, those of epoch 0" in out
+    assert forecasts(tree).stopped_early is True
+    assert not tree.paths.failure.exists()
+
+
 EVALUATING = """
     import time
     from gluonts.model.trivial.mean import MeanPredictor

@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -33,6 +34,7 @@ from gluonts_shell.serving.models.process import become
 from gluonts_shell.serving.models.registry import FORK_SERVER, FRONT
 from gluonts_shell.serving.processes.link import WorkerEnd
 from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.signals import Stopped, stop_at, stop_no_more
 from gluonts_shell.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,9 +58,19 @@ def run(settings: Settings, model: Path | None = None) -> int:
 
     Raises ShellError with a sentence if it cannot begin.
     """
+    stop_at(signal.SIGTERM)
     logs.configure(settings.log_level, settings.log_format)
     logs.catch_prints()
-    _check_settings(settings, model)
+    try:
+        _check_settings(settings, model)
+        return _serve(settings)
+    except Stopped:
+        return 0
+    finally:
+        stop_no_more()
+
+
+def _serve(settings: Settings) -> int:
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
     if ANEW in os.environ:
@@ -107,13 +119,23 @@ def import_all() -> None:
     with suppress(ImportError):
         for name in IMPORTED_WITH_TORCH:
             importlib.import_module(name)
+    _warm()
+
+
+def _warm() -> None:
+    """Do here, once, what would make shared pages each model's own, or fill new ones, if its process did it first."""
+    from gluonts.core import serde
+    from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+
+    from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.shortcuts import patches
 
-    # in a model's process they would make pages its own that are shared: 13 MB, for all modules are looked at,
-    # and 3 MB, for torch reads its sources at the first seed
-    patches.take()
+    patches.take()  # looks at all modules: 13 MB
+    artifact.versions()  # reads what is installed: 6 MB
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # reads torch's sources: 3 MB
+    naive = SeasonalNaivePredictor(prediction_length=1, season_length=1)
+    serde.load_json(serde.dump_json(naive))  # 2 MB
 
 
 def check(folder: Path) -> None:

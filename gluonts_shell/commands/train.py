@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+# that a batch may still take after a stop: SageMaker kills 120 s after its SIGTERM, and a model has to be written
+BATCH_SECONDS = 45.0
 
 
 def run(settings: Settings) -> int:
@@ -154,9 +156,14 @@ def _uncollected() -> Iterator[None]:
 def _patiently(stop: Stop) -> Iterator[list[int]]:
     """Inside, a signal is a wish that training hears at its next batch; yields the signals that came.
 
-    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time.
+    While no wish is awaited a signal ends the job at once, and so does Ctrl-C when it comes a second time. A batch that
+    goes on for too long is ended where it is.
     """
     signals: list[int] = []
+
+    def insist(*_: Any) -> None:
+        if stop.insist is not None:
+            stop.insist()
 
     def note(signum: int, _: FrameType | None) -> None:
         if repeated(signum):
@@ -165,11 +172,14 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
             raise Stopped(signum)
         signals.append(signum)
         stop.wished = True
+        signal.setitimer(signal.ITIMER_REAL, BATCH_SECONDS)
 
     before = {signum: signal.signal(signum, note) for signum in STOPPING}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, insist)
     try:
         yield signals
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
 

@@ -14,13 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from gluonts.model.predictor import Predictor
 
 import gluonts_shell
-from gluonts_shell import staging
+from gluonts_shell import atomic, staging
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
 
@@ -45,6 +46,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _version(name: str) -> str | None:
     """A loaded module's own, for to look it up among what is installed takes a millisecond."""
     loaded = getattr(sys.modules.get(name), "__version__", None)
@@ -97,12 +99,12 @@ def write(predictor: Predictor, contract: Contract, folder: Path) -> Path:
         staged = staging.begin(folder)
         with _on_cpu(predictor):
             predictor.serialize(staged)
-        (staged / CONTRACT).write_text(contract.to_json())
+        atomic.write(staged / CONTRACT, contract.to_json())
         load(staged)
     except OSError as error:
         raise _unwritable(folder, error) from error
     except (Exception, RecursionError) as error:
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        reason = _first_line(error)[:300]
         raise ForecasterError(
             f"the predictor cannot be saved and loaded again ({reason}); {NOT_SERIALIZABLE.format(name=name)}"
         ) from error
@@ -129,8 +131,8 @@ def present(folder: Path) -> bool:
 @contextmanager
 def _on_cpu(predictor: Predictor) -> Iterator[None]:
     """Weights remember the device that they are saved from, and a server without that device could not load them."""
-    device = getattr(predictor, "device", None) if hasattr(predictor, "prediction_net") else None
-    if device is None:
+    device = getattr(predictor, "device", None)
+    if device is None or not hasattr(predictor, "prediction_net"):
         yield
         return
     predictor.to("cpu")
@@ -146,30 +148,37 @@ def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
     raises comes through, whatever is being imported or read then.
     """
-    config = folder / "gluonts-config.json"
     if not present(folder):
         raise ModelError(
             f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there"
         )
     try:
-        name = (
-            json.loads(config.read_text())["type"]
-            if config.exists()
-            else (folder / "type.txt").read_text().strip()
-        )
-        predictor = Predictor.deserialize(folder, **_device(name, device))
+        predictor = Predictor.deserialize(folder, **_device(_class_name(folder), device))
         contract = folder / CONTRACT
-        return predictor, Contract.parse(contract.read_text()) if contract.exists() else inferred(
-            predictor
-        )
+        if contract.exists():
+            return predictor, Contract.parse(contract.read_text())
+        return predictor, inferred(predictor)
     except ShellError:
         raise
     except (Exception, RecursionError) as error:
         stop = stop_behind(error)
         if stop is not None:
             raise stop from None
-        reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+        reason = _first_line(error)[:500]
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what an error says, or the error's kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _class_name(folder: Path) -> str:
+    """Of the predictor that was saved, as GluonTS of today wrote it, or one of before 0.8."""
+    config = folder / "gluonts-config.json"
+    if config.exists():
+        return str(json.loads(config.read_text())["type"])
+    return (folder / "type.txt").read_text().strip()
 
 
 def inferred(predictor: Predictor) -> Contract:

@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from gluonts_shell.errors import ConfigurationError, ModelError
 from gluonts_shell.forecasting.data.frequency import period_alias
@@ -82,98 +82,115 @@ class Contract:
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
             _check("", known, FIELDS)
             _check("features.", features, FEATURES)
-            for name in TUPLES:
-                if features.get(name) is not None:
-                    features[name] = tuple(
-                        tuple(x) if isinstance(x, list) else x for x in features[name]
-                    )
-            return cls(**{**known, "features": Features(**features)})
-        except (ValueError, KeyError, TypeError, RecursionError, ConfigurationError) as error:
-            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            raise ModelError(f"{CONTRACT} in the model folder cannot be read: {reason}") from error
+            known["features"] = Features(**_tuples(features))
+            return cls(**known)
+        except KeyError as error:
+            raise _unreadable(f"{error.args[0]!r} is missing") from error
+        except (ValueError, TypeError, RecursionError, ConfigurationError) as error:
+            raise _unreadable(str(error)) from error
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, default=repr) + "\n"
 
 
-def _check(
-    group: str, values: dict[str, Any], expected: dict[str, tuple[Callable[[Any], bool], str]]
-) -> None:
+def _check(group: str, values: dict[str, Any], checks: dict[str, Check]) -> None:
     """Raises ValueError, which names the field, what it is and what it should be."""
-    for name, (fits, what) in expected.items():
-        if name in values and not fits(values[name]):
-            raise ValueError(f"{group}{name} is {json.dumps(values[name])[:100]}, expected {what}")
+    for name, check in checks.items():
+        if name in values and not check.fits(values[name]):
+            found = f"{group}{name} is {json.dumps(values[name])[:100]}"
+            raise ValueError(f"{found}, expected {check.expected}")
     if isinstance(values.get("freq"), str):
         period_alias(values["freq"])
 
 
-def _text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+def _unreadable(reason: str) -> ModelError:
+    return ModelError(f"{CONTRACT} in the model folder cannot be read: {reason}")
 
 
-def _count(value: Any) -> bool:
-    return value is None or (type(value) is int and value >= 0)
+def _tuples(features: dict[str, Any]) -> dict[str, Any]:
+    """With the lists of TUPLES, and the lists in them, as tuples, which a frozen value has."""
+    found = dict(features)
+    for name in TUPLES & features.keys():
+        found[name] = _tuple(features[name])
+    return found
 
 
-def _cardinalities(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
-    )
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
-def _labels(value: Any) -> bool:
-    return isinstance(value, list) and all(item is None or _texts(item) for item in value)
+Fits: TypeAlias = Callable[[Any], bool]
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _a(kind: type) -> Fits:
+    """A value of this type; true and false are no numbers."""
+    return lambda value: type(value) is kind
 
 
-def _object(value: Any) -> bool:
-    return isinstance(value, dict)
+def _from(least: int) -> Fits:
+    return lambda value: type(value) is int and value >= least
 
 
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "freq": (_text, "a text such as 'D', or null"),
-    "prediction_length": (
-        lambda value: type(value) is int and value > 0,
-        "a whole number of at least 1",
-    ),
-    "forecaster": (lambda value: isinstance(value, str), "a class path"),
-    "arguments": (_object, "an object"),
-    "versions": (_object, "an object"),
-    "training_job_name": (_text, "a text or null"),
-    "created": (_text, "a text or null"),
-    "stopped_early": (lambda value: isinstance(value, bool), "true or false"),
+def _list(fits: Fits) -> Fits:
+    return lambda value: type(value) is list and all(map(fits, value))
+
+
+def _or_null(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a field of the file must be: a test, and how a sentence calls what passes it."""
+
+    fits: Fits
+    expected: str
+
+
+TEXT = Check(_or_null(_a(str)), "a text or null")
+OBJECT = Check(_a(dict), "an object")
+FLAG = Check(_a(bool), "true or false")
+POSITIVE = Check(_from(1), "a whole number of at least 1")
+COUNT = Check(_or_null(_from(0)), "a whole number of at least 0, or null")
+CARDINALITIES = Check(_or_null(_list(_from(1))), "a list of whole numbers of at least 1, or null")
+NAMES = Check(_list(_a(str)), "a list of texts")
+FIELDS: dict[str, Check] = {
+    "freq": Check(TEXT.fits, "a text such as 'D', or null"),
+    "prediction_length": POSITIVE,
+    "forecaster": Check(_a(str), "a class path"),
+    "arguments": OBJECT,
+    "versions": OBJECT,
+    "training_job_name": TEXT,
+    "created": TEXT,
+    "stopped_early": FLAG,
 }
-FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "static_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),
-    "static_real": (_count, "a whole number of at least 0, or null"),
-    "dynamic_real": (_count, "a whole number of at least 0, or null"),
-    "past_dynamic_real": (_count, "a whole number of at least 0, or null"),
-    "dynamic_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),
-    "past_dynamic_cat": (_cardinalities, "a list of whole numbers of at least 1, or null"),
-    "dimensions": (lambda value: type(value) is int and value > 0, "a whole number of at least 1"),
-    "lead_time": (lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
-    "own": (lambda value: type(value) is bool, "true or false"),
-    "labels": (_labels, "a list of lists of texts, or of null"),
-    "future_covariates": (_texts, "a list of texts"),
-    "past_covariates": (_texts, "a list of texts"),
-    "future_categories": (_texts, "a list of texts"),
-    "past_categories": (_texts, "a list of texts"),
-    "covariate_labels": (
-        lambda value: isinstance(value, list) and all(map(_texts, value)),
-        "a list of lists of texts",
-    ),
+FEATURES: dict[str, Check] = {
+    "static_cat": CARDINALITIES,
+    "static_real": COUNT,
+    "dynamic_real": COUNT,
+    "past_dynamic_real": COUNT,
+    "dynamic_cat": CARDINALITIES,
+    "past_dynamic_cat": CARDINALITIES,
+    "dimensions": POSITIVE,
+    "lead_time": Check(_from(0), "a whole number of at least 0"),
+    "own": FLAG,
+    "labels": Check(_list(_or_null(NAMES.fits)), "a list of lists of texts, or of null"),
+    "future_covariates": NAMES,
+    "past_covariates": NAMES,
+    "future_categories": NAMES,
+    "past_categories": NAMES,
+    "covariate_labels": Check(_list(NAMES.fits), "a list of lists of texts"),
 }
-TUPLES = (
-    "static_cat",
-    "dynamic_cat",
-    "past_dynamic_cat",
-    "labels",
-    "future_covariates",
-    "past_covariates",
-    "future_categories",
-    "past_categories",
-    "covariate_labels",
+TUPLES = frozenset(
+    {
+        "static_cat",
+        "dynamic_cat",
+        "past_dynamic_cat",
+        "labels",
+        "future_covariates",
+        "past_covariates",
+        "future_categories",
+        "past_categories",
+        "covariate_labels",
+    }
 )

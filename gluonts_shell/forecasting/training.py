@@ -39,11 +39,13 @@ class Stop:
     """The wish that training ends at its next batch. Who has it sets `wished`, if it is `awaited`.
 
     awaited: from now on a wish is heard, until somebody says otherwise. early: it was heard before training was over.
+    insist: ends training in the middle of a batch, wherever that is, by raising; None where nothing is being trained.
     """
 
     wished: bool = False
     awaited: bool = False
     early: bool = False
+    insist: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -69,5 +69,4 @@ def clear(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)  # a tree that is not there is not made for this
-    with atomic.whole(path) as file:
-        file.write(text.encode("utf-8", "replace"))
+    atomic.write(path, text)

@@ -54,7 +54,9 @@ class Data:
         return self.statistics.series if self.here is None else self.here
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.held) if self.held is not None else self.channel.entries()
+        if self.held is None:
+            return self.channel.entries()
+        return iter(self.held)
 
 
 @dataclass(slots=True)
@@ -68,19 +70,22 @@ class Row:
 
     def where(self) -> str:
         """`train/data.json line 3 (item_id 'SKU-7')`"""
-        item_id = self.value.get("item_id") if isinstance(self.value, dict) else None
-        item = "" if item_id is None else f" (item_id {brief(item_id)})"
-        return f"{short(self.file)} {self.noun} {self.number}{item}"
+        place = f"{short(self.file)} {self.noun} {self.number}"
+        item_id = self._field("item_id")
+        if item_id is None:
+            return place
+        return f"{place} (item_id {brief(item_id)})"
 
     @property
-    def length(self) -> int | None:
-        """Of the target, where it is one; it is not checked yet."""
-        target = self.value.get("target") if isinstance(self.value, dict) else None
-        if not isinstance(target, list):
-            return None
-        if target and isinstance(target[0], list):
-            return len(target[0])
-        return len(target)
+    def length(self) -> int:
+        """Of the target, where it is one, else 0; it is not checked yet."""
+        target = self._field("target")
+        if isinstance(target, list) and target and isinstance(target[0], list):
+            target = target[0]
+        return len(target) if isinstance(target, list) else 0
+
+    def _field(self, name: str) -> Any:
+        return self.value.get(name) if isinstance(self.value, dict) else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Channel:
             names,
         )
         for row in self._rows():
-            left_out = self.shortest > 0 and (row.length or 0) < self.shortest
+            left_out = row.length < self.shortest
             entry = self._entry(row, lenient if left_out else reader)
             longest = max(longest, entry["target"].shape[-1])
             if left_out:
@@ -149,7 +154,7 @@ class Channel:
         """Each series that is long enough, once the channel has been read."""
         reader = self._reader(None)
         for row in self._rows():
-            if (row.length or 0) >= self.shortest:
+            if row.length >= self.shortest:
                 yield self._entry(row, reader)
 
     def faults(self) -> Iterator[str]:

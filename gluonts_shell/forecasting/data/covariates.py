@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gluonts_shell.errors import private
+from gluonts_shell.errors import counted, private
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import FLOAT32_MAX, NUMBERS, FieldError, float32, quoted
 from gluonts_shell.forecasting.data.naming.labels import Numbering
@@ -61,6 +61,16 @@ class Kind:
     def called(self) -> str:
         return f"{self.name} (or {self.synonym})" if self.synonym else self.name
 
+    @property
+    def categorical(self) -> bool:
+        """Whether Features has cardinalities of it, and not a count."""
+        return self.wanted.endswith("cat")
+
+    @property
+    def nothing(self) -> Any:
+        """What Features has where it is not used."""
+        return () if self.categorical else 0
+
     def sent(
         self, instance: dict[str, Any], wanted: Any, names: tuple[str, ...] = ()
     ) -> tuple[str, Any] | None:
@@ -69,12 +79,11 @@ class Kind:
         An empty list is no features. names: of its rows, where training saw names.
         """
         value, name = instance.get(self.name), self.name
-        other = instance.get(self.synonym) if self.synonym else None
-        if other is not None:
+        if self.synonym is not None and instance.get(self.synonym) is not None:
             if value is not None:
                 both = f"it has both {self.synonym} and {self.name}"
                 raise FieldError(f"{both}, which are the same; expected one of them", self.synonym)
-            value, name = other, str(self.synonym)
+            value, name = instance[self.synonym], self.synonym
         if value is not None and value != []:
             return name, value
         if wanted is not None:
@@ -82,7 +91,7 @@ class Kind:
         return None
 
     def _missing(self, wanted: Any, names: tuple[str, ...]) -> NoReturn:
-        expected = plural(counted(wanted), self.nouns)
+        expected = counted(how_many(wanted), self.nouns)
         if names:
             expected += f" (or covariates by name: {', '.join(names)})"
         reason = f"is missing, expected {expected}: the model was trained with it"
@@ -91,15 +100,9 @@ class Kind:
         raise FieldError(f"{self.synonym} (or {self.name}) {reason}", self.synonym)
 
 
-def counted(wanted: Any) -> int:
+def how_many(wanted: Any) -> int:
     """Of a count, or of cardinalities."""
     return wanted if isinstance(wanted, int) else len(wanted)
-
-
-def plural(count: int, nouns: str) -> str:
-    if count != 1:
-        return f"{count} {nouns}"
-    return "1 category" if nouns == "categories" else f"1 {nouns[:-1]}"
 
 
 def static_cat(
@@ -115,7 +118,7 @@ def static_cat(
     positions = features.positions or (None,) * len(values)
     limits = cardinalities or (MOST_CATEGORIES,) * len(positions)
     if len(values) != len(limits):
-        found = plural(len(values), "categories")
+        found = counted(len(values), "categories")
         raise FieldError(f"{name} has {found}, expected {len(limits)}", name)
     indices = []
     for position, (category, labels) in enumerate(zip(values, positions, strict=True)):
@@ -164,7 +167,7 @@ def static_real(name: str, value: Any, count: int | None, _: Span) -> np.ndarray
     if type(value) is not list:
         raise FieldError(f"{name} is {quoted(value)}, expected a list of numbers", name)
     if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {plural(len(value), 'numbers')}, expected {count}", name)
+        raise FieldError(f"{name} has {counted(len(value), 'numbers')}, expected {count}", name)
     return finite(name, name, value)
 
 
@@ -173,13 +176,13 @@ def _rows(name: str, value: Any, count: int | None, length: int, span: Span) -> 
     if type(value) is not list:
         raise FieldError(f"{name} is {quoted(value)}, expected a list of lists of numbers", name)
     if count is not None and len(value) != count:
-        raise FieldError(f"{name} has {plural(len(value), 'features')}, expected {count}", name)
+        raise FieldError(f"{name} has {counted(len(value), 'features')}, expected {count}", name)
     for position, row in enumerate(value):
         if type(row) is not list:
             found = f"{name}[{position}] is {quoted(row)}"
             raise FieldError(f"{found}, expected a list of {length} numbers", name)
         if len(row) != length:
-            found = f"{name}[{position}] has {plural(len(row), 'values')}"
+            found = f"{name}[{position}] has {counted(len(row), 'values')}"
             raise FieldError(f"{found}, expected {span.expected(length)}", name)
     return value
 
@@ -251,7 +254,10 @@ KINDS = (
     Kind("past_feat_dynamic_cat", "past_dynamic_cat", "features", past_dynamic_cat),
 )
 OURS = frozenset({"item_id", "start", "target"})
-NAMES = {name: kind for kind in KINDS for name in (kind.name, kind.synonym) if name is not None}
+NAMES = {
+    **{kind.name: kind for kind in KINDS},
+    **{kind.synonym: kind for kind in KINDS if kind.synonym is not None},
+}
 
 
 def own_fields(instance: dict[str, Any], read: Collection[str] = ()) -> dict[str, Any]:
@@ -259,11 +265,8 @@ def own_fields(instance: dict[str, Any], read: Collection[str] = ()) -> dict[str
 
     read: fields that were read by others.
     """
-    own = {
-        name: value
-        for name, value in instance.items()
-        if name not in OURS and name not in NAMES and name not in read
-    }
+    theirs = instance.keys() - OURS - NAMES.keys() - set(read)
+    own = {name: value for name, value in instance.items() if name in theirs}
     if own and not _small(own):
         names = ", ".join(sorted(own)[:5])
         reason = f"its own fields ({names[:200]}) hold more than {MOST_OWN_VALUES} values"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import unquote
 
-from gluonts_shell.errors import DataError
+from gluonts_shell.errors import DataError, some
 from gluonts_shell.forecasting.data.tables import ARROW, PARQUET, table_rows
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,15 @@ STRANGERS = frozenset(
 # the marker with which each message of Arrow's streaming format begins
 ARROW_STREAM = b"\xff\xff\xff\xff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes
+GZIP = b"\x1f\x8b"
+# what files begin with whose names and content type do not tell what they are
+BEGINNINGS: dict[tuple[bytes, ...], str] = {
+    (b"PAR1",): PARQUET,
+    (b"ARROW1", ARROW_STREAM): ARROW,
+    (GZIP, *UTF_16): JSON_LINES,
+}
+# an object that opens on a line of its own is one JSON document, as a notebook is, and no JSON Lines
+OPENED = re.compile(rb"\{(?![ \r]*\n)")
 
 
 def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, str]]:
@@ -69,11 +79,8 @@ def data_files(path: Path, content_type: str | None = None) -> list[tuple[Path, 
     if path.is_file():
         return [(path, _format(path, content_type) or JSON_LINES)]
     found, others = [], []
-    for file in _below(path):
-        if file.is_file() and file.stat().st_size == 0:
-            continue
-        # a pipe, or a link that leads nowhere
-        kind = _format(file, content_type) if file.is_file() else None
+    for file in itertools.filterfalse(_is_empty, _below(path)):
+        kind = _format(file, content_type)
         if kind is None:
             others.append(file.name)
         else:
@@ -102,10 +109,14 @@ def partition(file: Path, root: Path) -> dict[str, Any]:
     for folder in file.relative_to(root).parts[:-1]:
         name, equals, value = folder.partition("=")
         if name and equals and value != "__HIVE_DEFAULT_PARTITION__":
-            text = unquote(value)
-            whole = re.fullmatch(r"-?[0-9]{1,15}", text) and name not in ("item_id", "start")
-            fields[unquote(name)] = int(text) if whole else text
+            fields[unquote(name)] = _number(name, unquote(value))
     return fields
+
+
+def _number(name: str, text: str) -> int | str:
+    if name in ("item_id", "start") or not re.fullmatch(r"-?[0-9]{1,15}", text):
+        return text
+    return int(text)
 
 
 def _below(path: Path) -> Iterator[Path]:
@@ -117,31 +128,35 @@ def _below(path: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not _skipped(name))
-        for name in sorted(names):
-            if not _skipped(name):
-                yield Path(folder, name)
+        folders[:] = sorted(filter(_is_data, folders))
+        for name in sorted(filter(_is_data, names)):
+            yield Path(folder, name)
 
 
 def _nothing_to_read(path: Path, others: list[str]) -> str:
     expected = ".json, .jsonl (or .gz of them), .parquet or .arrow file"
     if others:
-        some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        return f"channel {path.name!r} holds only {some}, which is not read; expected a {expected}"
+        found = f"channel {path.name!r} holds only {some(others)}, which is not read"
+        return f"{found}; expected a {expected}"
     return (
         f"channel {path.name!r} holds no data: no {expected} in {str(path)!r}, or only empty ones"
     )
 
 
-def _skipped(name: str) -> bool:
-    return name.startswith(".") or name.startswith(MARKERS)
+def _is_data(name: str) -> bool:
+    """Of a file's or a folder's name: neither hidden nor a marker."""
+    return not name.startswith((".", *MARKERS))
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size == 0
 
 
 def _format(file: Path, content_type: str | None) -> str | None:
-    """By suffix, else by the declared content type, else by the first bytes."""
-    suffix = file.suffix.lower()
-    if suffix == ".gz":
-        suffix = Path(file.stem).suffix.lower()
+    """By suffix, else by the declared content type, else by the first bytes; None for what is no data."""
+    if not file.is_file():  # a pipe, or a link that leads nowhere
+        return None
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
     declared = (content_type or "").lower()
@@ -156,16 +171,11 @@ def _format(file: Path, content_type: str | None) -> str | None:
 
 
 def _sniffed(head: bytes) -> str | None:
-    """An object that opens on a line of its own is one JSON document, as a notebook is, and no JSON Lines."""
-    if head.startswith(b"PAR1"):
-        return PARQUET
-    if head.startswith((b"ARROW1", ARROW_STREAM)):
-        return ARROW
-    if head.startswith((b"\x1f\x8b", *UTF_16)):
-        return JSON_LINES
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    opens = text.startswith(b"{") and not text[1:].lstrip(b" \r").startswith(b"\n")
-    return JSON_LINES if opens else None
+    for beginnings, kind in BEGINNINGS.items():
+        if head.startswith(beginnings):
+            return kind
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    return JSON_LINES if OPENED.match(text) else None
 
 
 def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
@@ -173,7 +183,7 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         with _opened(file) as stream:
             for number, line in enumerate(_utf8_lines(stream), 1):
-                text = (line if number > 1 else line.removeprefix(b"\xef\xbb\xbf")).strip()
+                text = line.strip()
                 if text:
                     yield number, json.loads(text)
     except json.JSONDecodeError as error:
@@ -190,26 +200,30 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
 def _opened(file: Path) -> IO[bytes]:
     """gzip by what the file is, not by what it is called."""
     stream = cast(IO[bytes], open(file, "rb"))  # noqa: PTH123, SIM115
-    return cast(IO[bytes], gzip.open(stream, "rb")) if _peeked(stream) == b"\x1f\x8b" else stream
+    if _peeked(stream).startswith(GZIP):
+        return cast(IO[bytes], gzip.open(stream, "rb"))
+    return stream
 
 
 def _utf8_lines(stream: IO[bytes]) -> Iterator[bytes]:
     """UTF-16 by its byte-order mark; lines end where JSON Lines say, not where Unicode has other separators."""
-    if _peeked(stream) in UTF_16:
+    head = _peeked(stream)
+    if head.startswith(UTF_16):
         text = io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
         return map(str.encode, text)
+    if head == codecs.BOM_UTF8:
+        stream.seek(len(head))
     return iter(stream)
 
 
 def _peeked(stream: IO[bytes]) -> bytes:
-    head = stream.read(2)
+    head = stream.read(3)
     stream.seek(0)
     return head
 
 
 def short(file: Path) -> str:
     """The path from its channel's folder on: `train/part-0003.jsonl`."""
-    parts = file.parts
-    return (
-        "/".join(parts[parts.index("data") + 1 :]) if "data" in parts[:-1] else "/".join(parts[-2:])
-    )
+    *folders, name = file.parts
+    inner = folders[folders.index("data") + 1 :] if "data" in folders else folders[-1:]
+    return "/".join([*inner, name])

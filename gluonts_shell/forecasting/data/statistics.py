@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gluonts_shell.errors import DataError
-from gluonts_shell.forecasting.data.covariates import KINDS
+from gluonts_shell.errors import DataError, counted
+from gluonts_shell.forecasting.data.covariates import KINDS, STATIC_CAT, Kind
 from gluonts_shell.forecasting.data.naming.labels import Labels
 from gluonts_shell.forecasting.data.naming.order import Names
 
@@ -17,6 +17,8 @@ from gluonts_shell.forecasting.data.naming.order import Names
 # -9999 may be a value, so it is only told.
 FILL_VALUE = 1e18
 SUSPECT = -9999.0
+# fields whose largest category is kept; those of static_cat are all kept
+PEAKING = frozenset({"feat_dynamic_cat", "past_feat_dynamic_cat"})
 
 
 @dataclass
@@ -62,25 +64,42 @@ class Statistics:
         if len(observed):
             self._add_values(observed, where)
         for kind in KINDS:
-            count = len(entry.get(kind.name, ()))
-            if count != self.counts.setdefault(kind.name, count):
-                text = f"{where()}: it has {count} {kind.called}, the series before it have {self.counts[kind.name]}"
-                self.uneven.setdefault(kind.name, text)
+            self._add_count(kind, len(entry.get(kind.name, ())), where)
         _collect(self.categories, entry.get("feat_static_cat", ()))
-        for name in ("feat_dynamic_cat", "past_feat_dynamic_cat"):
-            if name in entry:
-                self._add_peaks(name, entry[name])
+        for name in entry.keys() & PEAKING:
+            self._add_peaks(name, entry[name])
 
     def add_left_out(self, entry: dict[str, Any]) -> None:
         """Of a series that is too short: its categories are not the model's, and a sentence may have to say so."""
         self.too_short += 1
         _collect(self.left_out, entry.get("feat_static_cat", ()))
 
+    def check_even(self, kind: Kind) -> None:
+        """Raises DataError where not all series have as many features of the kind."""
+        if kind.name in self.uneven:
+            raise DataError(self.uneven[kind.name])
+
+    def count(self, kind: Kind) -> int:
+        """How many features of the kind the series have."""
+        return self.counts.get(kind.name, 0)
+
+    def peaks_of(self, kind: Kind) -> list[int]:
+        """Of each of a kind's categorical features the largest category."""
+        if kind is STATIC_CAT:
+            return [max(seen) for seen in self.categories]
+        return self.peaks.get(kind.name, [])
+
+    def _add_count(self, kind: Kind, count: int, where: Callable[[], str]) -> None:
+        before = self.counts.setdefault(kind.name, count)
+        if count != before:
+            text = f"{where()}: it has {count} {kind.called}, the series before it have {before}"
+            self.uneven.setdefault(kind.name, text)
+
     def _add_dimensions(self, dimensions: int, where: Callable[[], str]) -> None:
         if not self.series:
             self.dimensions = dimensions
         if dimensions != self.dimensions:
-            found = f"its target has {_dimensions(dimensions)}"
+            found = f"its target has {counted(dimensions, 'dimensions')}"
             raise DataError(f"{where()}: {found}, the series before it have {self.dimensions}")
 
     def _add_values(self, observed: np.ndarray, where: Callable[[], str]) -> None:
@@ -136,10 +155,6 @@ class Statistics:
             yield f"channel {channel!r}: {first}; where it stands for a missing value, null is expected"
         if self.largest_absolute >= FILL_VALUE:
             yield f"channel {channel!r}: {self.extreme}; if it is a fill value, null is expected"
-
-
-def _dimensions(count: int) -> str:
-    return "1 dimension" if count == 1 else f"{count} dimensions"
 
 
 def _collect(found: list[set[int]], categories: Any) -> None:

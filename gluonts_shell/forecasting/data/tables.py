@@ -25,7 +25,7 @@ def table_rows(file: Path, kind: str, called: str) -> Iterator[tuple[int, Any]]:
         ) from None
     number = 0
     try:
-        for batch in _parquet_batches(file) if kind == PARQUET else _arrow_batches(file):
+        for batch in BATCHES[kind](file):
             for row in batch.to_pylist():
                 number += 1
                 yield number, plain_row(row)
@@ -43,10 +43,9 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if value is not None:
             plain[name] = _plain(value)
-    for name in row:
-        column = name.removesuffix(SHAPE)
-        if column in plain and name in plain and column != name:
-            plain[column] = _reshaped(column, plain[column], plain.pop(name))
+    for column in [name.removesuffix(SHAPE) for name in plain if name.endswith(SHAPE)]:
+        if column in plain:
+            plain[column] = _reshaped(column, plain[column], plain.pop(column + SHAPE))
     return plain
 
 
@@ -70,6 +69,9 @@ def _arrow_batches(file: Path) -> Iterator[Any]:
         return
     for position in range(reader.num_record_batches):
         yield reader.get_batch(position)
+
+
+BATCHES = {PARQUET: _parquet_batches, ARROW: _arrow_batches}
 
 
 def _plain(value: Any) -> Any:

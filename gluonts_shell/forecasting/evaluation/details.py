@@ -78,16 +78,17 @@ class Collector:
         """capacity: series (and dimensions) of a batch; target: of the first series."""
         dtype = np.result_type(target.dtype, np.float32)
         self.pasts = np.full((capacity, self.width), np.nan, dtype)
-        self.lengths = np.zeros(capacity, dtype=np.int64)
+        # of histories; one that fills its row of `pasts` is longer than a season, and its length is not asked for
+        self.lengths = np.full(capacity, self.width + 1)
 
     def add(self, part: slice, past: Array) -> None:
         """part: the rows of the batch that are this series's; past: (length,) or (dimensions, length)."""
         length = past.shape[-1]
         try:
-            self.lengths[part] = length
-            if length >= self.width:
+            if length > self.width:
                 self.pasts[part] = past[..., -self.width :]
             else:
+                self.lengths[part] = length
                 self.pasts[part, : self.width - length] = np.nan
                 self.pasts[part, self.width - length :] = past
         except Exception as error:
@@ -100,7 +101,8 @@ class Collector:
         if self.failure is not None:
             return
         try:
-            self._measure(labels, rows, seasonal_errors, found)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._measure(labels, rows, seasonal_errors, found)
         except Exception as error:
             self.failure = error
 
@@ -110,6 +112,7 @@ class Collector:
         count, steps = labels.shape
         pasts = self.pasts[:count]
         naive = baseline.forecast(pasts, self.lengths[:count], self.seasonality, steps)
+        self.lengths[:] = self.width + 1
         self.errors.append(baseline.Errors.of(naive, labels, seasonal_errors))
         observed = np.isfinite(labels)
         actual = np.where(observed, labels, 0.0)

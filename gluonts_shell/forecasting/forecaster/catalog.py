@@ -107,8 +107,11 @@ NEEDS = {
 
 def needs(path: str) -> list[tuple[str, str]]:
     """The packages without which there is no forecaster at this path, each with what to install to have it."""
-    found = [packages for home, packages in NEEDS.items() if path.startswith(f"{home}.")]
-    return [(package, remedy(path, package)) for packages in found for package in packages]
+    packages: tuple[str, ...] = ()
+    for home, needed in NEEDS.items():
+        if path.startswith(f"{home}."):
+            packages += needed
+    return [(package, remedy(path, package)) for package in packages]
 
 
 def remedy(path: str, package: str) -> str:
@@ -121,7 +124,9 @@ def class_path(kind: type) -> str:
     """The path by which a class is named: the public one for GluonTS's own."""
     public = SHORT_NAMES.get(kind.__qualname__)
     actual = f"{kind.__module__}.{kind.__qualname__}"
-    return public if public and actual.startswith(public.rpartition(".")[0]) else actual
+    if public is None or not actual.startswith(public.rpartition(".")[0]):
+        return actual
+    return public
 
 
 def today(name: str) -> str:

@@ -35,13 +35,23 @@ class Signature:
     @classmethod
     def of(cls, function: Any) -> Signature:
         hints = hints_of(function)
-        found = list(inspect.signature(function).parameters.values())[1:]
-        named = [parameter for parameter in found if parameter.kind not in VARIADIC]
-        return cls(
-            {each.name: _wanted(each, hints.get(each.name, Any)) for each in named},
-            tuple(each.name for each in named if each.default is each.empty),
-            any(parameter.kind is parameter.VAR_KEYWORD for parameter in found),
-        )
+        _, *parameters = inspect.signature(function).parameters.values()
+        named: dict[str, Any] = {}
+        required: list[str] = []
+        takes_more = False
+        for each in parameters:
+            if each.kind in VARIADIC:
+                takes_more |= each.kind is each.VAR_KEYWORD
+                continue
+            named[each.name] = _wanted(each, hints.get(each.name, Any))
+            if each.default is each.empty:
+                required.append(each.name)
+        return cls(named, tuple(required), takes_more)
+
+    def joined(self, other: Signature) -> Signature:
+        """With what another function takes; what both name is as this one has it."""
+        named = {**self.named, **other.named, **self.named}
+        return Signature(named, self.required, self.open or other.open)
 
 
 def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
@@ -50,13 +60,12 @@ def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
     One with `**kwargs` usually hands them on to its base class, so that one's are counted in. A class with a
     from_hyperparameters or from_inputs of its own is constructed by that, so what it takes counts too.
     """
-    parameters, takes_more = _of_the_constructor(kind)
+    found = _of_the_constructor(kind)
     for hook in hooks(kind):
-        signature = Signature.of(hook)
-        parameters = {**signature.named, **parameters}
-        takes_more = takes_more or signature.open
+        found = found.joined(Signature.of(hook))
+    parameters = dict(found.named)
     parameters.pop("train_iter", None)  # what from_inputs calls the training data
-    return parameters, takes_more
+    return parameters, found.open
 
 
 def hooks(kind: type) -> list[Any]:
@@ -69,25 +78,27 @@ def hooks(kind: type) -> list[Any]:
     return [function for function in functions if not function.__module__.startswith("gluonts.")]
 
 
-def _of_the_constructor(kind: type) -> tuple[dict[str, Any], bool]:
-    parameters: dict[str, Any] = {}
-    for depth, function in enumerate(_constructors(kind)):
+def _of_the_constructor(kind: type) -> Signature:
+    """Of its own and those that its `**kwargs` go on to; one that ends behind `**kwargs` still is open."""
+    found = None
+    for function in _constructors(kind):
         signature = Signature.of(function)
-        parameters |= {**signature.named, **parameters}
+        found = signature if found is None else found.joined(signature)
         if not signature.open:
-            return parameters, depth > 0
+            return found
         validated = _validated(function)
         if validated.keys() - signature.named.keys():
-            return {**validated, **parameters}, False
-    return parameters, True
+            return Signature({**validated, **found.named}, found.required, open=False)
+    return found or Signature({}, (), open=True)
 
 
 def _wanted(parameter: inspect.Parameter, annotation: Any) -> Any:
     """A parameter whose default is a class wants a class, whatever its annotation says."""
     if not isinstance(parameter.default, type) or parameter.default is parameter.empty:
         return annotation
-    named = isinstance(annotation, type) and annotation is not type
-    return type[annotation] if named else type
+    if annotation is type or not isinstance(annotation, type):
+        return type
+    return type[annotation]
 
 
 def _validated(function: Any) -> dict[str, Any]:
@@ -106,14 +117,17 @@ def required_parameters(kind: type) -> list[str]:
 def _constructors(kind: type) -> Iterator[Any]:
     """The class's own and those of its bases, but for GluonTS's roots, which are named where nothing else is."""
     owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
-    for base in [base for base in owners if base not in ROOTS] or owners[:1]:
+    below_the_roots = [base for base in owners if base not in ROOTS]
+    for base in below_the_roots or owners[:1]:
         yield vars(base)["__init__"]
 
 
 def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:
     """Raises ConfigurationError, naming the arguments that the class cannot do without."""
+    if hooks(kind):  # they may fill them in
+        return
     missing = [name for name in required_parameters(kind) if name not in arguments]
-    if missing and not hooks(kind):  # a hook may fill them in
+    if missing:
         raise ConfigurationError(
             f"{kind.__name__} needs hyperparameter {', '.join(map(repr, missing))}"
         )
@@ -121,7 +135,10 @@ def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:
 
 def with_frequency(kind: type, arguments: Mapping[str, Any], freq: str) -> dict[str, Any]:
     """The arguments, with freq where the class has a use for it: by its signature, its model, or behind `**kwargs`."""
-    return {**arguments, "freq": freq} if _takes(kind, "freq", arguments) else dict(arguments)
+    found = dict(arguments)
+    if _takes(kind, "freq", arguments):
+        found["freq"] = freq
+    return found
 
 
 def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
@@ -131,8 +148,11 @@ def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
     if any(_mentions(function, name) for function in (*hooks(kind), *_constructors(kind))):
         return True
     # one that hands its arguments to a class that it is given
-    others = [value for value in arguments.values() if isinstance(value, type)]
-    return any(name in constructor_parameters(other)[0] for other in others if other is not kind)
+    for other in arguments.values():
+        named = isinstance(other, type) and other is not kind
+        if named and name in constructor_parameters(other)[0]:
+            return True
+    return False
 
 
 def _mentions(function: Any, name: str) -> bool:
@@ -147,7 +167,8 @@ def construct(kind: type, arguments: Mapping[str, Any], train: Any = None) -> An
     Raises ForecasterError with the class's own reason where it refuses, and where what it made is no forecaster.
     """
     check_complete(kind, arguments)
-    if "cardinality" in constructor_parameters(kind)[0]:
+    parameters, _ = constructor_parameters(kind)
+    if "cardinality" in parameters:
         faults.check_categories(arguments)
     try:
         made = _call(kind, arguments, train)

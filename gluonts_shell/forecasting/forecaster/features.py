@@ -15,50 +15,59 @@ from typing import Any
 from gluonts_shell.errors import ConfigurationError, DataError, ModelError, ShellError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.channel import Data
-from gluonts_shell.forecasting.data.covariates import KINDS, NAMES, Kind
+from gluonts_shell.forecasting.data.covariates import KINDS, NAMES, STATIC_CAT, Kind, how_many
 from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST
 from gluonts_shell.forecasting.data.statistics import Statistics
 from gluonts_shell.forecasting.forecaster.deepar import Translation
+from gluonts_shell.forecasting.forecaster.hyperparameters.values import word
 
 log = logging.getLogger(__name__)
 
 
-def _count(carried: Any) -> int:
-    return carried if isinstance(carried, int) else len(carried)
+@dataclass(frozen=True)
+class Form:
+    """How a parameter of a constructor says what is used of a field.
+
+    said(carried) -> its value for what the data carries, a count or cardinalities. asked(value) -> what a value that
+    says something asks for, in the same terms, or None where it does not tell how many; None for a parameter that
+    never tells.
+    """
+
+    said: Callable[[Any], Any]
+    asked: Callable[[Any], Any] | None
 
 
 def _each_alone(carried: Any) -> list[int]:
     """TFT groups features by their sizes; each for itself is a group of one."""
-    return [1] * _count(carried)
+    return [1] * how_many(carried)
 
 
-def _cardinalities(carried: Any) -> list[int]:
-    return list(carried)
+def _number(value: Any) -> int | None:
+    """Some classes take a count, and some only whether there are any."""
+    return None if value is True else int(value)
 
 
-def _used_at_all(carried: Any) -> bool:
-    return bool(carried)
-
-
-# Constructor parameter -> (attribute of Features, its value for what the data carries: a count, or cardinalities)
-PARAMETERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "num_feat_static_cat": ("static_cat", _count),
-    "use_feat_static_cat": ("static_cat", _used_at_all),
-    "cardinality": ("static_cat", _cardinalities),
-    "static_cardinalities": ("static_cat", _cardinalities),
-    "num_feat_static_real": ("static_real", _count),
-    "use_feat_static_real": ("static_real", _used_at_all),
-    "static_dims": ("static_real", _each_alone),
-    "num_feat_dynamic_real": ("dynamic_real", _count),
-    "use_feat_dynamic_real": ("dynamic_real", _used_at_all),
-    "dynamic_dims": ("dynamic_real", _each_alone),
-    "num_past_feat_dynamic_real": ("past_dynamic_real", _count),
-    "use_past_feat_dynamic_real": ("past_dynamic_real", _used_at_all),
-    "past_dynamic_dims": ("past_dynamic_real", _each_alone),
-    "dynamic_cardinalities": ("dynamic_cat", _cardinalities),
-    "past_dynamic_cardinalities": ("past_dynamic_cat", _cardinalities),
+COUNT, COUNT_ONLY = Form(how_many, _number), Form(how_many, None)
+USED, USED_ONLY = Form(bool, _number), Form(bool, None)
+SIZES, CARDINALITIES = Form(_each_alone, sum), Form(list, tuple)
+# Constructor parameter -> (attribute of Features, how it says it)
+PARAMETERS: Mapping[str, tuple[str, Form]] = {
+    "num_feat_static_cat": ("static_cat", COUNT_ONLY),
+    "use_feat_static_cat": ("static_cat", USED_ONLY),
+    "cardinality": ("static_cat", CARDINALITIES),
+    "static_cardinalities": ("static_cat", CARDINALITIES),
+    "num_feat_static_real": ("static_real", COUNT),
+    "use_feat_static_real": ("static_real", USED),
+    "static_dims": ("static_real", SIZES),
+    "num_feat_dynamic_real": ("dynamic_real", COUNT),
+    "use_feat_dynamic_real": ("dynamic_real", USED),
+    "dynamic_dims": ("dynamic_real", SIZES),
+    "num_past_feat_dynamic_real": ("past_dynamic_real", COUNT),
+    "use_past_feat_dynamic_real": ("past_dynamic_real", USED),
+    "past_dynamic_dims": ("past_dynamic_real", SIZES),
+    "dynamic_cardinalities": ("dynamic_cat", CARDINALITIES),
+    "past_dynamic_cardinalities": ("past_dynamic_cat", CARDINALITIES),
 }
-CATEGORICAL = ("static_cat", "dynamic_cat", "past_dynamic_cat")
 # GluonTS's classes that read a field of the series without a parameter that says so, by the end of their name
 UNDECLARED = {
     "NPTSPredictor": ("dynamic_real",),
@@ -108,16 +117,17 @@ class Use:
 
     def to_read(self, given: Mapping[str, Any], known: Features = Features()) -> Features:  # noqa: B008 - frozen
         """What to read of the first channel: all that the class may use. known: of the model that it continues."""
-        wanted: dict[str, Any] = {}
-        for kind in KINDS:
-            wanted[kind.wanted] = None
-            if not self._may_use(kind.wanted, given):
-                wanted[kind.wanted] = () if kind.wanted in CATEGORICAL else 0
-        for name in CATEGORICAL:
-            before = getattr(known, name)
-            if before is not None:
-                wanted[name] = before
+        wanted = {kind.wanted: self._to_read(kind, given, known) for kind in KINDS}
         return replace(known, **wanted, dimensions=0, lead_time=0, own=self.own)
+
+    def _to_read(self, kind: Kind, given: Mapping[str, Any], known: Features) -> Any:
+        """Of one field; the model that is continued keeps its cardinalities."""
+        before = getattr(known, kind.wanted)
+        if kind.categorical and before is not None:
+            return before
+        if self._may_use(kind.wanted, given):
+            return None
+        return kind.nothing
 
     def _may_use(self, wanted: str, given: Mapping[str, Any]) -> bool:
         if self.unknown(wanted):
@@ -128,11 +138,8 @@ class Use:
         """By `ignore`, or by itself, as `num_feat_dynamic_real: 0` and `cardinality: []` do."""
         if wanted in self.ignored:
             return True
-        for name in self.declared.get(wanted, ()):
-            value = given.get(name)
-            if value is not None and not value:
-                return True
-        return False
+        said = [given.get(name) for name in self.declared.get(wanted, ())]
+        return any(value is not None and not value for value in said)
 
     def derived(
         self, given: Mapping[str, Any], data: Data, known: Features | None = None
@@ -142,12 +149,11 @@ class Use:
         for kind in KINDS:
             if kind.wanted not in self.declared or kind.wanted in self.ignored:
                 continue
-            if kind.name in data.statistics.uneven:
-                raise DataError(data.statistics.uneven[kind.name])
+            data.statistics.check_even(kind)
             if self._turned_off(kind.wanted, given):
                 continue
             carried = _carried(kind, data.statistics, known, given)
-            if carried and self._has_room(kind, _count(carried)):
+            if carried and self._has_room(kind, how_many(carried)):
                 arguments |= self._arguments(kind.wanted, carried)
         return {name: value for name, value in arguments.items() if given.get(name) is None}
 
@@ -155,8 +161,8 @@ class Use:
         """Each parameter for the field has its own way to say it."""
         arguments = {}
         for name in self.declared[wanted]:
-            _, value = PARAMETERS[name]
-            arguments[name] = value(carried)
+            _, form = PARAMETERS[name]
+            arguments[name] = form.said(carried)
         return arguments
 
     def _has_room(self, kind: Kind, count: int) -> bool:
@@ -171,9 +177,7 @@ class Use:
 
         Raises DataError where the train channel itself does not carry it.
         """
-        wanted: dict[str, Any] = {}
-        for kind in KINDS:
-            wanted[kind.wanted] = self._asked(kind.wanted, arguments)
+        wanted = {kind.wanted: self._asked(kind, arguments) for kind in KINDS}
         features = Features(**wanted, own=self.own)
         if statistics is None:
             return features
@@ -183,51 +187,42 @@ class Use:
         labels = statistics.labels if features.static_cat != () else ()
         return replace(features, labels=labels, **statistics.settled())
 
-    def _asked(self, wanted: str, arguments: Mapping[str, Any]) -> Any:
+    def _asked(self, kind: Kind, arguments: Mapping[str, Any]) -> Any:
         """Of a field: how many, or which cardinalities; none where one of its arguments says so."""
-        if self.unknown(wanted):
+        if self.unknown(kind.wanted):
             return None
-        nothing: Any = () if wanted in CATEGORICAL else 0
-        asked = nothing
-        for name in self.declared.get(wanted, ()):
+        asked = kind.nothing
+        for name in self.declared.get(kind.wanted, ()):
             _, form = PARAMETERS[name]
             value = arguments.get(name)
-            if form is _cardinalities:
-                asked = tuple(value or ())
-            elif form is _each_alone:
-                asked = sum(value or ())
-            elif not value:
-                return nothing
-            elif wanted not in CATEGORICAL:
-                asked = None if value is True else int(value)
+            if not value:
+                return kind.nothing
+            if form.asked is not None:
+                asked = form.asked(value)
         return asked
 
     def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
         """Raises DataError where the train channel does not carry what is asked for."""
-        if kind.name in statistics.uneven:
-            raise DataError(statistics.uneven[kind.name])
-        found, count = statistics.counts.get(kind.name, 0), _count(asked)
+        statistics.check_even(kind)
+        found, count = statistics.count(kind), how_many(asked)
         if found != count:
             parameter = self.declared[kind.wanted][-1]
             raise DataError(
                 f"channel 'train': the series have {found} {kind.name}, but {parameter} asks for {count}"
             )
-        if kind.wanted not in CATEGORICAL:
+        if not kind.categorical:
             return
-        largest = _largest(kind, statistics)
-        for position, cardinality in enumerate(asked):
-            if largest[position] >= cardinality:
-                place = "cat" if kind.wanted == "static_cat" else kind.name
-                value = f"{place}[{position}] has the value {largest[position]}"
-                raise DataError(f"channel 'train': {value}, but its cardinality is {cardinality}")
+        place = kind.synonym or kind.name
+        for position, largest in enumerate(statistics.peaks_of(kind)):
+            if largest >= asked[position]:
+                value = f"{place}[{position}] has the value {largest}"
+                limit = f"but its cardinality is {asked[position]}"
+                raise DataError(f"channel 'train': {value}, {limit}")
 
     def tell_unused(self, data: Data) -> None:
         """One line for what the series carry in vain, unless the job says that it is to be ignored."""
-        unused = [
-            name
-            for name in data.unread
-            if _wanted_by(name) not in self.ignored | self.declared.keys()
-        ]
+        told = self.ignored | self.declared.keys()
+        unused = [name for name in data.unread if _wanted_by(name) not in told]
         if unused:
             log.warning("channel %r: %s cannot use %s of the data and ignores it: it has no parameter for it",
                         data.channel.name, self.kind.__name__, ", ".join(unused))  # fmt: skip
@@ -239,25 +234,19 @@ def _wanted_by(field: str) -> str:
     return by_name.get(field) or NAMES[field].wanted
 
 
-def _largest(kind: Kind, statistics: Statistics) -> list[int]:
-    if kind.wanted != "static_cat":
-        return statistics.peaks.get(kind.name, [])
-    return [max(seen) for seen in statistics.categories]
-
-
 def _carried(
     kind: Kind, statistics: Statistics, known: Features | None, given: Mapping[str, Any]
 ) -> Any:
     """How many features of a kind the series have; of categories the cardinalities."""
-    if kind.wanted not in CATEGORICAL:
-        return statistics.counts.get(kind.name, 0)
+    if not kind.categorical:
+        return statistics.count(kind)
     before = getattr(known, kind.wanted, None)
     if before is not None:
         return before
-    for name, (wanted, form) in PARAMETERS.items():
-        if wanted == kind.wanted and form is _cardinalities and given.get(name):
+    for name, parameter in PARAMETERS.items():
+        if parameter == (kind.wanted, CARDINALITIES) and given.get(name):
             return given[name]
-    return [largest + 1 for largest in _largest(kind, statistics)]
+    return [largest + 1 for largest in statistics.peaks_of(kind)]
 
 
 def spoken(
@@ -269,12 +258,11 @@ def spoken(
     """
     kept, ignored = dict(hyperparameters), set[str]()
     _dynamic_by_deepars_name(parameters, kept)
-    for name in parameters:
-        word = str(kept.get(name)).strip().lower()
-        if name not in PARAMETERS or word not in (AUTO, IGNORE):
-            continue
-        del kept[name]
-        if word == IGNORE:
+    for name in parameters.keys() & PARAMETERS.keys():
+        said = word(kept.get(name))
+        if said in (AUTO, IGNORE):
+            del kept[name]
+        if said == IGNORE:
             ignored.add(PARAMETERS[name][0])
     return kept, frozenset(ignored)
 
@@ -308,18 +296,18 @@ def derived(
         _explicit(arguments, dialect, data.statistics)
     ours = use.derived(arguments, data, known)
     if ours:
-        log.info("derived from the data: %s", _shown(ours))
-    theirs = _their_derivation(use.kind, data) if use.own and overrides_derivation(use.kind) else {}
+        shown = ", ".join(f"{name}={value!r}" for name, value in ours.items())
+        log.info("derived from the data: %s", shown)
+    theirs = {}
+    if use.own and overrides_derivation(use.kind):
+        theirs = _their_derivation(use.kind, data)
     arguments = {**ours, **theirs, **arguments}
-    if dialect is not None:
-        if dialect.built_in and known is None:
-            _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
-        _by_the_dialect(arguments, dialect, data.statistics)
+    if dialect is None:
+        return arguments
+    if dialect.built_in and known is None:
+        _all_categories_seen(arguments.get("cardinality") or (), data.statistics)
+    _by_the_dialect(arguments, dialect, data.statistics)
     return arguments
-
-
-def _shown(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
 def _by_the_dialect(
@@ -383,8 +371,9 @@ def wants_several(forecaster: Any) -> bool | None:
 def _target_axes(forecaster: Any) -> int | None:
     transformation = getattr(forecaster, "create_transformation", lambda: None)()
     for step in getattr(transformation, "transformations", ()):
-        if getattr(step, "field", None) == "target" and hasattr(step, "expected_ndim"):
-            return int(step.expected_ndim)
+        axes = getattr(step, "expected_ndim", None)
+        if axes is not None and getattr(step, "field", None) == "target":
+            return int(axes)
     return None
 
 
@@ -393,30 +382,33 @@ def _explicit(arguments: dict[str, Any], dialect: Translation, statistics: Stati
     if dialect.cardinality == IGNORE:
         arguments |= {"num_feat_static_cat": 0, "cardinality": None}
     elif dialect.cardinality != AUTO:
-        found = statistics.counts.get("feat_static_cat", 0)
+        found = statistics.count(STATIC_CAT)
         if len(dialect.cardinality) != found:
-            raise ConfigurationError(
-                f"hyperparameter 'cardinality' is {dialect.cardinality}, "
-                f"but the series of channel 'train' have {found} categories (field cat)"
-            )
+            has = f"{found} categories (field cat)"
+            raise _contradicted("cardinality", dialect.cardinality, has)
         arguments |= {"num_feat_static_cat": found, "cardinality": dialect.cardinality}
     if dialect.dynamic == IGNORE:
         arguments["num_feat_dynamic_real"] = 0
     elif dialect.dynamic != AUTO:
-        found = statistics.counts.get("feat_dynamic_real", 0)
+        found = statistics.count(NAMES["dynamic_feat"])
         if dialect.dynamic != found:
-            raise ConfigurationError(
-                f"hyperparameter 'num_dynamic_feat' is {dialect.dynamic}, "
-                f"but the series of channel 'train' have {found} (field dynamic_feat)"
-            )
+            raise _contradicted(DEEPARS_DYNAMIC, dialect.dynamic, f"{found} (field dynamic_feat)")
         arguments["num_feat_dynamic_real"] = found
+
+
+def _contradicted(name: str, given: Any, has: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"hyperparameter {name!r} is {given}, but the series of channel 'train' have {has}"
+    )
 
 
 def ignored_by(dialect: Translation | None) -> frozenset[str]:
     """DeepAR's own words for it; the built-in algorithm knows no other fields than cat and dynamic_feat."""
     if dialect is None:
         return frozenset()
-    ignored = {"static_cat"} if dialect.cardinality == IGNORE else set()
+    ignored = set()
+    if dialect.cardinality == IGNORE:
+        ignored.add("static_cat")
     if dialect.dynamic == IGNORE:
         ignored.add("dynamic_real")
     if dialect.built_in:
@@ -424,20 +416,30 @@ def ignored_by(dialect: Translation | None) -> frozenset[str]:
     return frozenset(ignored)
 
 
+def _between_0_and_1(statistics: Statistics) -> bool:
+    return 0 < statistics.smallest <= statistics.largest < 1
+
+
+def _counts(statistics: Statistics) -> bool:
+    return statistics.integers and statistics.smallest >= 0
+
+
+SUPPORTS: Mapping[str, tuple[Callable[[Statistics], bool], str]] = {
+    "BetaOutput": (_between_0_and_1, "numbers between 0 and 1, without 0 and 1 themselves"),
+    "NegativeBinomialOutput": (_counts, "whole numbers from 0 on"),
+}
+
+
 def _within_support(distribution: Any, statistics: Statistics) -> None:
     """Outside of it a likelihood has no gradient, and training ends far from what caused it."""
-    kind, least, most = type(distribution).__name__, statistics.smallest, statistics.largest
-    if kind == "BetaOutput" and statistics.observations and not 0 < least <= most < 1:
-        expected = "numbers between 0 and 1, without 0 and 1 themselves"
-    elif (
-        kind == "NegativeBinomialOutput"
-        and statistics.observations
-        and not (statistics.integers and least >= 0)
-    ):
-        expected = "whole numbers from 0 on"
-    else:
+    kind = type(distribution).__name__
+    if kind not in SUPPORTS or not statistics.observations:
         return
-    found = f"{'whole numbers' if statistics.integers else 'numbers'} from {least:g} to {most:g}"
+    holds, expected = SUPPORTS[kind]
+    if holds(statistics):
+        return
+    numbers = "whole numbers" if statistics.integers else "numbers"
+    found = f"{numbers} from {statistics.smallest:g} to {statistics.largest:g}"
     raise DataError(
         f"channel 'train': the likelihood is {kind}, which needs {expected}, but target has {found}"
     )
@@ -448,19 +450,21 @@ def _all_categories_seen(cardinalities: Any, statistics: Statistics) -> None:
     for position, seen in enumerate(statistics.categories[: len(cardinalities)]):
         cardinality = max(int(cardinalities[position]), max(seen) + 1)
         missing = sorted(set(range(min(cardinality, 10_000))) - seen)
-        if missing:
-            shown = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
-            raise DataError(
-                f"channel 'train': cat[{position}] must take every value from 0 to {cardinality - 1}; missing: {shown}"
-                + _only_in_short_series(position, missing, statistics)
-            )
+        if not missing:
+            continue
+        more = " ..." if len(missing) > 10 else ""
+        expected = f"cat[{position}] must take every value from 0 to {cardinality - 1}"
+        lost = _only_in_short_series(position, missing, statistics)
+        raise DataError(f"channel 'train': {expected}; missing: {_ten(missing)}{more}{lost}")
 
 
 def _only_in_short_series(position: int, missing: list[int], statistics: Statistics) -> str:
-    left_out = statistics.left_out[position] if position < len(statistics.left_out) else set()
+    left_out = set[int]().union(*statistics.left_out[position : position + 1])
     lost = sorted(left_out.intersection(missing))
-    return (
-        f"; series that are too short have {', '.join(map(str, lost[:10]))}, but do not count"
-        if lost
-        else ""
-    )
+    if not lost:
+        return ""
+    return f"; series that are too short have {_ten(lost)}, but do not count"
+
+
+def _ten(values: list[int]) -> str:
+    return ", ".join(map(str, values[:10]))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import all_suffixes
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gluonts.model.estimator import Estimator
@@ -52,15 +52,15 @@ class Installed:
             return None
         found: Any = _imported(".".join(parts[:length]))
         for name in parts[length:]:
-            found = (
-                vars(found).get(name)
-                if inspect.ismodule(found) or isinstance(found, type)
-                else None
-            )
+            if not isinstance(found, ModuleType | type):
+                return None
+            found = vars(found).get(name)
         if not isinstance(found, type) or not issubclass(found, Estimator | Predictor):
             return None
         home = found.__module__.partition(".")[0]
-        return found if self._folder(home) is not None else None
+        if self._folder(home) is None:
+            return None
+        return found
 
     def _folder(self, top: str) -> Path | None:
         """Where a top-level module of the owner's lies, without importing it."""
@@ -130,7 +130,9 @@ def of_the_job(inference_config: str | None) -> tuple[str, type[Predictor]] | No
         given = json.loads(inference_config or "{}")
     except (ValueError, RecursionError):
         return None
-    name = given.get("forecaster_name") if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        return None
+    name = given.get("forecaster_name")
     if not isinstance(name, str):
         return None
     try:
@@ -139,4 +141,6 @@ def of_the_job(inference_config: str | None) -> tuple[str, type[Predictor]] | No
         raise ConfigurationError(
             f"INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG): {error}"
         ) from error
-    return (name, kind) if issubclass(kind, Predictor) else None
+    if not issubclass(kind, Predictor):
+        return None
+    return name, kind

@@ -32,10 +32,9 @@ def resolve(name: str, code: Path | None = None) -> Forecaster:
     code: the folder that the code channel was installed to, which the sentence about a name that is nowhere lists.
     Raises ForecasterError with what was looked for and what to do.
     """
-    path = SHORT_NAMES.get(name, name)
-    found = None if _is_gone(path) else _located(path)
+    found = _of_its_time(name)
     if found is None:
-        found = _todays(name, path)
+        found = _todays(name)
     if found is None:
         raise ForecasterError(_nowhere(name, code))
     if not isinstance(found, type) or not issubclass(found, Estimator | Predictor):
@@ -46,17 +45,21 @@ def resolve(name: str, code: Path | None = None) -> Forecaster:
     return found
 
 
-def _is_gone(path: str) -> bool:
-    return path.startswith("gluonts.mx.") and importlib.util.find_spec("mxnet") is None
-
-
-def _todays(name: str, path: str) -> Any:
-    """What GluonTS has today under the name that a path of its time with mxnet ends with."""
-    short = path.rpartition(".")[2]
-    if not path.startswith(("gluonts.model.", "gluonts.mx.")) or short not in SHORT_NAMES:
+def _of_its_time(name: str) -> Any:
+    """What the name says; the forecasters of mxnet are gone where it is not installed."""
+    path = SHORT_NAMES.get(name, name)
+    if path.startswith("gluonts.mx.") and importlib.util.find_spec("mxnet") is None:
         return None
-    log.info("forecaster %r is today's %r", name, SHORT_NAMES[short])
-    return _located(SHORT_NAMES[short])
+    return _located(path)
+
+
+def _todays(name: str) -> Any:
+    """What GluonTS has today under the name that a path of its time with mxnet ends with."""
+    today = SHORT_NAMES.get(name.rpartition(".")[2])
+    if today is None or not name.startswith(("gluonts.model.", "gluonts.mx.")):
+        return None
+    log.info("forecaster %r is today's %r", name, today)
+    return _located(today)
 
 
 def _located(path: str) -> Any:
@@ -67,8 +70,9 @@ def _located(path: str) -> Any:
 
 
 def _import_failed(path: str, broken: objects.Broken) -> str:
-    cause = broken.cause
-    package = (cause.name or "").partition(".")[0] if isinstance(cause, ImportError) else ""
+    package = ""
+    if isinstance(broken.cause, ImportError):
+        package = str(broken.cause.name).partition(".")[0]
     if package in EXTRAS:
         return f"forecaster {path!r} needs {package}, which is not installed: install {remedy(path, package)}"
     return f"forecaster {path!r} cannot be imported: {broken}"
@@ -79,32 +83,28 @@ def _nowhere(name: str, code: Path | None) -> str:
     of_gluonts = name == short or name.startswith(("gluonts.mx.", "gluonts.model."))
     if of_gluonts and short in _of_mxnet():
         return f"{short} needs mxnet, which is not installed; GluonTS has no torch version of it"
-    installed = _installed(code)
-    brought = f"; the code channel installed {', '.join(installed)}" if installed else ""
-    return f"there is no forecaster {name[:200]!r}{brought}{_suggestion(short)}"
+    return f"there is no forecaster {name[:200]!r}{_brought(code)}{_suggestion(short)}"
 
 
 def _of_mxnet() -> set[str]:
     """The estimators in GluonTS's package for mxnet, which are read and not imported."""
+    found = set[str]()
     root = Path(gluonts.__file__).parent / "mx"
-    texts = (file.read_text(encoding="utf-8") for file in sorted(root.rglob("*.py")))
-    return {
-        name
-        for text in texts
-        for name in re.findall(r"^class (\w+(?:Estimator|Predictor))\(", text, re.MULTILINE)
-    }
+    for file in root.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        found.update(re.findall(r"^class (\w+(?:Estimator|Predictor))\(", text, re.MULTILINE))
+    return found
 
 
-def _installed(code: Path | None) -> list[str]:
-    """Top-level packages and modules in a folder that pip installed to."""
+def _brought(code: Path | None) -> str:
+    """What is said of the folder that pip installed the code channel to: its top-level packages and modules."""
     if code is None or not code.is_dir():
-        return []
-    importable = [
-        file
-        for file in sorted(code.iterdir())
-        if file.suffix == ".py" or (file / "__init__.py").is_file()
-    ]
-    return [repr(file.stem) for file in importable[:10]]
+        return ""
+    importable = [*code.glob("*.py"), *(file.parent for file in code.glob("*/__init__.py"))]
+    installed = [repr(file.stem) for file in sorted(importable)[:10]]
+    if not installed:
+        return ""
+    return f"; the code channel installed {', '.join(installed)}"
 
 
 def _suggestion(short: str) -> str:
@@ -123,14 +123,11 @@ def _bare(name: str) -> str:
 
 def _check_finished(name: str, kind: Forecaster) -> None:
     """Raises ForecasterError for a base class, with what it leaves to its subclasses."""
-    missing = objects.unfinished(kind)
+    missing = dict.fromkeys(objects.unfinished(kind))
     if issubclass(kind, Predictor) and kind.predict is not RepresentablePredictor.predict:
-        missing = [method for method in missing if method != "predict_item"]
-    missing += [
-        name
-        for name, hint in vars(kind).get("__annotations__", {}).items()
-        if _is_open(kind, name, hint)
-    ]
+        missing.pop("predict_item", None)
+    hints = vars(kind).get("__annotations__", {})
+    missing |= dict.fromkeys(name for name in hints if _is_open(kind, name, hints[name]))
     if missing:
         raise ForecasterError(
             f"{name!r} is a base class, which leaves {', '.join(missing)} to its subclasses; name one of those"
@@ -143,8 +140,6 @@ def _is_open(kind: type, name: str, hint: Any) -> bool:
 
 
 def _described(value: object) -> str:
-    return (
-        f"the class {value.__qualname__}"
-        if isinstance(value, type)
-        else f"a {type(value).__name__}"
-    )
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}"
+    return f"a {type(value).__name__}"

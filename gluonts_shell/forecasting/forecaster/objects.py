@@ -58,12 +58,9 @@ def _inside(found: Any, names: list[str]) -> Any:
 
 def function(name: str) -> Any:
     """A function or another callable by its path, or by its bare name; None if there is none. Raises Broken."""
-    if is_path(name):
-        found = located(name)
-        return found if callable(found) else None
-    homes = map(importlib.import_module, FUNCTIONS)
-    found = [vars(home)[name] for home in homes if callable(vars(home).get(name))]
-    return found[0] if len(found) == 1 else None
+    homes = [vars(importlib.import_module(home)) for home in FUNCTIONS]
+    found = [located(name), *(home.get(name) for home in homes)]
+    return _only(list(filter(callable, found)))
 
 
 def subclass(name: str, base: type) -> Any:
@@ -78,13 +75,19 @@ def subclass(name: str, base: type) -> Any:
         if not name.startswith("gluonts."):
             return None
     wanted = plain_name(name.rpartition(".")[2])
-    named = [kind for kind in subclasses(base) if plain_name(kind.__name__) == wanted]
-    return named[0] if len(named) == 1 else None
+    return _only([kind for kind in subclasses(base) if plain_name(kind.__name__) == wanted])
+
+
+def _only(found: list[Any]) -> Any:
+    """What can be meant; None where it is nothing, or could be several."""
+    return found[0] if len(found) == 1 else None
 
 
 def subclasses(base: type) -> list[type]:
     """`base` and all below it that can be made, each once."""
-    found = dict.fromkeys([] if unfinished(base) else [base])
+    found: dict[type, None] = {}
+    if not unfinished(base):
+        found[base] = None
     child: type
     for child in base.__subclasses__():
         found |= dict.fromkeys(subclasses(child))
@@ -100,8 +103,9 @@ def unfinished(kind: type) -> list[str]:
     """The methods that a class leaves to its subclasses: marked abstract, or raising NotImplementedError at once."""
     found = set(getattr(kind, "__abstractmethods__", ()))
     for name in dir(kind):
-        if not name.startswith("__") or name == "__call__":
-            found |= {name} if _raises_at_once(inspect.getattr_static(kind, name)) else set()
+        own = name == "__call__" or not name.startswith("__")
+        if own and _raises_at_once(inspect.getattr_static(kind, name)):
+            found.add(name)
     return sorted(found)
 
 

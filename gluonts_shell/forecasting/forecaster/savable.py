@@ -9,6 +9,7 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from gluonts_shell.errors import ForecasterError
 
+REPRESENTED_BY = ("__getnewargs_ex__", "__init_passed_kwargs__")
 NOT_SERIALIZABLE = (
     "forecaster {name!r} cannot be saved: its class needs @gluonts.core.component.validated() on its constructor, "
     "or a method __getnewargs_ex__, or methods serialize(path) and deserialize(path) of its own"
@@ -35,9 +36,4 @@ def _is_represented(kind: type) -> bool:
         return False
     validated = [base for base in kind.__mro__ if hasattr(vars(base).get("__init__"), "Model")]
     special = encode.dispatch(kind) is not encode.dispatch(object)
-    return (
-        bool(validated)
-        or special
-        or hasattr(kind, "__getnewargs_ex__")
-        or hasattr(kind, "__init_passed_kwargs__")
-    )
+    return bool(validated) or special or any(hasattr(kind, name) for name in REPRESENTED_BY)

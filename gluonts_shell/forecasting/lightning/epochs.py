@@ -43,7 +43,7 @@ class Halted(BaseException):
 class Keeper(Callback):  # type: ignore[misc]
     """Keeps the best weights over the whole job, saves checkpoints, and stops at the next batch when asked to.
 
-    stop: has `wished`, which somebody sets, and `awaited` and `early`, which are set here. folder: for what is saved
+    stop: has `wished`, which somebody sets, and what is set here. folder: for what is saved
     at the start of each epoch; what is there becomes a checkpoint when it is time for one, or at the stop. ranks: the
     processes that train together. They have the same weights, so that each keeps the best ones; the first writes the
     checkpoints, which hold how far the draws of each are, and all stop at the same batch.
@@ -107,6 +107,13 @@ class Keeper(Callback):  # type: ignore[misc]
     def on_train_start(self, *_: Any) -> None:
         self._hear_signals()
         self.trained = self.stop.awaited = True
+        # others would wait for what this process has of the batch
+        if self.ranks.count == 1:
+            self.stop.insist = self._halt
+
+    def _halt(self) -> None:
+        self.stop.insist = None
+        raise Halted
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
@@ -123,7 +130,7 @@ class Keeper(Callback):  # type: ignore[misc]
         if self.ranks.count > 1:
             self.stop.wished = _any(self.stop.wished, trainer)
         if self.stop.wished:
-            raise Halted
+            self._halt()
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         # shares of different sizes have different numbers of batches, and nothing can be agreed on between them
@@ -142,6 +149,7 @@ class Keeper(Callback):  # type: ignore[misc]
             self._keep(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self.stop.insist = None
         self._save(trainer)
         self._write()
 

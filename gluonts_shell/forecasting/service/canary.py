@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,9 @@ def write(model: Model, entries: list[Entry], folder: Path) -> None:
     began = time.monotonic()
     first = _forecasts(model, entries, SEED)
     slow = time.monotonic() - began > SLOW
-    copies, deviations = (COPIES_SLOW, DEVIATIONS_SLOW) if slow else (COPIES, DEVIATIONS)
+    copies, deviations = COPIES, DEVIATIONS
+    if slow:
+        copies, deviations = COPIES_SLOW, DEVIATIONS_SLOW
     again = _forecasts(model, entries * copies, SEED + 1)
     lines = []
     for number, (entry, rows) in enumerate(zip(entries, first, strict=True)):
@@ -160,18 +162,29 @@ def difference(
         other = found.get(name)
         if other is None or other.shape != row.shape:
             return f"there is no {name} of {row.size} values"
-        apart = ~np.isclose(other, row, rtol=relative, atol=bound, equal_nan=True)
-        if apart.any() and tolerance:
-            apart = ~(np.abs(other - row) <= tolerance)
-            apart &= apart.mean() > 0.5
-        if apart.any():
-            step = np.flatnonzero(apart)[0]
-            return f"its {name} was {row.flat[step]:.6g} at step {step + 1} and is {other.flat[step]:.6g}"
+        step = _first_apart(row, other, tolerance, (relative, bound))
+        if step is not None:
+            was, there = f"{row.flat[step]:.6g}", f"{other.flat[step]:.6g}"
+            return f"its {name} was {was} at step {step + 1} and is {there}"
     return None
 
 
+def _first_apart(
+    row: np.ndarray, other: np.ndarray, tolerance: float, close: tuple[float, float]
+) -> int | None:
+    """Where two rows differ first. close: relatively and absolutely, for what is not drawn."""
+    relative, absolute = close
+    apart = ~np.isclose(other, row, rtol=relative, atol=absolute, equal_nan=True)
+    if apart.any() and tolerance:
+        apart = ~(np.abs(other - row) <= tolerance)
+        apart &= apart.mean() > 0.5
+    steps = np.flatnonzero(apart)
+    return int(steps[0]) if steps.size else None
+
+
 def _size(rows: dict[str, np.ndarray]) -> float:
-    return max((float(np.nanmax(np.abs(row), initial=0.0)) for row in rows.values()), default=0.0)
+    sizes = [float(np.nanmax(np.abs(row), initial=0.0)) for row in rows.values()]
+    return max(sizes, default=0.0)
 
 
 def _forecasts(model: Model, entries: list[Entry], seed: int) -> list[dict[str, np.ndarray]]:
@@ -181,8 +194,9 @@ def _forecasts(model: Model, entries: list[Entry], seed: int) -> list[dict[str, 
 
 
 def _rows(prediction: Prediction) -> dict[str, np.ndarray]:
-    mean = {} if prediction.mean is None else {"mean": prediction.mean}
-    rows = {**mean, **(prediction.quantiles or {})}
+    rows = {"mean": prediction.mean, **(prediction.quantiles or {})}
+    if prediction.mean is None:
+        del rows["mean"]
     return {name: np.asarray(row, dtype=float) for name, row in rows.items()}
 
 
@@ -191,18 +205,17 @@ def _seeded(seed: int) -> Iterator[None]:
     """The random numbers that follow are the seed's; afterwards they go on as if nothing had been drawn."""
     python, legacy = random.getstate(), np.random.get_state()
     torch = sys.modules.get("torch")
-    drawn = torch.get_rng_state() if torch else None
-    random.seed(seed)
-    np.random.seed(seed)
-    if torch:
-        torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
-        if torch and drawn is not None:
-            torch.set_rng_state(drawn)
+    forked = nullcontext() if torch is None else torch.random.fork_rng(devices=())
+    with forked:
+        random.seed(seed)
+        np.random.seed(seed)
+        if torch is not None:
+            torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
 
 
 def _plain(fields: Entry) -> dict[str, Any]:
@@ -227,15 +240,11 @@ def _entry(fields: dict[str, Any], freq: str | None) -> Entry:
 
 
 def _arrays(fields: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: _array(value) for name, value in fields.items() if _is_array(value)}
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"dtype", "values"}
-
-
-def _array(value: dict[str, Any]) -> np.ndarray:
-    return np.array(value["values"], dtype=value["dtype"])
+    found = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
+            found[name] = np.array(value["values"], dtype=value["dtype"])
+    return found
 
 
 def state(predictor: Any) -> dict[str, str]:

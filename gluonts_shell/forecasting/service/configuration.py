@@ -5,8 +5,10 @@ Source: AWS, "DeepAR Inference Formats". The default output is that of DeepAR's 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -26,10 +28,14 @@ log = logging.getLogger(__name__)
 MAX_SAMPLES = 10_000
 MAX_QUANTILES = 1_000
 MAX_PREDICTION_LENGTH = 10_000
+BOUNDS = {"prediction_length": MAX_PREDICTION_LENGTH}  # of parameters whose bound is not MAX_NUMBER
 # what a trained model's contract says: it is compared by whoever has one, and not ignored
 DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
 KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
 UNDECIDED = ("auto", "ignore")  # DeepAR's words for what contradicts nothing
+DIGITS = re.compile(r"[0-9]{1,9}")
+LEVEL = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", re.ASCII)
+PERCENTILE = re.compile(r"p([0-9]{1,2})")  # GluonTS's own spelling of a level
 
 
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
@@ -76,17 +82,17 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
             raise AskedError(name, f"is {found}, but the model was trained with {known}")
 
 
-def _number(value: Any) -> float | None:
-    """Clients send whole numbers as text and as floats too."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+def _number(value: Any) -> float:
+    """Clients send whole numbers as text and as floats too; NaN for what is no number."""
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value)
-    return value if isinstance(value, (int, float)) else None
+    return math.nan
 
 
 def _check_strangers(others: Mapping[str, Any]) -> None:
-    for name in others:
-        if name in DECIDED:
-            continue
+    for name in itertools.filterfalse(DECIDED.__contains__, others):
         meant = nearby.near_miss(name, KNOWN)
         if meant is not None:
             raise RequestError(f"configuration.{name[:50]} is not known; did you mean {meant!r}?")
@@ -99,8 +105,8 @@ def _tell_ignored(name: str) -> None:
 
 
 def _whole(name: str, value: Any) -> int:
-    number = None if isinstance(value, bool) else _number(value)
-    if number is not None and 1 <= number <= MAX_SAMPLES and number == int(number):
+    number = math.nan if isinstance(value, bool) else _number(value)
+    if 1 <= number <= MAX_SAMPLES and number == int(number):
         return int(number)
     raise RequestError(
         f"configuration.{name} is {quoted(value)}, expected a whole number from 1 to {MAX_SAMPLES}"
@@ -122,7 +128,7 @@ def _output_types(name: str, value: Any) -> tuple[str, ...]:
             hint = nearby.did_you_mean(str(wanted), OUTPUT_TYPES)
             found = f"configuration.{name}[{index}] is {quoted(wanted)}"
             raise RequestError(f"{found}, {expected}{hint}")
-    return tuple(known for known in OUTPUT_TYPES if known in value)
+    return tuple(filter(value.__contains__, OUTPUT_TYPES))
 
 
 def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
@@ -134,7 +140,7 @@ def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
         raise AskedError(name, f"is a list of {len(value)}, {expected}")
     found: dict[tuple[str, float], None] = {}
     for index, level in enumerate(value):
-        text = level if isinstance(level, str) else repr(level)
+        text = str(level)
         number = _level(text)
         if not 0 < number < 1:
             reason = f"is {quoted(level)}, expected a level between 0 and 1 such as '0.5'"
@@ -145,10 +151,10 @@ def _quantiles(name: str, value: Any) -> tuple[tuple[str, float], ...]:
 
 def _level(text: str) -> float:
     """-1 where the text is no level."""
-    percentile = re.fullmatch(r"p([0-9]{1,2})", text)  # GluonTS's own spelling
+    percentile = PERCENTILE.fullmatch(text)
     if percentile:
         return int(percentile[1]) / 100
-    if len(text) <= 50 and re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text, re.ASCII):
+    if len(text) <= 50 and LEVEL.fullmatch(text):
         return float(text)
     return -1.0
 
@@ -181,17 +187,20 @@ def _parameters(given: Mapping[str, Any]) -> str:
     Only their size is judged here; what each should be is judged by whoever knows the forecaster.
     """
     for name, value in given.items():
-        bound = MAX_PREDICTION_LENGTH if name == "prediction_length" else MAX_NUMBER
-        if isinstance(value, int | float) and not abs(value) <= bound:
-            raise AskedError(name[:50], f"is {quoted(value)}, expected at most {bound}")
-        if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise RequestError(
-                f"configuration.{name[:50]} has {len(value)} characters, expected at most {MAX_TEXT}"
-            )
-        try:
-            bounded(value)
-        except Unfit as error:
-            raise RequestError(
-                f"configuration.{name[:50]} is {quoted(value)}, expected {error}"
-            ) from None
+        _check_size(name[:50], value, BOUNDS.get(name, MAX_NUMBER))
     return json.dumps(given, sort_keys=True)
+
+
+def _check_size(name: str, value: Any, bound: float) -> None:
+    if isinstance(value, int | float):
+        if not abs(value) <= bound:
+            raise AskedError(name, f"is {quoted(value)}, expected at most {bound}")
+        return
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise RequestError(
+            f"configuration.{name} has {len(value)} characters, expected at most {MAX_TEXT}"
+        )
+    try:
+        bounded(value)
+    except Unfit as error:
+        raise RequestError(f"configuration.{name} is {quoted(value)}, expected {error}") from None

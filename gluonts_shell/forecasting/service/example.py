@@ -5,11 +5,13 @@ It is the mirror image of `data.instances`, which reads what requests hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gluonts_shell.errors import counted, some
 from gluonts_shell.forecasting.contract import Contract, Features
+from gluonts_shell.forecasting.data.covariates import how_many
 from gluonts_shell.forecasting.data.naming.order import GROUPS
 
 START = "2024-01-01 00:00:00"
@@ -35,10 +37,9 @@ def example_instance(contract: Contract) -> dict[str, Any]:
         instance["cat"] = _categories(features)
     if features.static_real:
         instance["feat_static_real"] = [1.0] * features.static_real
-    for field in OVER_TIME:
-        count = field.count(features)
-        if count:
-            instance[field.name] = [[0] * (length + field.steps(contract)) for _ in range(count)]
+    for field in _over_time(features):
+        row = [0] * (length + field.steps(contract))
+        instance[field.name] = [row] * field.count(features)
     return instance
 
 
@@ -52,18 +53,11 @@ def needs(contract: Contract) -> list[str] | None:
         found.append(f"target: {features.dimensions} lists of one length")
     if features.static_real:
         found.append(f"feat_static_real: numbers, {features.static_real} of them")
-    for field in OVER_TIME:
-        count = field.count(features)
-        if count:
-            each = f"{_lists(count)} of {field.length(contract)} {field.nouns}"
-            found.append(f"{field.name}: {each}{_in_order(features, field.wanted)}")
+    for field in _over_time(features):
+        lists = counted(field.count(features), "lists")
+        each = f"{lists} of {field.length(contract)} {field.nouns}"
+        found.append(f"{field.name}: {each}{field.in_order(features)}")
     return found
-
-
-def _in_order(features: Features, wanted: str) -> str:
-    """The names that training saw, by which the lists may be sent too."""
-    known = getattr(features, GROUPS[wanted])
-    return f", in the order {', '.join(known)} (or by these names)" if known else ""
 
 
 @dataclass(frozen=True)
@@ -83,10 +77,17 @@ class OverTime:
 
     def steps(self, contract: Contract) -> int:
         """Beyond the target."""
-        return contract.prediction_length + contract.features.lead_time if self.ahead else 0
+        return self.ahead * (contract.prediction_length + contract.features.lead_time)
 
     def length(self, contract: Contract) -> str:
         return f"len(target) + {self.steps(contract)}" if self.ahead else "len(target)"
+
+    def in_order(self, features: Features) -> str:
+        """The names that training saw, by which the lists may be sent too."""
+        known = getattr(features, GROUPS[self.wanted])
+        if not known:
+            return ""
+        return f", in the order {', '.join(known)} (or by these names)"
 
 
 OVER_TIME = (
@@ -97,23 +98,22 @@ OVER_TIME = (
 )
 
 
-def _count(wanted: int | Sequence[Any] | None) -> int:
-    """Of a count, or of cardinalities."""
-    if wanted is None:
-        return 0
-    return wanted if isinstance(wanted, int) else len(wanted)
+def _over_time(features: Features) -> list[OverTime]:
+    """Those that the model needs."""
+    return [field for field in OVER_TIME if field.count(features)]
 
 
-def _lists(count: int) -> str:
-    return "1 list" if count == 1 else f"{count} lists"
+def _count(wanted: Any) -> int:
+    """Of a count, or of cardinalities; 0 where nothing is known."""
+    return how_many(wanted or 0)
 
 
 def _history(contract: Contract) -> int:
-    given = [contract.arguments.get(name) for name in HISTORY]
-    lengths = [
-        value for value in (*given, contract.prediction_length) if type(value) is int and value > 0
-    ]
-    return min(lengths[0], MOST_VALUES)
+    for name in HISTORY:
+        value = contract.arguments.get(name)
+        if type(value) is int and value > 0:
+            return min(value, MOST_VALUES)
+    return min(contract.prediction_length, MOST_VALUES)
 
 
 def _target(length: int, dimensions: int) -> list[Any]:
@@ -122,24 +122,21 @@ def _target(length: int, dimensions: int) -> list[Any]:
 
 
 def _categories(features: Features) -> list[Any]:
-    labels = _labels(features)
-    return [known[0] if known else 0 for known in labels]
+    return [next(iter(known), 0) for known in _labels(features)]
 
 
 def _choice(features: Features, position: int) -> str:
     known = _labels(features)[position]
     if not known:
-        return (
-            f"cat[{position}]: a whole number from 0 to {(features.static_cat or ())[position] - 1}"
-        )
-    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-    return f"cat[{position}]: one of {', '.join(map(repr, known[:5]))}{more}"
+        largest = (features.static_cat or ())[position] - 1
+        return f"cat[{position}]: a whole number from 0 to {largest}"
+    return f"cat[{position}]: one of {some(list(map(repr, known)))}"
 
 
-def _labels(features: Features) -> list[tuple[str, ...] | None]:
-    """For each categorical feature its labels, or None where it has none."""
+def _labels(features: Features) -> list[tuple[str, ...]]:
+    """For each categorical feature its labels, none where it has none."""
     missing = _count(features.static_cat) - len(features.labels)
-    return [*features.labels, *[None] * missing]
+    return [known or () for known in (*features.labels, *[None] * missing)]
 
 
 def without_contract(config: Mapping[str, Any]) -> Contract | None:
@@ -153,6 +150,6 @@ def without_contract(config: Mapping[str, Any]) -> Contract | None:
     length, freq = kwargs.get("prediction_length"), kwargs.get("freq")
     if type(length) is not int or length < 1:
         return None
-    return Contract(
-        freq if isinstance(freq, str) else None, length, str(config.get("class", "unknown"))
-    )
+    if not isinstance(freq, str):
+        freq = None
+    return Contract(freq, length, str(config.get("class", "unknown")))

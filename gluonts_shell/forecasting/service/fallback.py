@@ -57,11 +57,10 @@ def fallback(
     def predict(
         calls: Sequence[Call], wanted: Callable[[], bool] = always
     ) -> list[list[Prediction]]:
-        found = []
+        found: list[list[Prediction]] = []
         for call in calls:
-            found.append(
-                [_stand_in(model, entry, call.configuration, wanted) for entry in call.entries]
-            )
+            answers = [_stand_in(model, one, call.configuration, wanted) for one in call.entries]
+            found.append(answers)
         return found
 
     return predict, class_path(kind)
@@ -72,7 +71,9 @@ def _stand_in(
 ) -> Prediction:
     """What the predictor says of a series; of several dimensions, simple ones forecast each alone."""
     # the model may have taken a cold start as it was; simple predictors index into the target
-    filled = entry if entry["target"].shape[-1] else padded(entry)
+    filled = entry
+    if not entry["target"].shape[-1]:
+        filled = padded(entry)
     target = filled["target"]
     if target.ndim == 1:
         return model.predict([filled], configuration, wanted)[0]
@@ -86,10 +87,8 @@ def _joined(rows: list[Prediction], wanted: Sequence[str]) -> Prediction:
     if "mean" in wanted:
         found.mean = [row.mean for row in rows]
     if "quantiles" in wanted:
-        names = rows[0].quantiles or {}
-        found.quantiles = {
-            name: [row.quantiles[name] for row in rows if row.quantiles] for name in names
-        }
+        quantiles = [row.quantiles or {} for row in rows]
+        found.quantiles = {name: [each[name] for each in quantiles] for name in quantiles[0]}
     if "samples" in wanted:
         paths = [row.samples or () for row in rows]
         found.samples = list(map(list, zip(*paths, strict=True)))
@@ -111,17 +110,18 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
     """The same horizon and samples, always; the other arguments of the model only where there is no default."""
     parameters, _ = constructor_parameters(kind)
     wanted = {"freq", "prediction_length", "num_samples", *required_parameters(kind)}
-    arguments = {}
-    for name in parameters:
-        if name in wanted and known.get(name) is not None:
-            try:
-                arguments[name] = fit(known[name], parameters[name])
-            except Unfit as unfit:
-                raise ConfigurationError(
-                    f"its {name} would be {known[name]!r:.100}, expected {unfit}"
-                ) from None
-    if missing := [name for name in required_parameters(kind) if name not in arguments]:
+    given = [name for name in parameters if name in wanted and known.get(name) is not None]
+    arguments = {name: _fitted(name, known[name], parameters[name]) for name in given}
+    missing = [name for name in required_parameters(kind) if name not in arguments]
+    if missing:
         raise ConfigurationError(
             f"it needs {missing[0]!r}, which the model was not made with; name another predictor"
         )
     return arguments
+
+
+def _fitted(name: str, value: Any, annotation: Any) -> Any:
+    try:
+        return fit(value, annotation)
+    except Unfit as error:
+        raise ConfigurationError(f"its {name} would be {value!r:.100}, expected {error}") from None

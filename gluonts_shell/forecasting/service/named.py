@@ -38,11 +38,9 @@ def build(kind: type[Predictor], configuration: Configuration) -> Predictor:
     except (ForecasterError, ConfigurationError) as error:
         raise RequestError(f"configuration: {error}") from error
     length = getattr(predictor, "prediction_length", None)
-    if not isinstance(length, int) or not 0 < length <= MAX_PREDICTION_LENGTH:
-        raise RequestError(
-            f"{kind.__name__} has prediction_length {quoted(length)}, expected a whole number "
-            f"from 1 to {MAX_PREDICTION_LENGTH}"
-        )
+    fits = isinstance(length, int) and 0 < length <= MAX_PREDICTION_LENGTH
+    found = f"{kind.__name__} has prediction_length {quoted(length)}"
+    RequestError.expect(fits, found, f"a whole number from 1 to {MAX_PREDICTION_LENGTH}")
     return predictor
 
 
@@ -50,7 +48,8 @@ def _arguments(kind: type, configuration: Configuration) -> dict[str, Any]:
     parameters, takes_more = constructor_parameters(kind)
     arguments = {}
     for name, value in _given(configuration, parameters).items():
-        if name not in parameters and not (takes_more and _is_public(name)):
+        known = name in parameters or (takes_more and _is_public(name))
+        if not known:
             raise RequestError(_unknown(name, kind, parameters))
         try:
             arguments[name] = check(value, parameters.get(name, Any))
@@ -77,8 +76,7 @@ def _is_public(name: str) -> bool:
 
 
 def _unknown(name: str, kind: type, parameters: dict[str, Any]) -> str:
-    hint = (
-        nearby.did_you_mean(name, [*parameters, *OURS])
-        or f"; it has {', '.join(map(repr, parameters))}"
-    )
+    hint = nearby.did_you_mean(name, [*parameters, *OURS])
+    if not hint:
+        hint = f"; it has {', '.join(map(repr, parameters))}"
     return f"configuration.{name[:100]} is not a parameter of {kind.__name__}{hint}"

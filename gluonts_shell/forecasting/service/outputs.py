@@ -84,16 +84,21 @@ def _of_samples(samples: np.ndarray, configuration: Configuration) -> Prediction
     if "mean" in wanted:
         found.mean = only or samples.mean(axis=0).tolist()
     if "quantiles" in wanted:
-        if only is not None:
-            found.quantiles = {text: only for text, _ in configuration.quantiles}
-        else:
-            rows = np.sort(samples, axis=0)[_ranks(configuration.quantiles, count)].tolist()
-            found.quantiles = {
-                text: row for (text, _), row in zip(configuration.quantiles, rows, strict=True)
-            }
+        found.quantiles = _of_sorted(samples, configuration.quantiles, only)
     if "samples" in wanted:
         found.samples = samples.tolist()
     return found
+
+
+def _of_sorted(
+    samples: np.ndarray, quantiles: Sequence[tuple[str, float]], only: list[Any] | None
+) -> dict[str, list[Any]]:
+    """only: the row of the only sample there is, which is every quantile."""
+    texts = [text for text, _ in quantiles]
+    if only is not None:
+        return dict.fromkeys(texts, only)
+    rows = np.sort(samples, axis=0)[_ranks(quantiles, len(samples))].tolist()
+    return dict(zip(texts, rows, strict=True))
 
 
 @functools.lru_cache(maxsize=256)

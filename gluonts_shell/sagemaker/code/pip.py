@@ -7,7 +7,6 @@ PIP_* variables and pip's configuration files work as always.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -25,6 +24,7 @@ from gluonts_shell.sagemaker.code import reasons, requirements, wheels
 from gluonts_shell.sagemaker.code.masking import masked
 from gluonts_shell.sagemaker.code.requirements import Requirements
 from gluonts_shell.sagemaker.code.wheels import Distribution
+from gluonts_shell.written import digest
 
 log = logging.getLogger(__name__)
 
@@ -318,15 +318,14 @@ def _reported_hash(info: Mapping[str, Any]) -> str | None:
     if "archive_info" not in info:
         return None
     archive = info["archive_info"]
-    known = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix(
-        "sha256="
-    )
+    old = archive.get("hash", "").removeprefix("sha256=")
+    known = archive.get("hashes", {}).get("sha256", old)
     if known:
         return str(known)
     url = urlsplit(info["url"])
     if url.scheme != "file":
         return None
-    return _sha256(Path(unquote(url.path)))
+    return digest(Path(unquote(url.path)))
 
 
 def _by_name(installed: Installed) -> str:
@@ -334,12 +333,4 @@ def _by_name(installed: Installed) -> str:
 
 
 def _installed(one: Distribution) -> Installed:
-    return Installed(one.name, str(one.version), _sha256(one.path))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1024 * 1024):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return Installed(one.name, str(one.version), digest(one.path))

@@ -37,7 +37,8 @@ LOOK_SECONDS = 0.05  # between two looks at the memory while a model is loaded
 # AWS, "Invoke a Multi-Model Endpoint": SageMaker lets a model be loaded "for up to 360 seconds"
 LOAD_SECONDS = 360.0
 END_SECONDS = 1.0  # in which a process that closed a connection shows that it ends
-ATTEMPTS = 2
+NOTICE_SECONDS = 0.1  # in which one that took no request shows the same
+ATTEMPTS = 3
 FRONT, FORK_SERVER = 0, 1  # the slots of the counters that are no model's
 
 
@@ -153,6 +154,14 @@ class Registry:
             models = [self._models[name] for name in following[:most]]
         return models, models[-1].name if len(following) > most else None
 
+    def close_idle(self) -> None:
+        """Connections to models that have not been asked for a while, which then sleep. Called now and then."""
+        with self._changed:
+            processes = [model.process for model in self._models.values()]
+        for process in processes:
+            if process is not None:
+                process.close_idle()
+
     def invoke(self, name: str, request: Request) -> Response:
         """Raises NotFound, Overloaded, ModelError where the process ends without an answer, and as `load` does."""
         with self._entered(name) as model:
@@ -161,7 +170,7 @@ class Registry:
                 try:
                     return relay.invoke(process, name, request, self._terms.silent_seconds)
                 except relay.NotTaken:
-                    continue
+                    process.ended(NOTICE_SECONDS)
                 except relay.Cut:
                     raise self._cut(model, process) from None
                 except relay.Silent:

@@ -25,22 +25,26 @@ LENGTH = struct.Struct("!Q")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Channel:
-    """One end of a socket pair. A deadline is a value of time.monotonic(); None waits for ever."""
+class End:
+    """One end of a socket pair, which this process alone holds."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-
-    @classmethod
-    def pair(cls) -> tuple[Channel, Channel]:
-        one, other = socket.socketpair()
-        return cls(one), cls(other)
 
     def fileno(self) -> int:
         return self._end.fileno()
 
     def close(self) -> None:
         self._end.close()
+
+
+class Channel(End):
+    """What one end sends, the other receives. A deadline is a value of time.monotonic(); None waits for ever."""
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        one, other = socket.socketpair()
+        return cls(one), cls(other)
 
     def send(self, message: Any, deadline: float | None = None) -> None:
         """Raises TimeoutError at the deadline and EOFError where the other process is gone."""

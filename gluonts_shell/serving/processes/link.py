@@ -1,8 +1,7 @@
 """What a worker and its parent say to each other, over one socket pair.
 
-Up go heartbeats, the word that a connection was taken, and the word that the worker is about to leave. Down come
-connections that the parent accepted. Each side sees the end of the stream when the other one is gone. Neither ever
-waits for the other.
+Up go heartbeats, and the word that the worker is about to leave. Down come connections that the parent accepted. Each
+side sees the end of the stream when the other one is gone. Neither ever waits for the other.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import os
 import socket
 from contextlib import suppress
 
+from gluonts_shell.serving.processes.child import End
+
 BEAT = b"."
 LEAVING = b"!"
-TAKEN = b"t"
 CONNECTION = b"c"
 
 
@@ -21,16 +21,7 @@ class ParentGone(Exception):
     """The stream has ended."""
 
 
-class WorkerEnd:
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def fileno(self) -> int:
-        return self._end.fileno()
-
-    def close(self) -> None:
-        self._end.close()
-
+class WorkerEnd(End):
     def beat(self) -> None:
         self.say(BEAT)
 
@@ -51,7 +42,6 @@ class WorkerEnd:
             return None
         # or a process that the model starts would keep it open
         os.set_inheritable(descriptors[0], False)
-        self.say(TAKEN)
         return socket.socket(fileno=descriptors[0])
 
     def say(self, word: bytes) -> None:
@@ -59,16 +49,7 @@ class WorkerEnd:
             self._end.send(word)
 
 
-class ParentEnd:
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def fileno(self) -> int:
-        return self._end.fileno()
-
-    def close(self) -> None:
-        self._end.close()
-
+class ParentEnd(End):
     def heard(self) -> bytes:
         """What the worker has said since; empty if nothing."""
         try:

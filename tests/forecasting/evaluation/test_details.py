@@ -128,7 +128,7 @@ def test_series_of_all_kinds_in_one_batch_are_as_alone():
 
 
 def test_best_median_and_worst_are_those_of_the_items():
-    data = list(series(30))
+    data = list(series(15))  # fewer than are kept, so that the median is the exact one
     found = detailed(NPTSPredictor(prediction_length=12), data)
     order = found.items.sort_values("MASE", ignore_index=True)
     assert found.details.ranked_by == "MASE"
@@ -136,7 +136,7 @@ def test_best_median_and_worst_are_those_of_the_items():
     assert list(shown) == ["best", "median", "worst"]
     assert shown["best"].item_id == order["item_id"].iloc[0]
     assert shown["worst"].item_id == order["item_id"].iloc[-1]
-    assert shown["median"].item_id in set(order["item_id"].iloc[14:16])
+    assert shown["median"].item_id == order["item_id"].iloc[7]
     one = shown["best"]
     target = data[int(one.item_id[1:])]["target"]
     np.testing.assert_array_equal(one.example.actual, target[-12:])

@@ -332,9 +332,9 @@ def test_quantiles_alone():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e300, 1e300, 0.0])
-@pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_values_of_all_kinds(value):
-    data = list(series(4))
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_values_of_all_kinds(value, caplog):
+    data = [dict(one, target=one["target"].astype(float)) for one in series(4)]
     data[0]["target"][50:] = value
     data[1]["target"] = np.full(60, value)
     data[2]["target"][:] = 0
@@ -346,6 +346,7 @@ def test_values_of_all_kinds(value):
 
     seen = Seen.of(page(report(scored(data, make))))
     assert "Scores" in seen.text
+    assert caplog.messages == []  # no chart failed
 
 
 def test_no_scores():
