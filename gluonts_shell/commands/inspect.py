@@ -101,8 +101,8 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
     if model.is_dir():
         yield model
         return
-    if not model.is_file():
-        raise DataError(f"{str(model)!r} does not exist, expected model.tar.gz or its folder")
+    missing = f"{str(model)!r} does not exist"
+    DataError.expect(model.is_file(), missing, "model.tar.gz or its folder")
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
         folder = Path(aside) / "model"
         try:
@@ -179,11 +179,9 @@ def read(path: Path) -> dict[str, Any]:
         return {}
     except (ValueError, RecursionError, OSError) as error:
         raise ModelError(f"{path.name} of the model cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(
-            f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object"
-        )
-    return value
+    found = f"{path.name} of the model holds a JSON {type(value).__name__}"
+    ModelError.expect(isinstance(value, dict), found, "an object")
+    return dict(value)
 
 
 def _gluonts_version(folder: Path) -> dict[str, str]:
