@@ -1,7 +1,7 @@
 """JOURNEY 1 up to the point of training: what would fail, all of it, and what the job is like. Writes no model.
 
-The steps are those of `train`, in the same order and with the same sentences; where one raises, what can still be
-looked at is looked at.
+The steps are those of `train`, in the same order and with the same sentences; where one raises,
+what can still be looked at is looked at.
 """
 
 from __future__ import annotations

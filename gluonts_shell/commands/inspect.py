@@ -1,7 +1,7 @@
 """What a model is, without loading it: contract, versions, features, scores, code, and a request that it answers.
 
-It reads files and runs none of them: neither the model nor the code that it brings is imported, built or installed, so
-a model of unknown origin may be looked at.
+It reads files and runs none of them: neither the model nor the code that it brings is imported,
+built or installed, so a model of unknown origin may be looked at.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ ADDRESS = "localhost:8080/invocations"
 class Inspection:
     """contract: its fields, or what predictor.json tells where there is none, or None where that tells nothing.
 
-    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test` channel.
-    code: names of the files in the folder `code`. request: the body of a POST to /invocations.
+    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test`
+    channel. code: names of the files in the folder `code`. request: the body of a POST to
+    /invocations.
     """
 
     path: str
