@@ -367,8 +367,8 @@ class Settings:
     def predict_limit(self) -> float:
         """Seconds after which a predict counts as one that never returns; 0 for never.
 
-        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform job after an hour
-        at most (CreateTransformJob, InvocationsTimeoutInSeconds).
+        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform
+        job after an hour at most (CreateTransformJob, InvocationsTimeoutInSeconds).
         """
         if self.max_predict_seconds is not None:
             return self.max_predict_seconds

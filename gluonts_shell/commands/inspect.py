@@ -1,7 +1,7 @@
 """What a model is, without loading it: contract, versions, features, scores, code, and a request that it answers.
 
-It reads files and runs none of them: neither the model nor the code that it brings is imported, built or installed, so
-a model of unknown origin may be looked at.
+It reads files and runs none of them: neither the model nor the code that it brings is imported,
+built or installed, so a model of unknown origin may be looked at.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ ADDRESS = "localhost:8080/invocations"
 class Inspection:
     """contract: its fields, or what predictor.json tells where there is none, or None where that tells nothing.
 
-    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test` channel.
-    code: names of the files in the folder `code`. request: the body of a POST to /invocations.
+    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test`
+    channel. code: names of the files in the folder `code`. request: the body of a POST to
+    /invocations.
     """
 
     path: str
@@ -101,8 +102,8 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
     if model.is_dir():
         yield model
         return
-    if not model.is_file():
-        raise DataError(f"{str(model)!r} does not exist, expected model.tar.gz or its folder")
+    missing = f"{str(model)!r} does not exist"
+    DataError.expect(model.is_file(), missing, "model.tar.gz or its folder")
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
         folder = Path(aside) / "model"
         try:
@@ -179,11 +180,9 @@ def read(path: Path) -> dict[str, Any]:
         return {}
     except (ValueError, RecursionError, OSError) as error:
         raise ModelError(f"{path.name} of the model cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(
-            f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object"
-        )
-    return value
+    found = f"{path.name} of the model holds a JSON {type(value).__name__}"
+    ModelError.expect(isinstance(value, dict), found, "an object")
+    return dict(value)
 
 
 def _gluonts_version(folder: Path) -> dict[str, str]:

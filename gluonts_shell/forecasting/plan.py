@@ -149,8 +149,9 @@ class Plan:
     def read(self, previous: Contract | None = None, ranks: Ranks = Ranks()) -> Datasets:  # noqa: B008 - it is read
         """Reads every channel that will be used, the test channel too: a bad line there should not cost a training.
 
-        previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
-        ranks: of the process; all hosts read at the same time, and only the first one scores.
+        previous: the contract of the model that is trained further; its labels and cardinalities
+        are the new one's. ranks: of the process; all hosts read at the same time, and only the
+        first one scores.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
         arguments, train = dict(self.arguments), None

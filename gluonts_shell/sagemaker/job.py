@@ -87,16 +87,16 @@ def _check_tree(paths: Paths) -> None:
 def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
     if not isinstance(hosts, list) or not hosts:
         return (host,)
-    if host not in hosts:
-        raise ConfigurationError(
-            f"resourceconfig.json: current_host is {host!r}, expected one of the hosts, {hosts}"
-        )
+    found = f"resourceconfig.json: current_host is {host!r}"
+    ConfigurationError.expect(host in hosts, found, f"one of the hosts, {hosts}")
     return tuple(sorted(set(map(str, hosts))))
 
 
 def _interface(resources: Mapping[str, Any]) -> str | None:
     name = resources.get("network_interface_name")
-    return name if isinstance(name, str) and name else None
+    if not isinstance(name, str):
+        return None
+    return name or None
 
 
 def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:

@@ -24,8 +24,8 @@ VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 class Signature:
     """Of a constructor, without what it is called on.
 
-    named: annotation of each parameter that has a name; required: those without a default; open: whether it takes
-    others too, as `**kwargs` does.
+    named: annotation of each parameter that has a name; required: those without a default; open:
+    whether it takes others too, as `**kwargs` does.
     """
 
     named: Mapping[str, Any]
@@ -57,8 +57,9 @@ class Signature:
 def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
     """Names and annotations of a constructor's parameters, and whether it takes any others too.
 
-    One with `**kwargs` usually hands them on to its base class, so that one's are counted in. A class with a
-    from_hyperparameters or from_inputs of its own is constructed by that, so what it takes counts too.
+    One with `**kwargs` usually hands them on to its base class, so that one's are counted in. A
+    class with a from_hyperparameters or from_inputs of its own is constructed by that, so what it
+    takes counts too.
     """
     found = _of_the_constructor(kind)
     for hook in hooks(kind):

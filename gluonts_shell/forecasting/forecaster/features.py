@@ -1,7 +1,7 @@
 """What a forecaster uses of its data: its own word (constructor arguments) against what the series carry.
 
-Knows the names by which constructors ask for features and DeepAR's ways to say which to use. What was given wins, what
-the data carries is derived, and the word `ignore` turns a field off.
+Knows the names by which constructors ask for features and DeepAR's ways to say which to use. What
+was given wins, what the data carries is derived, and the word `ignore` turns a field off.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 class Form:
     """How a parameter of a constructor says what is used of a field.
 
-    said(carried) -> its value for what the data carries, a count or cardinalities. asked(value) -> what a value that
-    says something asks for, in the same terms, or None where it does not tell how many; None for a parameter that
-    never tells.
+    said(carried) -> its value for what the data carries, a count or cardinalities. asked(value) ->
+    what a value that says something asks for, in the same terms, or None where it does not tell how
+    many; None for a parameter that never tells.
     """
 
     said: Callable[[Any], Any]
@@ -86,8 +86,8 @@ DEEPARS_DYNAMIC = "num_dynamic_feat"
 class Use:
     """What a class can use, by its constructor, and what the job lets it use.
 
-    parameters: of the constructor; ignored: attributes of Features that the job turned off; own: whether the class is
-    the user's, of which nothing is known but its parameters.
+    parameters: of the constructor; ignored: attributes of Features that the job turned off; own:
+    whether the class is the user's, of which nothing is known but its parameters.
     """
 
     kind: type
@@ -289,8 +289,8 @@ def derived(
 ) -> dict[str, Any]:
     """`given` and what follows from the data, by the class's own derivation or ours; what was given wins.
 
-    known: of the model that is trained further. Raises DataError or ConfigurationError where series and arguments
-    contradict each other, ModelError where the class's own derivation fails.
+    known: of the model that is trained further. Raises DataError or ConfigurationError where series
+    and arguments contradict each other, ModelError where the class's own derivation fails.
     """
     arguments = dict(given)
     if dialect is not None:

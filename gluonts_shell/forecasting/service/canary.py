@@ -1,8 +1,9 @@
 """A few series with their forecasts, kept beside the model: what it said in training, it must say wherever it is.
 
-`canary.jsonl` has a line for each series: `entry`, as the model gets it; `forecast`, rows by name; `tolerance`, by
-which a model that draws its forecasts may differ, 0 for one that does not. Training writes it with the model in
-memory, and a process that loads the saved model compares. Knows no other file of the model, no process and no HTTP.
+`canary.jsonl` has a line for each series: `entry`, as the model gets it; `forecast`, rows by name;
+`tolerance`, by which a model that draws its forecasts may differ, 0 for one that does not. Training
+writes it with the model in memory, and a process that loads the saved model compares. Knows no
+other file of the model, no process and no HTTP.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ def _tolerance(
 def replay(model: Model, freq: str | None, folder: Path, relative: float) -> int:
     """Forecast the canary of a saved model; returns how many series that were, 0 where it has none.
 
-    relative: by how much, of the largest value, forecasts that are not drawn may differ. Raises Differs, and ModelError
-    where the model fails.
+    relative: by how much, of the largest value, forecasts that are not drawn may differ. Raises
+    Differs, and ModelError where the model fails.
     """
     kept = _kept(folder / NAME)
     if not kept:

@@ -41,8 +41,9 @@ PERCENTILE = re.compile(r"p([0-9]{1,2})")  # GluonTS's own spelling of a level
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
     """Check what a request asks for.
 
-    Keys that are not ours are parameters of the forecaster, named or default. Without one they are ignored, unless one
-    must be a slip of a key of ours. Raises RequestError with the key, what was found and what was expected.
+    Keys that are not ours are parameters of the forecaster, named or default. Without one they are
+    ignored, unless one must be a slip of a key of ours. Raises RequestError with the key, what was
+    found and what was expected.
     """
     given = {name: value for name, value in configuration.items() if value is not None}
     found: dict[str, Any] = {}

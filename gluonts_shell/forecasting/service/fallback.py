@@ -1,7 +1,7 @@
 """The predictor that stands in for the model when its time is up: how it is found, built and asked.
 
-What its constructor asks for comes from the model: freq and horizon, the number of samples of the job, and whatever
-else it needs and the model was made with.
+What its constructor asks for comes from the model: freq and horizon, the number of samples of the
+job, and whatever else it needs and the model was made with.
 """
 
 from __future__ import annotations

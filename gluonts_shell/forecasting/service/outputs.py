@@ -1,7 +1,8 @@
 """GluonTS forecasts -> predictions. The values are those of `forecast.mean` and `forecast.quantile`, got faster.
 
-The rule for what a forecast does not have: of the output types asked for, those are answered that are there, and where
-none is, that is the client's error. A quantile that the client listed itself must be there; the default ones need not.
+The rule for what a forecast does not have: of the output types asked for, those are answered that
+are there, and where none is, that is the client's error. A quantile that the client listed itself
+must be there; the default ones need not.
 """
 
 from __future__ import annotations
