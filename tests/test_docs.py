@@ -39,7 +39,7 @@ PYTHON_RUN_BY = {
 
 
 # options of Slurm, docker and pip
-OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only"}
+OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only", "--ours", "--peer", "--fast"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:

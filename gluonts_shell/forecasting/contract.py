@@ -6,8 +6,9 @@ The file is JSON that anybody may have edited, and what is wrong in it is said a
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,6 +16,11 @@ from gluonts_shell.errors import ConfigurationError, ModelError
 from gluonts_shell.forecasting.data.frequency import period_alias
 
 CONTRACT = "gluonts_shell.json"
+
+
+def numbered(labels: Iterable[str]) -> dict[str, int]:
+    """Each with its index."""
+    return dict(zip(labels, itertools.count(), strict=False))
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,7 @@ class Features:
     @functools.cached_property
     def positions(self) -> tuple[dict[str, int] | None, ...]:
         """For each categorical feature its labels with their indices; made once, there may be many thousands."""
-        return tuple(
-            None if labels is None else {label: index for index, label in enumerate(labels)}
-            for labels in self.labels
-        )
+        return tuple(None if labels is None else numbered(labels) for labels in self.labels)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +73,12 @@ def hooks(kind: type) -> list[Any]:
 
     Those of GluonTS's own classes do what is done here without them: mxnet's give flat arguments to the Trainer.
     """
-    methods = [getattr(kind, name, None) for name in HOOKS]
-    functions = [method.__func__ for method in methods if inspect.ismethod(method)]
-    return [function for function in functions if not function.__module__.startswith("gluonts.")]
+    found = []
+    for name in HOOKS:
+        method = getattr(kind, name, None)
+        if inspect.ismethod(method) and not method.__module__.startswith("gluonts."):
+            found.append(method.__func__)
+    return found
 
 
 def _of_the_constructor(kind: type) -> Signature:
@@ -111,15 +114,16 @@ def _validated(function: Any) -> dict[str, Any]:
 
 
 def required_parameters(kind: type) -> list[str]:
-    return list(Signature.of(next(_constructors(kind))).required)
+    return list(Signature.of(_constructors(kind)[0]).required)
 
 
-def _constructors(kind: type) -> Iterator[Any]:
+def _constructors(kind: type) -> list[Any]:
     """The class's own and those of its bases, but for GluonTS's roots, which are named where nothing else is."""
-    owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
-    below_the_roots = [base for base in owners if base not in ROOTS]
-    for base in below_the_roots or owners[:1]:
-        yield vars(base)["__init__"]
+    found = []
+    for base in kind.__mro__:
+        if base not in ROOTS and "__init__" in vars(base):
+            found.append(vars(base)["__init__"])
+    return found or [kind.__init__]  # type: ignore[misc]
 
 
 def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:

@@ -136,26 +136,27 @@ class Use:
 
     def _turned_off(self, wanted: str, given: Mapping[str, Any]) -> bool:
         """By `ignore`, or by itself, as `num_feat_dynamic_real: 0` and `cardinality: []` do."""
-        if wanted in self.ignored:
-            return True
-        said = [given.get(name) for name in self.declared.get(wanted, ())]
-        return any(value is not None and not value for value in said)
+        names = given.keys() & self.declared.get(wanted, ())
+        said = [given[name] for name in names if given[name] is not None]
+        return wanted in self.ignored or not all(said)
 
     def derived(
         self, given: Mapping[str, Any], data: Data, known: Features | None = None
     ) -> dict[str, Any]:
         """Arguments for what the series carry and the class has a parameter for. Raises DataError for uneven series."""
         arguments: dict[str, Any] = {}
-        for kind in KINDS:
-            if kind.wanted not in self.declared or kind.wanted in self.ignored:
-                continue
-            data.statistics.check_even(kind)
-            if self._turned_off(kind.wanted, given):
-                continue
+        for kind in self._to_derive(given, data.statistics):
             carried = _carried(kind, data.statistics, known, given)
             if carried and self._has_room(kind, how_many(carried)):
                 arguments |= self._arguments(kind.wanted, carried)
         return {name: value for name, value in arguments.items() if given.get(name) is None}
+
+    def _to_derive(self, given: Mapping[str, Any], statistics: Statistics) -> list[Kind]:
+        declared = self.declared.keys() - self.ignored
+        kinds = [kind for kind in KINDS if kind.wanted in declared]
+        for kind in kinds:
+            statistics.check_even(kind)
+        return [kind for kind in kinds if not self._turned_off(kind.wanted, given)]
 
     def _arguments(self, wanted: str, carried: Any) -> dict[str, Any]:
         """Each parameter for the field has its own way to say it."""

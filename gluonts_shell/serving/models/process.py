@@ -144,8 +144,9 @@ class Process:
         self._status: int | None = None
         self._heard = b""
         self._kept: list[Connection] = []
-        # around the link, so that nobody uses a descriptor that was closed
+        # around the link, so that nobody uses a descriptor that was closed; never held for long
         self._lock = threading.Lock()
+        self._finishing = threading.Lock()
 
     @property
     def serves(self) -> bool:
@@ -167,11 +168,15 @@ class Process:
 
     def finish(self) -> int:
         """End it if it has not ended, and return its wait status. Its memory is free then."""
-        with self._lock:
+        with self._finishing:
             if self._status is None:
-                self._close_kept(inf)
-                self._status = self._end(self.pid)
-                self._link.close()
+                with self._lock:
+                    self._close_kept(inf)
+                status = self._end(self.pid)
+                with self._lock:
+                    self._close_kept(inf)
+                    self._status = status
+                    self._link.close()
             return self._status
 
     def word(self, seconds: float) -> dict[str, Any] | None:

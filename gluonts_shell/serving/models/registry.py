@@ -285,6 +285,8 @@ class Registry:
         if not process.ended(END_SECONDS):
             return Overloaded("the model's process closed the connection; try again later")
         status = process.finish()
+        if model.leaving:
+            return Overloaded(f"model {model.name!r} was unloaded before the answer was there")
         if status == 0:
             return Overloaded("the model's process made room for another; try again later")
         how = ending(status)
