@@ -153,7 +153,7 @@ class Process:
         with self._lock:
             if self._status is None:
                 self._status = self._end(self.pid)
-                self._taken += self._link.heard().count(TAKEN)
+                self._hear()
                 self._link.close()
             return self._status
 
@@ -168,10 +168,13 @@ class Process:
 
     def hear(self) -> None:
         with self._lock:
-            words = self._link.heard()
-            self.beats += words.count(BEAT)
-            self._taken += words.count(TAKEN)
-            self.leaving = self.leaving or LEAVING in words
+            self._hear()
+
+    def _hear(self) -> None:
+        words = self._link.heard()
+        self.beats += words.count(BEAT)
+        self._taken += words.count(TAKEN)
+        self.leaving = self.leaving or LEAVING in words
 
     def hand(self, connection: socket.socket) -> int:
         """The connection's number; 0 where there was no room for it, or nobody to take it."""
