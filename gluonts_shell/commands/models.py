@@ -23,6 +23,7 @@ from gluonts_shell.errors import ConfigurationError, RequestError
 from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import channel, contents
 from gluonts_shell.sagemaker.code.installation import modules
+from gluonts_shell.serving.batch import job
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.metrics.counters import Counters
@@ -105,6 +106,8 @@ def _check_settings(settings: Settings, model: Path | None) -> None:
         raise ConfigurationError(
             "SAGEMAKER_MULTI_MODEL and SAGEMAKER_BATCH are both true: a batch transform job has one model"
         )
+    # or every model would be refused as it is loaded, with a setting's sentence
+    job.forwarded(settings.forward_fields)
     if sys.platform != "linux":
         raise ConfigurationError(
             f"SAGEMAKER_MULTI_MODEL is true, but many models are served on Linux only, not on {sys.platform}"

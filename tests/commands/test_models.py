@@ -380,3 +380,5 @@ def test_settings_that_do_not_fit_are_told(tmp_path: Path) -> None:
         models.run(batch)
     with pytest.raises(ConfigurationError, match="models are loaded by POST /models"):
         models.run(Settings(multi_model=True), tmp_path)
+    with pytest.raises(ConfigurationError, match="GLUONTS_FORWARD_FIELDS names 'mean'"):
+        models.run(Settings(multi_model=True, forward_fields=("item_id", "mean")))

@@ -237,10 +237,16 @@ def finite(name: str, place: str, values: list[Any]) -> np.ndarray:
     for index, value in enumerate(values):
         if type(value) not in FLAGS or not abs(value) <= FLOAT32_MAX:
             found = f"{place}[{index}] is {quoted(value)}"
-            raise FieldError(f"{found}, expected a number (none may be missing)", name)
+            raise FieldError(f"{found}, expected {_expected(value)} (none may be missing)", name)
     raise AssertionError(
         f"{place} was refused as a whole, but no value of it is wrong"
     )  # pragma: no cover
+
+
+def _expected(value: Any) -> str:
+    if type(value) in NUMBERS and abs(value) > FLOAT32_MAX:  # NaN is not
+        return f"a finite number of at most {FLOAT32_MAX:.2g}"
+    return "a number"
 
 
 # The first of them is read by itself: it also needs to know labels.

@@ -215,11 +215,16 @@ def _several(target: list[Any], dimensions: int) -> np.ndarray:
 
 def _values(place: str, values: list[Any]) -> np.ndarray:
     array = float32(values, NUMBERS, NUMBERS_AND_NULL)
-    # a finite sum of squares needs finite values, and is the quickest to get; others are looked at
-    if array is not None and (math.isfinite(array.dot(array)) or not np.isinf(array).any()):
+    if array is not None and _holds_no_infinity(array):
         return array
     checked = [_value(f"{place}[{index}]", value) for index, value in enumerate(values)]
     return np.array(checked, dtype=np.float32)
+
+
+def _holds_no_infinity(array: np.ndarray) -> bool:
+    """A finite sum of squares needs finite values, and is the quickest to get; others are looked at."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(array.dot(array)) or not bool(np.isinf(array).any())
 
 
 def float32(

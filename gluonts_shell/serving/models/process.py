@@ -175,6 +175,7 @@ class Process:
                 status = self._end(self.pid)
                 with self._lock:
                     self._close_kept(inf)
+                    self._hear()
                     self._status = status
                     self._link.close()
             return self._status
@@ -190,9 +191,12 @@ class Process:
 
     def hear(self) -> None:
         with self._lock:
-            words = self._link.heard()
-            self.beats += words.count(BEAT)
-            self.leaving = self.leaving or LEAVING in words
+            self._hear()
+
+    def _hear(self) -> None:
+        words = self._link.heard()
+        self.beats += words.count(BEAT)
+        self.leaving = self.leaving or LEAVING in words
 
     def connection(self) -> Connection | None:
         """One that was kept, else a new one; None where there is no room for it, or nobody to take it."""

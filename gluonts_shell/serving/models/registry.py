@@ -19,7 +19,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from gluonts_shell.errors import Conflict, ModelError, NoRoom, NotFound, Overloaded, ShellError
+from gluonts_shell.errors import (
+    Conflict,
+    ModelError,
+    NoRoom,
+    NotFound,
+    Overloaded,
+    RequestError,
+    ShellError,
+)
 from gluonts_shell.serving.http.exchange import Request, Response
 from gluonts_shell.serving.metrics.counters import Counters
 from gluonts_shell.serving.models import relay
@@ -213,9 +221,17 @@ class Registry:
         with self._claimed(model.name, model):
             if model.process is None or not model.process.serves:
                 self._retire(model)
-                self._start(model)
+                self._start_again(model)
             assert model.process is not None
             return model.process
+
+    def _start_again(self, model: Model) -> None:
+        """Whoever asks the model did not ask for its loading, and is not to blame for it."""
+        try:
+            self._check(Path(model.url))
+            self._start(model)
+        except RequestError as error:
+            raise ModelError(f"model {model.name!r} cannot be loaded again: {error}") from error
 
     def _start(self, model: Model) -> None:
         began = time.monotonic()
@@ -287,7 +303,8 @@ class Registry:
         status = process.finish()
         if model.leaving:
             return Overloaded(f"model {model.name!r} was unloaded before the answer was there")
-        if status == 0:
+        # one that ends with 0 and did not say that it would was ended by the model's own code
+        if status == 0 and process.leaving:
             return Overloaded("the model's process made room for another; try again later")
         how = ending(status)
         log.error("the process of model %r %s while it computed", model.name, how)

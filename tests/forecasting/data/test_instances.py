@@ -43,6 +43,12 @@ def full(**changes):
     return {name: value for name, value in {**instance, **changes}.items() if value is not None}
 
 
+def test_large_values_are_taken_without_a_word(recwarn):
+    found = read({"start": START, "target": [3e38, -3e38]})["target"]
+    assert np.allclose(found, [3e38, -3e38])
+    assert not recwarn.list
+
+
 def test_missing_values_have_three_spellings():
     entry = read({"start": START, "target": [1, 2.5, None, "NaN", math.nan, "nan", "NAN"]})
     assert entry["target"].dtype == np.float32

@@ -140,6 +140,43 @@ def test_a_model_that_dies_is_loaded_again_and_others_do_not_notice(many: Many) 
     assert many.unload("a") == many.unload("b") == 200
 
 
+def test_a_model_whose_code_ends_its_process_with_0_has_failed_all_the_same(many: Many) -> None:
+    """A client that is told to try again would do so for ever."""
+    many.load("a")
+    status, answer = many.invoke("a", {"exit": 0})
+    assert (status, answer["error"]) == (
+        500,
+        "the model's process ended with exit status 0 while it computed the answer",
+    )
+    assert many.unload("a") == 200
+
+
+def test_a_model_whose_folder_is_gone_is_no_fault_of_the_clients(many: Many) -> None:
+    many.load("a")
+    many.invoke("a")
+    (many.folder / "a" / "toy.json").unlink()
+    many.invoke("a", {"exit": 7})
+    for _ in range(2):
+        status, answer = many.invoke("a")
+        assert (status, answer["error"]) == (
+            500,
+            f"model 'a' cannot be loaded again: '{many.folder / 'a'}' is no toy",
+        )
+    many.toy("a")
+    assert many.invoke("a")[0] == many.unload("a") == 200
+
+
+def test_what_is_not_answered_when_a_model_is_unloaded_is_a_503(tmp_path: Path) -> None:
+    with Many(tmp_path, drain_seconds=1.0) as many:
+        many.load("a")
+        asked = Asked(many.invoke, "a", {"wait": str(tmp_path / "never")})
+        eventually(exists(tmp_path / "never.waits"))
+        assert many.unload("a") == 200
+        status, answer = asked.answered()
+        assert status == 503
+        assert answer["error"] == "model 'a' was unloaded before the answer was there"
+
+
 def test_what_a_model_has_started_ends_with_it(many: Many) -> None:
     many.load("a")
     started = many.invoke("a", {"start": True})[1]["pid"]

@@ -32,6 +32,10 @@ AHEAD = ("dynamic_real", "dynamic_cat")
 CATEGORIES = ("dynamic_cat", "past_dynamic_cat")
 # what the rows are called where they come without names
 UNNAMED = ("dynamic_feat", "feat_dynamic_real", "past_feat_dynamic_real")
+UNNAMED_CATEGORIES = {
+    "dynamic_cat": "feat_dynamic_cat",
+    "past_dynamic_cat": "past_feat_dynamic_cat",
+}
 
 
 @dataclass
@@ -121,7 +125,7 @@ class Covariates:
     @classmethod
     def sent(cls, instance: dict[str, Any], names: Names, length: int) -> Covariates:
         """names: taken from this series where they are still to be learnt. length: of the target. Raises FieldError."""
-        _check_one_form(instance)
+        _check_one_form(instance, UNNAMED)
         past, future = _object(instance, PAST), _object(instance, FUTURE)
         if not length:  # a cold start has no past
             past = {**{name: [] for name in (*future, *names.known)}, **past}
@@ -131,6 +135,9 @@ class Covariates:
                 raise FieldError(reason, FUTURE)
         if names.learns and past:
             names.learn(past, future)
+        # categories without names may stand beside names of numbers
+        named = [name for wanted, name in UNNAMED_CATEGORIES.items() if names.groups.get(wanted)]
+        _check_one_form(instance, named)
         found = cls(past, future, names)
         found._check_known()
         return found
@@ -178,8 +185,8 @@ class Covariates:
         return place, values
 
 
-def _check_one_form(instance: dict[str, Any]) -> None:
-    for name in UNNAMED:
+def _check_one_form(instance: dict[str, Any], unnamed: Collection[str]) -> None:
+    for name in unnamed:
         if instance.get(name):
             both = f"it has both {name} and covariates by name"
             raise FieldError(f"{both}, which are the same; expected one of them", name)

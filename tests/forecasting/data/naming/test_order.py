@@ -182,6 +182,43 @@ def test_the_two_forms_are_not_mixed():
     )
 
 
+def test_categories_that_come_by_name_come_once():
+    """Of the two one would not be looked at."""
+    features = Features(
+        (), 0, 1, 0, dynamic_cat=(2,), past_dynamic_cat=(), future_covariates=("price",),
+        future_categories=("kind",), covariate_labels=(("a", "b"),),
+    )  # fmt: skip
+    both = {"price": [1, 2], "kind": ["a", "b"]}, {"price": [3, 4, 5], "kind": ["a", "b", "a"]}
+    past, future = both
+    assert entry(features, past_covariates=past, future_covariates=future)
+    categories = [[0, 1, 0, 1, 0]]
+    assert refused(
+        features, past_covariates=past, future_covariates=future, feat_dynamic_cat=categories
+    ) == (
+        "it has both feat_dynamic_cat and covariates by name, which are the same; expected one of them"
+    )
+
+
+def test_categories_without_names_stand_beside_numbers_with_names():
+    features = Features(
+        (), 0, 1, 0, dynamic_cat=(2,), past_dynamic_cat=(), future_covariates=("price",)
+    )
+    found = entry(
+        features,
+        past_covariates={"price": [1, 2]},
+        future_covariates={"price": [3, 4, 5]},
+        feat_dynamic_cat=[[0, 1, 0, 1, 0]],
+    )
+    assert found["feat_dynamic_cat"].tolist() == [[0, 1, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, float("inf"), 10**400])
+def test_a_number_that_is_too_large_is_told_as_that(value):
+    sentence = refused(past_covariates=changed(PAST, rain=[1, value]), future_covariates=FUTURE)
+    assert sentence.startswith("past_covariates['rain'][1] is ")
+    assert sentence.endswith(", expected a finite number of at most 3.4e+38 (none may be missing)")
+
+
 def test_a_model_without_names_says_so():
     for features in (Features((), 0, 2, 0), Features((), 0, 0, 0, (), (), ()), Features()):
         assert refused(features, past_covariates={"price": [1, 2]}) == (
