@@ -134,6 +134,11 @@ def test_the_journeys_import_nothing_heavy_before_the_code_channel_is_installed(
     assert [name for name, at_the_top in found if at_the_top and name.startswith("gluonts.")] == []
 
 
+def test_a_worker_that_tries_its_model_does_not_load_the_scores():
+    found = list(imports(ROOT / "forecasting" / "service" / "canary.py"))
+    assert not [name for name, top in found if top and ".evaluation" in name]
+
+
 # where bytes of a client become a request, and where the request becomes a forecast
 REQUESTS = (
     "serving.endpoint.app",

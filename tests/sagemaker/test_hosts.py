@@ -135,3 +135,21 @@ def test_a_port_that_is_taken_is_named(port):
 def test_a_name_that_is_never_known_is_told(port):
     with pytest.raises(HostError, match=r"host nowhere\.invalid did not come within 0\.2 seconds"):
         Hosts.meet("z", ["nowhere.invalid", "z"], port=port, wait=0.2, silence=1)
+
+
+def test_hosts_that_live_cost_next_to_nothing(meet):
+    """Each says so once a second, however often the others do."""
+
+    def life(name):
+        hosts = meet(name)
+        hosts.gather(None)
+        sent = []
+        for link in hosts.links:
+            link.send = lambda line, send=link.send: (sent.append(line), send(line))
+        time.sleep(2.5)
+        hosts.gather(None)
+        hosts.leave(0, "is done")
+        return max(1, len(hosts.links)), len([line for line in sent if not line])
+
+    for links, beats in each(life):
+        assert links <= beats <= 4 * links
