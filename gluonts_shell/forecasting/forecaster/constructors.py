@@ -35,7 +35,7 @@ class Signature:
     @classmethod
     def of(cls, function: Any) -> Signature:
         hints = hints_of(function)
-        _, *parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())[1:]
         named: dict[str, Any] = {}
         required: list[str] = []
         takes_more = False
@@ -152,18 +152,21 @@ def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
         return name in parameters
     if any(_mentions(function, name) for function in (*hooks(kind), *_constructors(kind))):
         return True
-    # one that hands its arguments to a class that it is given
-    for other in arguments.values():
-        named = isinstance(other, type) and other is not kind
-        if named and name in constructor_parameters(other)[0]:
-            return True
-    return False
+    return any(_hands_on(kind, other, name) for other in arguments.values())
+
+
+def _hands_on(kind: type, value: Any, name: str) -> bool:
+    """Whether an argument is a class to which the first hands its own arguments, and which takes this one."""
+    if not isinstance(value, type) or value is kind:
+        return False
+    parameters, _ = constructor_parameters(value)
+    return name in parameters
 
 
 def _mentions(function: Any, name: str) -> bool:
     """`kwargs["freq"]`, `kwargs.get("freq")`: the name is a constant of the function's code."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return code is not None and name in code.co_consts
+    return name in getattr(code, "co_consts", ())
 
 
 def construct(kind: type, arguments: Mapping[str, Any], train: Any = None) -> Any:

@@ -183,10 +183,11 @@ class Use:
         if statistics is None:
             return features
         for kind in KINDS:
-            if wanted[kind.wanted]:
-                self._check(kind, wanted[kind.wanted], statistics)
-        labels = statistics.labels if features.static_cat != () else ()
-        return replace(features, labels=labels, **statistics.settled())
+            self._check(kind, wanted[kind.wanted], statistics)
+        features = replace(features, **statistics.settled())
+        if features.static_cat == ():
+            return features
+        return replace(features, labels=statistics.labels)
 
     def _asked(self, kind: Kind, arguments: Mapping[str, Any]) -> Any:
         """Of a field: how many, or which cardinalities; none where one of its arguments says so."""
@@ -204,6 +205,8 @@ class Use:
 
     def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
         """Raises DataError where the train channel does not carry what is asked for."""
+        if not asked:
+            return
         statistics.check_even(kind)
         found, count = statistics.count(kind), how_many(asked)
         if found != count:
@@ -275,8 +278,9 @@ def _dynamic_by_deepars_name(parameters: Mapping[str, Any], kept: dict[str, Any]
     if "num_feat_dynamic_real" in parameters:
         kept.setdefault("num_feat_dynamic_real", kept.pop(DEEPARS_DYNAMIC))
     elif "dynamic_dims" in parameters:
-        number = str(kept.pop(DEEPARS_DYNAMIC)).strip()
-        groups = [1] * int(number) if re.fullmatch("[0-9]{1,5}", number) else number
+        groups: Any = str(kept.pop(DEEPARS_DYNAMIC)).strip()
+        if re.fullmatch("[0-9]{1,5}", groups):
+            groups = _each_alone(int(groups))
         kept.setdefault("dynamic_dims", groups)
 
 
