@@ -11,6 +11,8 @@ import pytest
 
 import gluonts_shell
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
