@@ -86,7 +86,7 @@ def test_the_same_model_passes(make, tmp_path):
         (
             MeanPredictor(prediction_length=5),
             MeanOnly(prediction_length=5),
-            r"there is no mean of 5 values",
+            r"forecast 0 covers \d values, expected its prediction_length of 5",
         ),
         (
             MeanPredictor(prediction_length=5),
