@@ -80,6 +80,10 @@ def run(settings: Settings) -> int:
         return failure.report(ended.with_traceback(error.__traceback__), paths.failure)
     except Exception as error:
         return failure.report(error, paths.failure)
+    except BaseException as error:
+        # KeyboardInterrupt or CancelledError: signals come as Stopped, so that somebody's code has raised it
+        ended = ModelError(f"the forecaster's code raised {type(error).__name__}")
+        return failure.report(ended.with_traceback(error.__traceback__), paths.failure)
     finally:
         staging.clear(paths.model)
         stop_no_more()

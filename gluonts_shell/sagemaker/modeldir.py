@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from gluonts_shell import staging
 from gluonts_shell.errors import some
 
 MODEL = ("gluonts-config.json", "type.txt")
@@ -45,6 +46,8 @@ def instead(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return ": it is empty"
+    if staging.NAME in names:
+        return f": its folder {staging.NAME!r} is what a job left that ended before its model was whole"
     found = _nested(folder) or _packed(names) or _foreign(names)
     if found:
         return f": {found}"

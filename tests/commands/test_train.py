@@ -74,6 +74,15 @@ USERS = """
         def train(self, training_data, validation_data=None):
             sys.exit(0)
 
+    class Cancelling(Learner):
+        def train(self, training_data, validation_data=None):
+            import asyncio
+            raise asyncio.CancelledError
+
+    class Impatient(Learner):
+        def train(self, training_data, validation_data=None):
+            raise KeyboardInterrupt
+
     class Interrupted(Learner):
         def train(self, training_data, validation_data=None):
             import os, signal
@@ -517,6 +526,8 @@ class TestUsersForecasters:
         [
             ("users.Failing", "Failing failed in training: ValueError: no luck today xxx"),
             ("users.Leaving", "the forecaster's code ended the process with sys.exit(0)"),
+            ("users.Cancelling", "the forecaster's code raised CancelledError"),
+            ("users.Impatient", "the forecaster's code raised KeyboardInterrupt"),
             ("leaves.Anything", "the forecaster's code ended the process with sys.exit(3)"),
             ("users.Unsaved", "forecaster 'users.Unsaved' cannot be saved: its class needs"),
             (

@@ -11,6 +11,10 @@ FOUND = {
         ["model/gluonts-config.json"],
         ": its folder 'model' does: pack the files themselves, tar -C model -czf model.tar.gz .",
     ),
+    "unfinished": (
+        [".gluonts_shell.unfinished/gluonts-config.json"],
+        ": its folder '.gluonts_shell.unfinished' is what a job left that ended before its model was whole",
+    ),
     "nested twice": (
         ["opt/my model/type.txt", "opt/x.bin"],
         ": its folder 'opt/my model' does: pack the files themselves, tar -C 'opt/my model' -czf model.tar.gz .",

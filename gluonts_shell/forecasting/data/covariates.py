@@ -128,17 +128,16 @@ def static_cat(
         elif numbering is not None and type(category) is str:
             index = numbering.code(position, category)
         else:
-            index = _index(name, place, category, limits[position])
+            index = _index(name, place, category, limits[position], numbering is not None)
         indices.append(index)
     return np.array(indices, dtype=np.int64)
 
 
-def _index(name: str, place: str, category: Any, limit: int) -> int:
+def _index(name: str, place: str, category: Any, limit: int, text: bool = False) -> int:
     whole = _whole(category)
     if whole is None or not 0 <= whole < limit:
-        raise FieldError(
-            f"{place} is {quoted(category)}, expected a whole number from 0 to {limit - 1}", name
-        )
+        expected = f"expected a whole number from 0 to {limit - 1}" + (", or text" if text else "")
+        raise FieldError(f"{place} is {quoted(category)}, {expected}", name)
     return whole
 
 

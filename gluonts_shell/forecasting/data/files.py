@@ -63,12 +63,24 @@ STRANGERS = frozenset(
 # the marker with which each message of Arrow's streaming format begins
 ARROW_STREAM = b"\xff\xff\xff\xff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes
+UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+# UTF-16 without its mark is cut within its line ends; half of its ASCII is zeros, and no JSON in UTF-8 has one
+ZEROS = "it has zero bytes, expected JSON in UTF-8, or UTF-16 that begins with its byte-order mark"
+# what text never begins with, whatever a file is called
+BINARY = {
+    b"PAR1": "parquet; name it .parquet",
+    b"ARROW1": "arrow; name it .arrow",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"BZh": "bzip2; unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "xz; unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "zstandard; unpack it, or pack it with gzip",
+}
 GZIP = b"\x1f\x8b"
 # what files begin with whose names and content type do not tell what they are
 BEGINNINGS: dict[tuple[bytes, ...], str] = {
     (b"PAR1",): PARQUET,
     (b"ARROW1", ARROW_STREAM): ARROW,
-    (GZIP, *UTF_16): JSON_LINES,
+    (GZIP, *UTF_16, *UTF_32): JSON_LINES,
 }
 # an object that opens on a line of its own is one JSON document, as a notebook is, and no JSON Lines
 OPENED = re.compile(rb"\{(?![ \r]*\n)")
@@ -182,19 +194,40 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         with _opened(file) as stream:
+            _check_text(file, _peeked(stream))
             for number, line in enumerate(_utf8_lines(stream), 1):
                 text = line.strip()
                 if text:
                     yield number, json.loads(text)
     except json.JSONDecodeError as error:
-        fault = f"this is not JSON: {error.msg} at column {error.colno}; expected one object a line"
+        raise DataError(f"{short(file)} line {number}: {_not_json(error)}") from None
+    except RecursionError:
+        fault = "its lists and objects are nested too deeply"
         raise DataError(f"{short(file)} line {number}: {fault}") from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{short(file)} line {number}: {_not_utf8(error)}") from None
+    except ValueError as error:
         raise DataError(
             f"{short(file)} line {number}: this is not JSON in UTF-8: {error}"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{short(file)} cannot be read after line {number}: {error}") from None
+
+
+def _check_text(file: Path, head: bytes) -> None:
+    for beginning, found in BINARY.items():
+        if head.startswith(beginning):
+            raise DataError(f"{short(file)}: expected JSON Lines, but the file is {found}")
+
+
+def _not_json(error: json.JSONDecodeError) -> str:
+    if "\x00" in error.doc:
+        return ZEROS
+    return f"this is not JSON: {error.msg} at column {error.colno}; expected one object a line"
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    return ZEROS if b"\x00" in error.object else f"this is not JSON in UTF-8: {error}"
 
 
 def _opened(file: Path) -> IO[bytes]:
@@ -206,18 +239,20 @@ def _opened(file: Path) -> IO[bytes]:
 
 
 def _utf8_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """UTF-16 by its byte-order mark; lines end where JSON Lines say, not where Unicode has other separators."""
+    """UTF-16 and UTF-32 by their marks; lines end where JSON Lines say, not at Unicode's other separators."""
     head = _peeked(stream)
-    if head.startswith(UTF_16):
-        text = io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
+    if head.startswith((*UTF_32, *UTF_16)):
+        # the mark of UTF-32 begins as that of UTF-16 does
+        encoding = "utf-32" if head.startswith(UTF_32) else "utf-16"
+        text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
         return map(str.encode, text)
-    if head == codecs.BOM_UTF8:
-        stream.seek(len(head))
+    if head.startswith(codecs.BOM_UTF8):
+        stream.seek(len(codecs.BOM_UTF8))
     return iter(stream)
 
 
 def _peeked(stream: IO[bytes]) -> bytes:
-    head = stream.read(3)
+    head = stream.read(8)
     stream.seek(0)
     return head
 

@@ -130,6 +130,7 @@ class Model:
                             f"the model gave more forecasts than the {count} instances"
                         )
                     check_item(forecast, entries[position], position)
+                    check_length(forecast, self.predictor.prediction_length, position)
                     predictions.append(prediction(forecast, configuration, self.quantile_hint))
         except ShellError:
             raise
@@ -158,6 +159,15 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
     if str(found) != str(expected):
         raise ModelError(
             f"the model answered out of order: forecast {position} is for item_id {found!r}, expected {expected!r}"
+        )
+
+
+def check_length(forecast: Any, expected: int, position: int) -> None:
+    """Raises ModelError where a forecast says that it has another length than its predictor's."""
+    found = getattr(forecast, "prediction_length", expected)
+    if found != expected:
+        raise ModelError(
+            f"the model's forecast {position} covers {found} values, expected its prediction_length of {expected}"
         )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from gluonts_shell.errors import CodeChannelError
+from gluonts_shell.errors import CodeChannelError, some
 from gluonts_shell.sagemaker.code import reasons, requirements, wheels
 from gluonts_shell.sagemaker.code.masking import masked
 from gluonts_shell.sagemaker.code.requirements import Requirements
@@ -272,8 +272,11 @@ class Pip:
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
         verb = "is" if len(missing) == 1 else "are"
         names = ", ".join(missing)
-        takes = wheels.container()
-        return f"cannot install offline: {names} {verb} not in the code channel (this container takes {takes})"
+        takes = f"this container takes {wheels.container()}"
+        others = wheels.unfitting(missing, self.supply)
+        if others:
+            takes += f"; {some(list(map(repr, others)), 3)} came"
+        return f"cannot install offline: {names} {verb} not in the code channel ({takes})"
 
 
 def _tell(run: Run) -> None:

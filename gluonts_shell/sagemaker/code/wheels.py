@@ -9,11 +9,14 @@ from __future__ import annotations
 import email
 import logging
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gluonts_shell.errors import CodeChannelError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -53,14 +56,22 @@ class Distribution:
             return None
 
     def requires(self) -> list[str]:
-        """The Requires-Dist lines of a wheel; nothing is known of a source distribution before it is built."""
+        """The Requires-Dist lines of a wheel; nothing is known of a source distribution before it is built.
+
+        Raises CodeChannelError for a damaged wheel.
+        """
         if self.path.suffix != ".whl":
             return []
-        with zipfile.ZipFile(self.path) as wheel:
-            for name in wheel.namelist():
-                if name.endswith(".dist-info/METADATA"):
-                    found = email.message_from_bytes(wheel.read(name))
-                    return found.get_all("Requires-Dist", [])
+        try:
+            with zipfile.ZipFile(self.path) as wheel:
+                for name in wheel.namelist():
+                    if name.endswith(".dist-info/METADATA"):
+                        found = email.message_from_bytes(wheel.read(name))
+                        return found.get_all("Requires-Dist", [])
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise CodeChannelError(
+                f"{self.label!r} in the code channel is damaged, expected a wheel: {error}"
+            ) from error
         return []
 
 
@@ -136,6 +147,16 @@ def missing(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
         elif not _is_here(requirement, here):
             absent[f"{requirement.name}{requirement.specifier}"] = None
     return list(absent)
+
+
+def unfitting(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
+    """The labels of those in `supply` that would be what is `wanted` if they were for this Python and machine."""
+    names = set()
+    for text in wanted:
+        requirement = _requirement(text, "")
+        if requirement is not None:
+            names.add(normalized(requirement.name))
+    return [one.label for one in supply if one.name in names and not one.fits]
 
 
 def _requirement(text: str, extra: str) -> Requirement | None:

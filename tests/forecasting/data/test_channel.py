@@ -111,7 +111,7 @@ def test_a_channel_of_missing_values_alone_has_statistics_too(channel):
         ),
         (
             series(item_id="SKU-7", cat=[-1]),
-            "field 'cat': cat[0] is -1, expected a whole number from 0 to",
+            "field 'cat': cat[0] is -1, expected a whole number from 0 to 2147483647, or text",
         ),
         (
             series(item_id="SKU-7", feat_static_cat=[0.5]),

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import json
 import logging
@@ -186,7 +187,23 @@ def test_a_byte_order_mark_before_the_first_row_is_no_fault(channel):
             "train/data.json line 8: this is not JSON: Expecting value at column 10",
         ),
         (LINE + b"\n{}}\n", "train/data.json line 3: this is not JSON: Extra data at column 3"),
-        (b"[" * 200_000, "train/data.json line 1: this is not JSON"),
+        (b'{"a": ' + b"[" * 200_000, "train/data.json line 1: "),
+        (
+            LINE + b'{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+            "train/data.json line 2: its lists and objects are nested too deeply",
+        ),
+        (
+            LINE.decode().encode("utf-16-le") * 2,
+            "train/data.json line 2: it has zero bytes, expected JSON in UTF-8",
+        ),
+        (LINE + b"\0\0\0\0\n", "train/data.json line 2: it has zero bytes, expected JSON"),
+        (b"PAR1\x15\x04", "train/data.json: expected JSON Lines, but the file is parquet"),
+        (b"PK\x03\x04\x14", "train/data.json: expected JSON Lines, but the file is a zip archive"),
+        (bz2.compress(LINE), "train/data.json: expected JSON Lines, but the file is bzip2"),
+        (
+            gzip.compress(b"PAR1\x15\x04", mtime=0),
+            "train/data.json: expected JSON Lines, but the file is parquet",
+        ),
         (
             LINE + b'{"start": "\xff"}',
             "train/data.json line 2: this is not JSON in UTF-8: 'utf-8' codec can't decode byte 0xff",
@@ -390,9 +407,9 @@ def test_folders_of_a_partitioned_table_are_fields(channel, folders, fields):
     assert partition(file, file) == {}
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("name", ["data.json", "data", "data.json.gz"])
-def test_utf_16_is_known_by_its_byte_order_mark(channel, encoding, name):
+def test_utf_16_and_32_are_known_by_their_byte_order_marks(channel, encoding, name):
     text = "\ufeff" + '{"item_id": "caf\u00e9 \u2028", "target": [1]}\r\n\r\n{"target": [2]}\r\n'
     content = text.encode(encoding)
     path = channel(name, gzip.compress(content) if name.endswith("gz") else content)

@@ -274,6 +274,19 @@ def test_more_answers_than_series_are_the_models_fault():
         ask(service(predictor), *TWO)
 
 
+@pytest.mark.parametrize("length", [1, 7])
+def test_forecasts_of_another_length_are_the_models_fault(length):
+    def make(dataset):
+        return [SampleForecast(np.ones((1, length)), entry["start"] + 1) for entry in dataset]
+
+    with pytest.raises(ModelError) as caught:
+        ask(service(Answering(make)), *TWO)
+    assert (
+        str(caught.value)
+        == f"the model's forecast 0 covers {length} values, expected its prediction_length of 3"
+    )
+
+
 def test_forecasts_without_an_item_id_are_paired_by_position():
     predictor = Answering(lambda dataset: [named(entry, None) for entry in dataset])
     assert len(ask(service(predictor), *TWO)) == 2

@@ -237,6 +237,22 @@ def test_offline_a_single_missing_wheel_gives_the_documented_sentence(channel: C
     assert sentence.endswith(f"{os.uname().machine})")
 
 
+def test_offline_a_wheel_for_another_python_is_named_where_it_is_missed(channel: Channel) -> None:
+    wheel(channel / "wheels", "holidays", tag="cp27-cp27m-win32")
+    write(channel, {"requirements.txt": "holidays\n"})
+    sentence = channel.fails(offline=True)
+    assert sentence.startswith("cannot install offline: holidays is not in the code channel")
+    assert sentence.endswith("holidays-1.0-cp27-cp27m-win32.whl' came)")
+
+
+def test_a_damaged_wheel_is_named(channel: Channel) -> None:
+    write(channel, {"holidays-1.0-py3-none-any.whl": "a page that says 404"})
+    assert (
+        channel.fails(offline=True)
+        == "'holidays-1.0-py3-none-any.whl' in the code channel is damaged, expected a wheel: File is not a zip file"
+    )
+
+
 def test_offline_no_index_and_no_address_is_asked(
     channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
