@@ -167,8 +167,13 @@ class Plan:
         if self._validates:
             validation = _of_all(self._channel("validation", wanted, horizon), ranks)
         found = Datasets(train, validation, None, arguments, wanted, forecaster)
-        if "test" in self.channels and not ranks.position:
+        if ranks.position:
+            return found
+        if "test" in self.channels:
             self._add_test(found)
+        elif train is None and "train" in self.channels:
+            # what is saved is tried on it, and what is wrong in it is told
+            found.train = self._first_known("train", "Training", found)
         return found
 
     @property
@@ -187,17 +192,21 @@ class Plan:
         return train
 
     def _add_test(self, found: Datasets) -> None:
-        """Where nothing was learnt, it is the first of which anything is known."""
-        if found.train is not None:
-            found.test = self._channel("test", found.features, 0)
-            _log_statistics(found.test, "Test")
+        if found.train is None:
+            found.test = self._first_known("test", "Test", found)
             return
-        found.test = self._channel("test", replace(found.features, dimensions=0), 0)
+        found.test = self._channel("test", found.features, 0)
         _log_statistics(found.test, "Test")
-        self.use.tell_unused(found.test)
-        features.check_dimensions(found.forecaster, found.test)
-        statistics = found.test.statistics
+
+    def _first_known(self, name: str, title: str, found: Datasets) -> Data:
+        """A channel which is the first of which anything is known, since nothing was learnt."""
+        data = self._channel(name, replace(found.features, dimensions=0), 0)
+        _log_statistics(data, title)
+        self.use.tell_unused(data)
+        features.check_dimensions(found.forecaster, data)
+        statistics = data.statistics
         found.features = replace(found.features, labels=statistics.labels, **statistics.settled())
+        return data
 
     def construct(self, data: Datasets) -> Any:
         """The estimator, or the predictor itself."""

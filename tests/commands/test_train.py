@@ -596,6 +596,16 @@ class TestTheSavedModel:
         assert found == [json.loads(line)["item_id"] for line in first]
         assert {json.loads(line)["tolerance"] for line in lines} == {0}
 
+    def test_is_tried_on_the_channel_train_where_there_is_no_test(self, opt_ml, run, users):
+        tree = opt_ml(NAIVE, train=MONTHLY / "train")
+        assert run(tree)[0] == 0
+        assert len((tree.paths.model / canary.NAME).read_text().splitlines()) == 3
+
+    def test_is_not_made_of_a_channel_train_that_has_a_fault(self, opt_ml, run):
+        tree = opt_ml(NAIVE, train=[{"start": "2020-01-01", "target": [1, "x"]}])
+        assert run(tree)[0] == 1
+        assert "target[1] is 'x'" in tree.reason
+
     def test_that_lost_what_was_set_after_construction_fails_the_job(self, opt_ml, run, tried_in):
         tree = opt_ml(
             {**MEAN, "forecaster_name": "users.Forgetful"}, train=[{**SERIES, "item_id": "a"}]
