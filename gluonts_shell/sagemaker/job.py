@@ -61,13 +61,13 @@ class TrainingJob:
         raw = _object(paths.config / "hyperparameters.json") or {}
         values, env = hyperparameters.decode(raw)
         resources = _object(paths.config / "resourceconfig.json") or {}
-        host = str(resources.get("current_host") or "local")
+        host, hosts = _hosts(resources)
         channels, strangers = _channels(paths)
         return cls(
             hyperparameters=values,
             channels=channels,
             host=host,
-            hosts=_hosts(resources.get("hosts"), host),
+            hosts=hosts,
             env=env,
             strangers=strangers,
             source_dir=hyperparameters.source_dir(raw),
@@ -84,14 +84,21 @@ def _check_tree(paths: Paths) -> None:
     )
 
 
-def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
-    if not isinstance(hosts, list) or not hosts:
-        return (host,)
-    if host not in hosts:
+def _hosts(resources: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """This host, and all of them, sorted."""
+    host, hosts = resources.get("current_host"), resources.get("hosts") or []
+    if not isinstance(hosts, list) or not all(isinstance(each, str) and each for each in hosts):
         raise ConfigurationError(
-            f"resourceconfig.json: current_host is {host!r}, expected one of the hosts, {hosts}"
+            f"resourceconfig.json: hosts is {repr(hosts)[:300]}, expected a list of names"
         )
-    return tuple(sorted(set(map(str, hosts))))
+    if not hosts:
+        return str(host or "local"), (str(host or "local"),)
+    if host not in hosts:
+        found = "is missing" if host is None else f"is {repr(host)[:100]}"
+        raise ConfigurationError(
+            f"resourceconfig.json: current_host {found}, expected one of the hosts, {hosts}"
+        )
+    return str(host), tuple(sorted(set(hosts)))
 
 
 def _interface(resources: Mapping[str, Any]) -> str | None:
