@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import archives, contents
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
@@ -100,6 +101,8 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
         return
     if not model.is_file():
         raise DataError(f"{str(model)!r} does not exist, expected model.tar.gz or its folder")
+    if not archives.suffix(model.name):
+        raise DataError(f"{str(model)!r} is a file, expected model.tar.gz or its folder")
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
         folder = Path(aside) / "model"
         try:
@@ -115,9 +118,7 @@ def inspect(folder: Path, path: str) -> Inspection:
     from gluonts_shell.forecasting.service import example
 
     if not artifact.present(folder):
-        raise ModelError(
-            f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there"
-        )
+        raise ModelError(f"{path!r} holds no model{modeldir.instead(folder)}")
     contract, has_contract = _contract(folder)
     found = Inspection(
         path=path,
