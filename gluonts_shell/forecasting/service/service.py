@@ -129,7 +129,9 @@ class Model:
                             f"the model gave more forecasts than the {count} instances"
                         )
                     check_item(forecast, entries[position], position)
-                    predictions.append(prediction(forecast, configuration, self.quantile_hint))
+                    found = prediction(forecast, configuration, self.quantile_hint)
+                    check_steps(found, self.reader.prediction_length)
+                    predictions.append(found)
         except ShellError:
             raise
         except Exception as error:
@@ -157,6 +159,21 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
     if str(found) != str(expected):
         raise ModelError(
             f"the model answered out of order: forecast {position} is for item_id {found!r}, expected {expected!r}"
+        )
+
+
+def check_steps(found: Prediction, expected: int) -> None:
+    """A client takes the values as those of the steps that it knows. Raises ModelError where there are others."""
+    row = found.mean
+    if row is None:
+        rows = found.samples or [*(found.quantiles or {}).values()]
+        row = rows[0] if len(rows) else None
+    if row is None:
+        return
+    steps = len(row[0]) if len(row) and isinstance(row[0], list) else len(row)
+    if steps != expected:
+        raise ModelError(
+            f"the model forecast {steps} steps, expected {expected}, its prediction_length"
         )
 
 

@@ -85,11 +85,6 @@ def test_the_same_model_passes(make, tmp_path):
         (Noisy(), Noisy(level=0.0), r"its mean was \d+\.\d+ at step 1 and is -?0\.\d"),
         (
             MeanPredictor(prediction_length=5),
-            MeanOnly(prediction_length=5),
-            r"there is no mean of 5 values",
-        ),
-        (
-            MeanPredictor(prediction_length=5),
             MeanPredictor(prediction_length=4),
             r"there is no mean of 5 values",
         ),
@@ -98,6 +93,11 @@ def test_the_same_model_passes(make, tmp_path):
 def test_another_model_is_told_apart(first, second, expected, tmp_path):
     with pytest.raises(canary.Differs, match=expected):
         replayed(first, second, tmp_path)
+
+
+def test_a_model_that_forecasts_other_steps_than_it_says_does_not_pass(tmp_path):
+    with pytest.raises(ModelError, match="the model forecast 3 steps, expected 5, its predic"):
+        replayed(MeanPredictor(prediction_length=5), MeanOnly(prediction_length=5), tmp_path)
 
 
 def test_a_small_difference_passes_elsewhere_and_not_in_the_same_image():

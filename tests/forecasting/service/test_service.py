@@ -268,6 +268,17 @@ def test_answers_out_of_order_are_the_models_fault():
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (4, 2), (4, 4), (4, 2, 2)])
+@pytest.mark.parametrize("wanted", ["mean", "quantiles", "samples"])
+def test_another_number_of_steps_is_the_models_fault(shape, wanted):
+    predictor = Answering(
+        lambda dataset: [SampleForecast(np.ones(shape), start_date=dataset[0]["start"])]
+    )
+    sentence = f"^the model forecast {shape[1]} steps, expected 3, its prediction_length$"
+    with pytest.raises(ModelError, match=sentence):
+        ask(service(predictor), TWO[0], output_types=[wanted])
+
+
 def test_more_answers_than_series_are_the_models_fault():
     predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
     with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
