@@ -35,9 +35,10 @@ def always() -> bool:
 class Configuration:
     """What a request asks for, checked. Equal configurations may join one predict call, so it is hashable.
 
-    quantiles: the text that the client sent, which is the key of the answer, paired with its level in (0, 1).
-    quantiles_given: whether the client listed them; those of the default are answered only where the forecast has them.
-    parameters: of a forecaster named in the request, as sorted JSON text; None for the trained model.
+    quantiles: the text that the client sent, which is the key of the answer, paired with its level
+    in (0, 1). quantiles_given: whether the client listed them; those of the default are answered
+    only where the forecast has them. parameters: of a forecaster named in the request, as sorted
+    JSON text; None for the trained model.
     """
 
     num_samples: int = 100
@@ -54,9 +55,9 @@ class Configuration:
 class Prediction:
     """One forecast, ready to be encoded. None means not asked for, or not there.
 
-    mean: prediction_length; quantiles: text of the request -> prediction_length;
-    samples: num_samples x prediction_length. Of a target of several dimensions each of these rows is a list of
-    `dimensions` rows, as in the target: the mean dimensions x prediction_length, and so on.
+    mean: prediction_length; quantiles: text of the request -> prediction_length; samples:
+    num_samples x prediction_length. Of a target of several dimensions each of these rows is a list
+    of `dimensions` rows, as in the target: the mean dimensions x prediction_length, and so on.
     """
 
     mean: Row | None = None
@@ -106,8 +107,8 @@ class Service(Protocol):
     ) -> list[list[Prediction]]:
         """One list for each call, one prediction for each entry. Called by one thread at a time.
 
-        wanted: asked after each series, or after each batch of a model that batches; Cancelled is raised once it
-        says no.
+        wanted: asked after each series, or after each batch of a model that batches; Cancelled is
+        raised once it says no.
 
         Raises RequestError where the forecast cannot give what was asked for, anything else if the model fails.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -33,20 +34,32 @@ def boolean(text: str) -> bool:
 
 
 def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    expected = f"a whole number of at least {minimum}"
+    expected, most = f"a whole number of at least {minimum}", math.inf
     if maximum is not None:
-        expected += f" and at most {maximum}"
+        expected, most = f"{expected} and at most {maximum}", maximum
 
     def convert(text: str) -> int:
         digits = text.strip()
         if not DIGITS.fullmatch(digits):
             raise ValueError(expected)
         number = int(digits[:20])
-        if number < minimum:
-            raise ValueError(expected)
-        if maximum is not None and number > maximum:
+        if not minimum <= number <= most:
             raise ValueError(expected)
         return number
+
+    return convert
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """In any case of letters."""
+    *others, last = choices
+    expected = f"{', '.join(others)} or {last}"
+
+    def convert(text: str) -> str:
+        name = text.strip().lower()
+        if name not in choices:
+            raise ValueError(expected)
+        return name
 
     return convert
 
@@ -90,14 +103,6 @@ def strategy(text: str) -> str:
     return STRATEGIES[name]
 
 
-def answers(text: str) -> str:
-    """A media type that the endpoint can answer in."""
-    name = text.strip().lower()
-    if name not in ("application/json", "application/jsonlines"):
-        raise ValueError("application/json or application/jsonlines")
-    return name
-
-
 def level(text: str) -> str:
     """Of `logging`, by name or, as AWS's toolkits have it, by number."""
     name = text.strip().upper()
@@ -116,20 +121,6 @@ def setting(
         default=default,
         metadata={"convert": convert, "meaning": meaning, "names": variables, "shown": shown},
     )
-
-
-def metrics(text: str) -> str:
-    name = text.strip().lower()
-    if name not in ("emf", "prometheus", "both"):
-        raise ValueError("emf, prometheus or both")
-    return name
-
-
-def log_format(text: str) -> str:
-    name = text.strip().lower()
-    if name not in ("text", "json"):
-        raise ValueError("text or json")
-    return name
 
 
 @dataclass(frozen=True)
@@ -163,14 +154,14 @@ class Settings:
     # lines for people, or objects for programs such as CloudWatch Logs Insights
     log_format: str = setting(
         "text",
-        log_format,
+        one_of("text", "json"),
         "`json` for a line that is one object: time, level, message, and what requests tell",
         "GLUONTS_SHELL_LOG_FORMAT",
     )
     # counting costs a request less than a microsecond, but who has not asked for a page shall have none
     metrics: str | None = setting(
         None,
-        metrics,
+        one_of("emf", "prometheus", "both"),
         "`emf` for a line of CloudWatch's embedded metric format each minute, `prometheus` for /metrics, `both`",
         "GLUONTS_SHELL_METRICS",
         shown="none",
@@ -263,7 +254,7 @@ class Settings:
     )
     default_accept: str | None = setting(
         None,
-        answers,
+        one_of("application/json", "application/jsonlines"),
         "the answer's format for clients that send no Accept",
         "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
         shown="the request's",
@@ -376,8 +367,8 @@ class Settings:
     def predict_limit(self) -> float:
         """Seconds after which a predict counts as one that never returns; 0 for never.
 
-        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform job after an hour
-        at most (CreateTransformJob, InvocationsTimeoutInSeconds).
+        SageMaker gives up on a request of an endpoint after 60 s, and on one of a batch transform
+        job after an hour at most (CreateTransformJob, InvocationsTimeoutInSeconds).
         """
         if self.max_predict_seconds is not None:
             return self.max_predict_seconds

@@ -1,8 +1,9 @@
 """A folder that gets all its new files in one go: they are written aside first. Standard library only.
 
-Everything of a model (weights, contract, scores, code, canary) is put into a folder inside the model's, and published
-at the end. A process may be killed at any moment of that; what is there then is the old model whole, no model, or the
-new one whole, and the next run clears away what the killed one left.
+Everything of a model (weights, contract, scores, code, canary) is put into a folder inside the
+model's, and published at the end. A process may be killed at any moment of that; what is there then
+is the old model whole, no model, or the new one whole, and the next run clears away what the killed
+one left.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def clear(folder: Path) -> None:
 def publish(folder: Path, heads: Sequence[str]) -> None:
     """Replace what this program wrote into the folder by what was staged.
 
-    heads: the files without which the folder holds nothing. They go first and come last. What is not ours stays, under
-    another name where it is in the way.
+    heads: the files without which the folder holds nothing. They go first and come last. What is
+    not ours stays, under another name where it is in the way.
     """
     staged = folder / NAME
     (staged / RECORD).unlink(missing_ok=True)  # a record of the folder aside, which is gone soon

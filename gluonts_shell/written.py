@@ -1,7 +1,8 @@
 """What this program wrote into a folder, so that it deletes and overwrites nothing else. Standard library only.
 
-The record lies in the folder itself: names below it, each with the SHA-256 of what was written. A file is ours as long
-as it is recorded and unchanged; what somebody added, changed or put behind a link is theirs.
+The record lies in the folder itself: names below it, each with the SHA-256 of what was written. A
+file is ours as long as it is recorded and unchanged; what somebody added, changed or put behind a
+link is theirs.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ import pytest
 
 import gluonts_shell
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(gluonts_shell.__file__).parent
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 WORLDS = ("sagemaker", "forecasting", "serving")
@@ -132,6 +134,11 @@ def test_the_journeys_import_nothing_heavy_before_the_code_channel_is_installed(
     found = list(imports(ROOT / "commands" / command))
     assert [name for name, at_the_top in found if at_the_top and ours(name) == "forecasting"] == []
     assert [name for name, at_the_top in found if at_the_top and name.startswith("gluonts.")] == []
+
+
+def test_a_worker_that_tries_its_model_does_not_load_the_scores():
+    found = list(imports(ROOT / "forecasting" / "service" / "canary.py"))
+    assert not [name for name, top in found if top and ".evaluation" in name]
 
 
 # where bytes of a client become a request, and where the request becomes a forecast

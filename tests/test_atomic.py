@@ -54,3 +54,12 @@ def test_a_name_as_long_as_the_disk_takes_it(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic.whole(tmp_path / "nowhere" / "x"):
         pytest.fail("the block is not entered")
+
+
+def test_a_text_is_written_in_one_step_and_what_is_no_unicode_does_not_stop_it(tmp_path):
+    file = tmp_path / "failure"
+    atomic.write(file, "caf\u00e9 \udcff\n")
+    assert file.read_bytes() == "caf\u00e9 ?\n".encode()
+    atomic.write(file, b"\xff")
+    assert file.read_bytes() == b"\xff"
+    assert [path.name for path in tmp_path.iterdir()] == ["failure"]

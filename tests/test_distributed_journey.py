@@ -78,6 +78,14 @@ def losses(said):
     return dict(found)
 
 
+def validation(said):
+    """epoch -> validation loss"""
+    found = re.findall(
+        r"#quality_metric: host=\S+, epoch=(\d+), validation loss <loss>=(\S+)", said
+    )
+    return {epoch: float(loss) for epoch, loss in found}
+
+
 def drawn(said, rank):
     """The series, and what tells the windows of each batch."""
     found = re.findall(rf"rank {rank} has \[(.*?)\] (\S+)", said)
@@ -98,7 +106,8 @@ def contract(tree):
 
 
 def test_two_hosts_train_one_model_and_go_on_after_one_was_killed(hosts):
-    whole = ends(hosts(JOB, SAME, SAME))
+    validated = {**SAME, "validation": SAME["train"]}
+    whole = ends(hosts(JOB, validated, validated))
     assert [status for status, _ in whole] == [0, 0], whole
     first, second = (said for _, said in whole)
     expected = losses(first)
@@ -116,13 +125,16 @@ def test_two_hosts_train_one_model_and_go_on_after_one_was_killed(hosts):
     assert "#test_score" not in second
 
     # processes on the CPU stand for those on accelerators, which no test has; they are as good as hosts
-    ((status, alone),) = ends(hosts({**JOB, "devices": "2"}, SAME, hosts=1, folder="alone"))
+    ((status, alone),) = ends(hosts({**JOB, "devices": "2"}, validated, hosts=1, folder="alone"))
     assert status == 0, alone
     assert losses(alone) == expected
     assert [drawn(alone, 0), drawn(alone, 1)] == [drawn(first, 0), drawn(second, 1)]
     assert alone.count("Epoch[0] train loss") == alone.count("Final loss") == 1
 
-    again = hosts({**JOB, "checkpoint_every": "0"}, SAME, SAME, folder="again", **SLOWLY)
+    # the mean over all series does not depend on who has how many of them
+    shares = [{**SAME, "validation": one} for one in (SAME["train"][:1], SAME["train"][1:])]
+    job = {**JOB, "checkpoint_every": "0"}
+    again = hosts(job, *shares, sharded=["validation"], folder="again", **SLOWLY)
     told = until(again[0], "batch 1 of epoch 3")
     again[1].kill()
     ((status, said), _) = ends(again, 30)
@@ -139,6 +151,8 @@ def test_two_hosts_train_one_model_and_go_on_after_one_was_killed(hosts):
         assert re.search(r"resuming at epoch [345] of 5", rest)
         # the same draws, and so the same losses as of a job that was not interrupted
         assert {**losses(told + said), **losses(rest)} == expected
+        found = {**validation(told + said), **validation(rest)}
+        assert found == pytest.approx(validation(first), rel=1e-4)
     assert contract(one)["stopped_early"] is False
 
 

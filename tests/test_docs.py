@@ -25,6 +25,8 @@ from gluonts_shell.serving.http import wire
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.settings import VARIABLES
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +41,7 @@ PYTHON_RUN_BY = {
 
 
 # options of Slurm, docker and pip
-OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only"}
+OTHERS = {"--array", "--build-arg", "--extra-index-url", "--only", "--ours", "--peer", "--fast"}
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:

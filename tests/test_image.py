@@ -10,6 +10,8 @@ import pytest
 
 from gluonts_shell import __version__
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PACKAGED_FOR_USERS = {"torch", "fast", "arrow", "report"}
 

@@ -126,3 +126,55 @@ def test_answers_are_those_of_a_network_that_draws_the_same_numbers():
     for found, expected in zip(list(of(ours)), list(of(plain)), strict=True):
         same(found[0], expected[0])
         same(as_float32(found[1]), as_float32(expected[1]))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("encoder", ["json", "orjson"])
+@pytest.mark.parametrize("network", ["deepar", "distribution"])
+def test_answers_with_shortcuts_are_those_of_gluonts_without(network, encoder, monkeypatch):
+    """Means and quantiles of series that are predicted together; an order of summing is worth some last bits."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(
+        codec, "orjson", pytest.importorskip("orjson") if encoder == "orjson" else None
+    )
+    from gluonts.model.forecast_generator import DistributionForecastGenerator as Generator
+    from gluonts.torch.model.deepar import DeepAREstimator
+    from gluonts.torch.model.deepar.module import DeepARModel
+    from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
+
+    from gluonts_shell.forecasting.shortcuts import deepar, generators
+
+    torch.manual_seed(1)
+    estimator = {
+        "deepar": DeepAREstimator(freq="h", prediction_length=5, context_length=6),
+        "distribution": SimpleFeedForwardEstimator(prediction_length=5, context_length=6),
+    }[network]
+    predictor = estimator.create_predictor(
+        estimator.create_transformation(), estimator.create_lightning_module()
+    )
+    targets = [SERIES[name] for name in ("measured", "whole", "gaps")]
+    forward = getattr(DeepARModel.forward, "__wrapped__", DeepARModel.forward)
+    call = getattr(Generator.__call__, "__wrapped__", Generator.__call__)
+    answers = []
+    for taken in (True, False):
+        monkeypatch.setattr(DeepARModel, "forward", deepar.quicker(forward) if taken else forward)
+        monkeypatch.setattr(Generator, "__call__", generators.joined(call) if taken else call)
+        torch.manual_seed(2)
+        answers.append(together(predictor, targets))
+    for found, expected in zip(*answers, strict=True):
+        size = np.abs(expected["mean"]).max()
+        for name, row in [("mean", expected["mean"]), *expected["quantiles"].items()]:
+            other = found["mean"] if name == "mean" else found["quantiles"][name]
+            np.testing.assert_allclose(other, row, rtol=1e-5, atol=1e-5 * size, err_msg=name)
+
+
+def together(predictor, targets):
+    contract = Contract("h", 5, "some.Forecaster", features=Features((), 0, 0, 0))
+    service = Forecasting((predictor, contract), Rule())
+    instances = [{"start": "2021-01-01 00:00:00", "target": target} for target in targets]
+    wanted = {"output_types": ["mean", "quantiles"], "quantiles": QUANTILES}
+    body = json.dumps({"instances": instances, "configuration": wanted}).encode()
+    payload = records.request(body)
+    call = service.prepare(payload.instances, service.configure(payload.configuration))
+    (predictions,) = service.predict([call])
+    return json.loads(codec.encode(predictions))["predictions"]

@@ -1,7 +1,7 @@
 """JOURNEY 1 up to the point of training: what would fail, all of it, and what the job is like. Writes no model.
 
-The steps are those of `train`, in the same order and with the same sentences; where one raises, what can still be
-looked at is looked at.
+The steps are those of `train`, in the same order and with the same sentences; where one raises,
+what can still be looked at is looked at.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -80,13 +79,7 @@ def code_installed(settings: Settings, found: Found) -> Iterator[bool]:
             found.problems.append(str(error))
         yield not found.problems
     finally:
-        # the second is the first start's workspace
-        for folder in (
-            workspace,
-            code and code.parent,
-        ):
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+        code_channel.discard(workspace, code)
 
 
 @contextmanager

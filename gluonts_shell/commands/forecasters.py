@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 
 
@@ -16,18 +17,26 @@ def run() -> int:
     )
 
     rows = []
-    for path in sorted((*ESTIMATORS, *PREDICTORS), key=lambda path: (path not in ESTIMATORS, path)):
+    paths = [
+        *zip(sorted(ESTIMATORS), itertools.repeat("estimator")),
+        *zip(sorted(PREDICTORS), itertools.repeat("predictor")),
+    ]
+    for path, kind in paths:
         name = path.rpartition(".")[2]
-        missing = next(
-            (extra for package, extra in needs(path) if importlib.util.find_spec(package) is None),
-            None,
-        )
-        kind = "estimator" if path in ESTIMATORS else "predictor"
-        remedy = f"install {missing}" if missing else ""
-        rows.append((name if SHORT_NAMES.get(name) == path else path, kind, path, remedy))
+        if SHORT_NAMES.get(name) != path:
+            name = path
+        rows.append((name, kind, path, _remedy(needs(path))))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
     sys.stdout.write("and each Estimator or Predictor of your own code, by its dotted path\n")
     return 0
+
+
+def _remedy(needs: list[tuple[str, str]]) -> str:
+    """What to do where one of the packages is missing: the first that is."""
+    for package, extra in needs:
+        if importlib.util.find_spec(package) is None:
+            return f"install {extra}"
+    return ""

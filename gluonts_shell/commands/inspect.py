@@ -1,13 +1,14 @@
 """What a model is, without loading it: contract, versions, features, scores, code, and a request that it answers.
 
-It reads files and runs none of them: neither the model nor the code that it brings is imported, built or installed, so
-a model of unknown origin may be looked at.
+It reads files and runs none of them: neither the model nor the code that it brings is imported,
+built or installed, so a model of unknown origin may be looked at.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -45,8 +46,9 @@ ADDRESS = "localhost:8080/invocations"
 class Inspection:
     """contract: its fields, or what predictor.json tells where there is none, or None where that tells nothing.
 
-    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test` channel.
-    code: names of the files in the folder `code`. request: the body of a POST to /invocations.
+    versions: name -> (when it was trained, here); None where it is not there. scores: of the `test`
+    channel. code: names of the files in the folder `code`. request: the body of a POST to
+    /invocations.
     """
 
     path: str
@@ -63,11 +65,11 @@ class Inspection:
     @property
     def differing(self) -> list[str]:
         """What was another version when the model was trained, or is not here at all."""
-        return [
-            name
-            for name, (then, now) in self.versions.items()
-            if then is not None and _public(then) != _public(now)
-        ]
+        found = []
+        for name, (then, now) in self.versions.items():
+            if then is not None and _public(then) != _public(now):
+                found.append(name)
+        return found
 
 
 def run(model: Path, settings: Settings, as_json: bool = False) -> int:
@@ -85,7 +87,9 @@ def run(model: Path, settings: Settings, as_json: bool = False) -> int:
 
 def _printable(character: str) -> str:
     """The texts are those of an unknown model: none of them may steer the terminal."""
-    return character if character.isprintable() else ascii(character)[1:-1]
+    if character.isprintable():
+        return character
+    return ascii(character)[1:-1]
 
 
 def _public(version: str | None) -> str | None:
@@ -99,10 +103,11 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
     if model.is_dir():
         yield model
         return
-    if not model.is_file():
-        raise DataError(f"{str(model)!r} does not exist, expected model.tar.gz or its folder")
-    if not archives.suffix(model.name):
-        raise DataError(f"{str(model)!r} is a file, expected model.tar.gz or its folder")
+    missing = f"{str(model)!r} does not exist"
+    DataError.expect(model.is_file(), missing, "model.tar.gz or its folder")
+    DataError.expect(
+        bool(archives.suffix(model.name)), f"{str(model)!r} is a file", "model.tar.gz or its folder"
+    )
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
         folder = Path(aside) / "model"
         try:
@@ -120,14 +125,15 @@ def inspect(folder: Path, path: str) -> Inspection:
     if not artifact.present(folder):
         raise ModelError(f"{path!r} holds no model{modeldir.instead(folder)}")
     contract, has_contract = _contract(folder)
+    versions = _gluonts_version(folder)
+    if contract is not None and has_contract:
+        versions = contract.versions
     found = Inspection(
         path=path,
         bytes=_size(folder),
         has_contract=has_contract,
         contract=None,
-        versions=_compared(
-            contract.versions if contract and has_contract else _gluonts_version(folder)
-        ),
+        versions=_compared(versions),
         needs=None,
         scores=_scores(folder),
         code=_code(folder / "code"),
@@ -156,11 +162,9 @@ def _contract(folder: Path) -> tuple[Contract | None, bool]:
 
 
 def _size(folder: Path) -> int:
-    return sum(
-        file.stat().st_size
-        for file in folder.rglob("*")
-        if file.is_file() and not file.is_symlink()
-    )
+    """Without what links lead to."""
+    found = [path.lstat() for path in folder.rglob("*")]
+    return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))
 
 
 def _compared(then: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
@@ -178,33 +182,33 @@ def read(path: Path) -> dict[str, Any]:
         return {}
     except (ValueError, RecursionError, OSError) as error:
         raise ModelError(f"{path.name} of the model cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(
-            f"{path.name} of the model holds a JSON {type(value).__name__}, expected an object"
-        )
-    return value
+    found = f"{path.name} of the model holds a JSON {type(value).__name__}"
+    ModelError.expect(isinstance(value, dict), found, "an object")
+    return dict(value)
 
 
 def _gluonts_version(folder: Path) -> dict[str, str]:
     version = read(folder / "gluonts-config.json").get("gluonts")
-    return {"gluonts": version} if isinstance(version, str) else {}
+    if not isinstance(version, str):
+        return {}
+    return {"gluonts": version}
 
 
 def _scores(folder: Path) -> dict[str, float | None]:
-    return {
-        name: value
-        for name, value in read(folder / "agg_metrics.json").items()
-        if value is None or type(value) in (int, float)
-    }
+    scores = {}
+    for name, value in read(folder / "agg_metrics.json").items():
+        if type(value) in (int, float, type(None)):
+            scores[name] = value
+    return scores
 
 
 def _code(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in filter(Path.is_file, sorted(folder.rglob("*"))):
         parts = path.relative_to(folder).parts
-        if path.is_file() and parts[0] != RECORD and not set(parts) & set(contents.NEVER):
+        if parts[0] != RECORD and not set(parts) & set(contents.NEVER):
             found.append("/".join(parts))
     return found
 
@@ -212,7 +216,9 @@ def _code(folder: Path) -> list[str]:
 def _installed(folder: Path) -> list[str]:
     """What pip made of the code when the model was trained: `name version`."""
     found = read(folder / "code-installed.json").get("installed")
-    listed = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    listed = [one for one in found if isinstance(one, Mapping)]
     return [f"{one.get('name')} {one.get('version')}" for one in listed]
 
 
@@ -246,12 +252,14 @@ def _about(contract: Mapping[str, Any], complete: bool) -> Iterator[str]:
     yield f"  forecaster         {contract['forecaster']}"
     yield f"  freq               {contract['freq'] or 'unknown: requests must tell it'}"
     yield f"  prediction_length  {contract['prediction_length']}"
-    for name, value in contract["arguments"].items():
-        if name not in ("freq", "prediction_length"):
-            yield f"  {name:<18} {json.dumps(value)[:100]}"
-    for name, called in (("training_job_name", "training job"), ("created", "trained")):
-        if contract[name]:
-            yield f"  {called:<18} {contract[name]}"
+    told = ("freq", "prediction_length")
+    others = [name for name in contract["arguments"] if name not in told]
+    for name in others:
+        yield f"  {name:<18} {json.dumps(contract['arguments'][name])[:100]}"
+    if contract["training_job_name"]:
+        yield f"  training job       {contract['training_job_name']}"
+    if contract["created"]:
+        yield f"  trained            {contract['created']}"
 
 
 def _versions(found: Inspection) -> Iterator[str]:
@@ -262,14 +270,12 @@ def _versions(found: Inspection) -> Iterator[str]:
 
 def _needed(found: Inspection) -> Iterator[str]:
     yield "  start (YYYY-MM-DD HH:MM:SS) and target (numbers, null where one is missing)"
-    if found.needs is None:
-        unknown = (
-            "only its class knows" if found.has_contract else "is not known without its contract"
-        )
-        yield f"  and perhaps more, which {unknown}"
-        return
-    for need in found.needs:
-        yield f"  {need}"
+    if found.needs is not None:
+        yield from (f"  {need}" for need in found.needs)
+    elif found.has_contract:
+        yield "  and perhaps more, which only its class knows"
+    else:
+        yield "  and perhaps more, which is not known without its contract"
 
 
 def _scored(scores: Mapping[str, float | None]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -34,6 +35,7 @@ from gluonts_shell.serving.models.process import become
 from gluonts_shell.serving.models.registry import FORK_SERVER, FRONT
 from gluonts_shell.serving.processes.link import WorkerEnd
 from gluonts_shell.serving.processes.machine import Machine
+from gluonts_shell.serving.processes.signals import Stopped, stop_at, stop_no_more
 from gluonts_shell.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,9 +59,19 @@ def run(settings: Settings, model: Path | None = None) -> int:
 
     Raises ShellError with a sentence if it cannot begin.
     """
+    stop_at(signal.SIGTERM)
     logs.configure(settings.log_level, settings.log_format)
     logs.catch_prints()
-    _check_settings(settings, model)
+    try:
+        _check_settings(settings, model)
+        return _serve(settings)
+    except Stopped:
+        return 0
+    finally:
+        stop_no_more()
+
+
+def _serve(settings: Settings) -> int:
     machine = Machine.of(settings.workers)
     machine.limit_threads(os.environ)
     if ANEW in os.environ:

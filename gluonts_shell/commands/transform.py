@@ -9,7 +9,6 @@ import argparse
 import gc
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -57,8 +56,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     logs.catch_prints()
     stop_at(signal.SIGTERM)
-    if options.workers is not None and options.workers < 1:
-        raise DataError(f"--workers is {options.workers}, expected 1 or more")
+    enough = options.workers is None or options.workers >= 1
+    DataError.expect(enough, f"--workers is {options.workers}", "1 or more")
     found = inputs.find(options.input, options.output)
     if options.shard:
         found = inputs.shard(found, shards.shard_of(options.shard, os.environ))
@@ -86,8 +85,8 @@ def model_time(options: argparse.Namespace, settings: Settings) -> float:
 
 def newest(model: Path) -> float:
     """Of an archive, or of the files at the top of its folder, among which are the predictor and its contract."""
-    files = [model] if model.is_file() else list(model.iterdir()) if model.is_dir() else []
-    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+    there = filter(Path.is_file, (model, *model.glob("*")))
+    return max((file.stat().st_mtime for file in there), default=0.0)
 
 
 def outdated(file: inputs.File, made: float) -> bool:
@@ -112,22 +111,14 @@ def _model(given: Path | None, settings: Settings) -> Iterator[tuple[Path, Path 
         )
         yield model, code
     finally:
-        # the second is the first start's workspace
-        for folder in (
-            workspace,
-            code and code.parent,
-        ):
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+        channel.discard(workspace, code)
 
 
 def _unpacked(model: Path, target: Path, settings: Settings) -> Path:
     if model.is_dir():
         return model
-    if not model.is_file():
-        raise DataError(
-            f"--model {str(model)!r} does not exist, expected model.tar.gz or its folder"
-        )
+    missing = f"--model {str(model)!r} does not exist"
+    DataError.expect(model.is_file(), missing, "model.tar.gz or its folder")
     try:
         archives.unpack(model, target, archives.Budget(settings.max_unpacked_bytes))
     except CodeChannelError as error:

@@ -1,8 +1,8 @@
 """The model folder <-> a predictor and the contract that it was trained under.
 
-The contract is `gluonts_shell.json`: what a server must know of a model (frequency, horizon, features) and what a
-person asks of it later (forecaster, arguments, versions, job). Models without it, as `gluonts.shell` writes them,
-load too; then what the files do not tell is None.
+The contract is `gluonts_shell.json`: what a server must know of a model (frequency, horizon,
+features) and what a person asks of it later (forecaster, arguments, versions, job). Models without
+it, as `gluonts.shell` writes them, load too; then what the files do not tell is None.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def now() -> str:
 def save(predictor: Predictor, contract: Contract, folder: Path) -> None:
     """Write model and contract, whole or not at all, and prove that they load again.
 
-    Of what is in the folder, what an earlier save wrote is replaced, or removed if this model has no such file: the
-    weights or scores of another model are not this one's. All else stays, under another name where it is in the way.
+    Of what is in the folder, what an earlier save wrote is replaced, or removed if this model has
+    no such file: the weights or scores of another model are not this one's. All else stays, under
+    another name where it is in the way.
 
     Raises ForecasterError if the class cannot be serialized or read back, with the method that it lacks.
     """
@@ -145,8 +146,8 @@ def _on_cpu(predictor: Predictor) -> Iterator[None]:
 def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
     """The predictor, on the CPU where there is no accelerator, and its contract.
 
-    Raises ModelError with a sentence if the folder holds no model or one that does not load; what a signal handler
-    raises comes through, whatever is being imported or read then.
+    Raises ModelError with a sentence if the folder holds no model or one that does not load; what a
+    signal handler raises comes through, whatever is being imported or read then.
     """
     if not present(folder):
         raise ModelError(

@@ -6,8 +6,9 @@ The file is JSON that anybody may have edited, and what is wrong in it is said a
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,18 +18,25 @@ from gluonts_shell.forecasting.data.frequency import period_alias
 CONTRACT = "gluonts_shell.json"
 
 
+def numbered(labels: Iterable[str]) -> dict[str, int]:
+    """Each with its index."""
+    return dict(zip(labels, itertools.count(), strict=False))
+
+
 @dataclass(frozen=True)
 class Features:
     """What a series must carry for this model; None means unknown, and then whatever is sent is passed on.
 
-    static_cat: cardinality of each categorical feature; labels: for each of them the users' labels in index order,
-    or None where the data had the indices themselves. dynamic_cat, past_dynamic_cat: cardinalities of categories that
-    change with time. dimensions: of the target, which is one list of numbers where it is 1, else a list of as many
-    lists; 0 while it is not known. lead_time: steps between the last value and the first that is forecast, which
-    dynamic features cover too. own: fields that we do not know are passed on, as the user's own class may want them.
-    future_covariates, past_covariates: the names that training saw for the dynamic features, and for those of the
-    past, in their order; none where they came without names. future_categories, past_categories: the same of those that
-    are text, and covariate_labels the texts of each, in index order. The model need not use any of them.
+    static_cat: cardinality of each categorical feature; labels: for each of them the users' labels
+    in index order, or None where the data had the indices themselves. dynamic_cat,
+    past_dynamic_cat: cardinalities of categories that change with time. dimensions: of the target,
+    which is one list of numbers where it is 1, else a list of as many lists; 0 while it is not
+    known. lead_time: steps between the last value and the first that is forecast, which dynamic
+    features cover too. own: fields that we do not know are passed on, as the user's own class may
+    want them. future_covariates, past_covariates: the names that training saw for the dynamic
+    features, and for those of the past, in their order; none where they came without names.
+    future_categories, past_categories: the same of those that are text, and covariate_labels the
+    texts of each, in index order. The model need not use any of them.
     """
 
     static_cat: tuple[int, ...] | None = None
@@ -50,10 +58,7 @@ class Features:
     @functools.cached_property
     def positions(self) -> tuple[dict[str, int] | None, ...]:
         """For each categorical feature its labels with their indices; made once, there may be many thousands."""
-        return tuple(
-            None if labels is None else {label: index for index, label in enumerate(labels)}
-            for labels in self.labels
-        )
+        return tuple(None if labels is None else numbered(labels) for labels in self.labels)
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,9 @@ class Plan:
     def read(self, previous: Contract | None = None, ranks: Ranks = Ranks()) -> Datasets:  # noqa: B008 - it is read
         """Reads every channel that will be used, the test channel too: a bad line there should not cost a training.
 
-        previous: the contract of the model that is trained further; its labels and cardinalities are the new one's.
-        ranks: of the process; all hosts read at the same time, and only the first one scores.
+        previous: the contract of the model that is trained further; its labels and cardinalities
+        are the new one's. ranks: of the process; all hosts read at the same time, and only the
+        first one scores.
         """
         horizon = int(self.arguments.get("prediction_length") or 0)
         arguments, train = dict(self.arguments), None
@@ -274,7 +275,9 @@ def _forecaster_name(hyperparameters: Mapping[str, Any], forecaster: str | None)
     if forecaster and asked and forecaster != asked:
         log.warning("hyperparameter 'forecaster_name' is %r, but --forecaster or GLUONTS_FORECASTER is %r, which wins",
                     asked, forecaster)  # fmt: skip
-    return forecaster or (str(asked) if asked else None)
+    if forecaster or not asked:
+        return forecaster
+    return str(asked)
 
 
 def _dialect(
@@ -282,7 +285,8 @@ def _dialect(
 ) -> deepar.Translation | None:
     if catalog.class_path(kind) != deepar.ESTIMATOR:
         return None
-    given = {name: value for name, value in hyperparameters.items() if name != "forecaster_name"}
+    given = dict(hyperparameters)
+    given.pop("forecaster_name", None)
     dialect = deepar.translate(given, built_in)
     if dialect.notes:
         log.warning("not as in the built-in algorithm: %s", "; ".join(dialect.notes))
@@ -290,12 +294,11 @@ def _dialect(
 
 
 def _check_lengths(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    if "prediction_length" not in parameters:
+        return
     length = arguments.get("prediction_length")
-    if "prediction_length" in parameters and (length is None or length < 1):
-        found = "missing" if length is None else f"{length}"
-        raise ConfigurationError(
-            f"hyperparameter 'prediction_length' is {found}, expected a positive whole number"
-        )
+    found = f"hyperparameter 'prediction_length' is {'missing' if length is None else length}"
+    ConfigurationError.expect((length or 0) >= 1, found, "a positive whole number")
 
 
 def _check_learns(arguments: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
@@ -341,31 +344,26 @@ def _freq(given: str | None, channels: Mapping[str, Source]) -> str:
     """From the hyperparameters, else from metadata.json in the channel `metadata`."""
     if given is None and "metadata" in channels:
         given = _freq_of_metadata(channels["metadata"].path)
-    if given is None:
-        raise ConfigurationError(
-            "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing, expected for example 'D' or '1h'"
-        )
-    return period_alias(given)
+    missing = "hyperparameter 'freq' (or DeepAR's 'time_freq') is missing"
+    ConfigurationError.expect(given is not None, missing, "for example 'D' or '1h'")
+    return period_alias(str(given))
 
 
 def _freq_of_metadata(path: Path) -> str:
-    file = (
-        path
-        if path.is_file()
-        else next(iter(sorted(path.rglob("metadata.json"))), path / "metadata.json")
-    )
+    if not path.is_file():
+        path = min(path.rglob("metadata.json"), default=path / "metadata.json")
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"channel 'metadata': metadata.json cannot be read: {error}"
         ) from None
-    given = found.get("freq", found.get("time_granularity")) if isinstance(found, dict) else None
-    if not isinstance(given, str):
-        raise ConfigurationError(
-            f"channel 'metadata': {file.name} has no 'freq', expected for example {json.dumps({'freq': 'D'})}"
-        )
-    return given
+    given = None
+    if isinstance(found, dict):
+        given = found.get("freq", found.get("time_granularity"))
+    missing = f"channel 'metadata': {path.name} has no 'freq'"
+    ConfigurationError.expect(isinstance(given, str), missing, 'for example {"freq": "D"}')
+    return str(given)
 
 
 def _log_statistics(data: Data, title: str) -> None:

@@ -220,12 +220,15 @@ class Hosts:
 
     def _watch(self) -> None:
         """The thread: says that this host lives, and hears whether the others do."""
-        pause = min(1.0, self.silence / 5)
+        pause, due = min(1.0, self.silence / 5), 0.0
         open_ = list(self.links)
         while open_ and not self._left.is_set():
-            for link in open_:
-                _send(link, {})
-            ready, _, _ = select.select([link.end for link in open_], [], [], pause)
+            now = time.monotonic()
+            if now >= due:
+                due = now + pause
+                for link in open_:
+                    _send(link, {})
+            ready, _, _ = select.select([link.end for link in open_], [], [], due - now)
             open_ = [link for link in open_ if self._alive(link, link.end in ready)]
 
     def _alive(self, link: Link, ready: bool) -> bool:

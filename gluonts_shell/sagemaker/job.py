@@ -87,23 +87,22 @@ def _check_tree(paths: Paths) -> None:
 def _hosts(resources: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """This host, and all of them, sorted."""
     host, hosts = resources.get("current_host"), resources.get("hosts") or []
-    if not isinstance(hosts, list) or not all(isinstance(each, str) and each for each in hosts):
-        raise ConfigurationError(
-            f"resourceconfig.json: hosts is {repr(hosts)[:300]}, expected a list of names"
-        )
+    names = isinstance(hosts, list) and all(isinstance(each, str) and each for each in hosts)
+    found = f"resourceconfig.json: hosts is {repr(hosts)[:300]}"
+    ConfigurationError.expect(names, found, "a list of names")
     if not hosts:
         return str(host or "local"), (str(host or "local"),)
-    if host not in hosts:
-        found = "is missing" if host is None else f"is {repr(host)[:100]}"
-        raise ConfigurationError(
-            f"resourceconfig.json: current_host {found}, expected one of the hosts, {hosts}"
-        )
+    said = "is missing" if host is None else f"is {repr(host)[:100]}"
+    found = f"resourceconfig.json: current_host {said}"
+    ConfigurationError.expect(host in hosts, found, f"one of the hosts, {hosts}")
     return str(host), tuple(sorted(set(hosts)))
 
 
 def _interface(resources: Mapping[str, Any]) -> str | None:
     name = resources.get("network_interface_name")
-    return name if isinstance(name, str) and name else None
+    if not isinstance(name, str):
+        return None
+    return name or None
 
 
 def _channels(paths: Paths) -> tuple[dict[str, Channel], tuple[str, ...]]:

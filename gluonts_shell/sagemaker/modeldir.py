@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from gluonts_shell.errors import some
+
 MODEL = ("gluonts-config.json", "type.txt")
 PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
 DEEPEST = 3  # folders that somebody packed one into the other
@@ -50,20 +52,16 @@ def instead(folder: Path) -> str:
 
 
 def _shown(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    if len(names) > SHOWN:
-        shown += f" and {len(names) - SHOWN} more"
-    return shown
+    return some(list(map(repr, names)), SHOWN)
 
 
 def _nested(folder: Path) -> str:
-    for inner in _below(folder, DEEPEST):
-        if not _is_model(inner):
-            continue
-        name = str(inner.relative_to(folder))
-        command = f"tar -C {shlex.quote(name)} -czf model.tar.gz ."
-        return f"its folder {name!r} does: pack the files themselves, {command}"
-    return ""
+    inner = next(filter(_is_model, _below(folder, DEEPEST)), None)
+    if inner is None:
+        return ""
+    name = str(inner.relative_to(folder))
+    command = f"tar -C {shlex.quote(name)} -czf model.tar.gz ."
+    return f"its folder {name!r} does: pack the files themselves, {command}"
 
 
 def _is_model(folder: Path) -> bool:

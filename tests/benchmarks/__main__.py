@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import comparisons
+import forecasts
 import growth
 import hosts
 import machine
@@ -24,6 +25,9 @@ import ratios
 import trainings
 from sides import Side
 from table import ROWS, Table
+
+# what libraries import where it is there, which the rows of a start pay for, and what reads JSON faster
+EXTRAS = ("pyarrow", "matplotlib", "orjson")
 
 
 def main() -> int:
@@ -42,6 +46,12 @@ def main() -> int:
         type=interpreter,
         metavar="PYTHON",
         help='one that has "gluonts[shell]", click and packaging',
+    )
+    parser.add_argument(
+        "--fast",
+        type=interpreter,
+        metavar="PYTHON",
+        help="one that has gluonts_shell and orjson, for the rows fast_; the others are without",
     )
     parser.add_argument(
         "--only", nargs="+", metavar="ROW", choices=list(ROWS), help=f"of {', '.join(ROWS)}"
@@ -66,12 +76,23 @@ def main() -> int:
     wanted = set(options.only or ROWS)
     ours = Side("ours", options.ours, "gluonts_shell")
     peer = Side("peer", options.peer, "gluonts.shell") if options.peer else None
+    fast = Side("ours", options.fast, "gluonts_shell") if options.fast else None
+    for side in (peer, ours, fast):
+        if side:
+            extras = [name for name in EXTRAS if side.has(name)]
+            print(
+                f"{side.name} {side.python} has {' and '.join(extras) or 'no extras'}",
+                file=sys.stderr,
+            )
     effort = comparisons.Effort(options.pairs, options.seconds, options.patience)
     table = Table()
     print(machine.description(), file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         sides = [side for side in (peer, ours) if side]
         comparisons.measure(sides, wanted, table, Path(folder), effort)
+        if fast:
+            comparisons.fast(peer, fast, wanted, table, Path(folder), effort)
+        forecasts.measure(ours, wanted, table, Path(folder), effort)
         ratios.measure(ours, wanted, table, Path(folder), effort)
         trainings.measure(ours, wanted, table, Path(folder), effort)
         hosts.measure(ours, wanted, table, Path(folder), effort)

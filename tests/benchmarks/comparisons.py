@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,13 @@ ATTEMPTS = 2
 SERVED = {  # row -> connections, instances a request
     "naive": {"naive_c1": (1, 1), "naive_c16": (16, 1), "naive_50": (4, 50)},
     "deepar": {"deepar_c1": (1, 1), "deepar_c32": (32, 1)},
+    **{name: {f"{name}_c16": (16, 1)} for name in inputs.NETWORKS},
 }
-HYPERPARAMETERS = {"naive": inputs.NAIVE, "deepar": inputs.DEEPAR}
+HYPERPARAMETERS = {"naive": inputs.NAIVE, "deepar": inputs.DEEPAR, **inputs.NETWORKS}
+# with orjson on our side, from an interpreter of its own
+FAST = {"fast_c1": "naive_c1", "fast_c16": "naive_c16", "fast_50": "naive_50"}
+COLD = {"cold_start": "false", "cold_canary": "true"}
+REQUESTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,15 @@ def measure(
     sides: list[Side], wanted: set[str], table: Table, folder: Path, effort: Effort
 ) -> None:
     for model, rows in SERVED.items():
-        own = {"cold_start", "ping_loaded"} if model == "naive" else set()
+        own = {*COLD, "ping_loaded"} if model == "naive" else set()
         if wanted & {*rows, *own}:
             trees = {side: trained(side, model, folder / f"{model}-{side.name}") for side in sides}
             take = partial(served, trees=trees, model=model, wanted=wanted, seconds=effort.seconds)
             each(sides, effort, table, take)
+        if model == "deepar" and "memory" in wanted:
+            trees = {side: trained(side, model, folder / f"memory-{side.name}") for side in sides}
+            take = partial(memory, trees=trees, seconds=effort.seconds)
+            each(sides, replace(effort, pairs=1), table, take)
     if "help" in wanted:
         each(sides, effort, table, lambda side: [("help", side.run("--help").wall, ())])
     if "train_eval" in wanted:
@@ -59,6 +68,37 @@ def measure(
             table,
             lambda side: [("train_eval", side.run("train", tree=trees[side]).wall, ())],
         )
+
+
+def fast(
+    peer: Side | None, ours: Side, wanted: set[str], table: Table, folder: Path, effort: Effort
+) -> None:
+    """The rows of seasonal naive with an interpreter of ours that has orjson."""
+    rows = {plain: row for row, plain in FAST.items() if row in wanted}
+    if not rows:
+        return
+    sides = [side for side in (peer, ours) if side]
+    trees = {side: trained(side, "naive", folder / f"fast-{side.name}") for side in sides}
+
+    def take(side: Side) -> Samples:
+        samples = served(side, trees, "naive", set(rows), effort.seconds)
+        return [(rows[row], value, notes) for row, value, notes in samples]
+
+    each(sides, effort, table, take)
+
+
+def memory(side: Side, trees: dict[Side, Path], seconds: int) -> Samples:
+    """MiB of all processes of a server of two workers, where a page that N of them share counts once.
+
+    The peer's server is one process, so that two of it serve as much.
+    """
+    with Server(side, trees[side], MODEL_SERVER_WORKERS="2") as server:
+        answered = failed = 0
+        while answered < REQUESTS:
+            found = load("/invocations", 32, seconds, inputs.request(1))
+            answered, failed = answered + found.answered, failed + found.failed
+        size = machine.pss(server.process.pid) / 2**20 * (2 if side.name == "peer" else 1)
+    return [("memory", size, (f"{failed} FAILED",) if failed else ())]
 
 
 def trained(side: Side, model: str, tree: Path) -> Path:
@@ -94,9 +134,12 @@ def served(
     side: Side, trees: dict[Side, Path], model: str, wanted: set[str], seconds: int
 ) -> Samples:
     samples: Samples = []
+    if model == "naive":
+        for row, canary in COLD.items():
+            if row in wanted:
+                with Server(side, trees[side], GLUONTS_SHELL_CANARY=canary) as server:
+                    samples.append((row, server.cold_start, ()))
     with Server(side, trees[side]) as server:
-        if model == "naive":
-            samples.append(("cold_start", server.cold_start, ()))
         for row, (connections, instances) in SERVED[model].items():
             if row in wanted:
                 found = load("/invocations", connections, seconds, inputs.request(instances))

@@ -23,6 +23,19 @@ DEEPAR = {
 }
 
 
+def network(forecaster: str, **arguments: str) -> dict[str, str]:
+    """As little training as a network can have: what it forecasts takes as long."""
+    return {**DEEPAR, "forecaster_name": f"gluonts.torch.model.{forecaster}", **arguments}
+
+
+NETWORKS = {
+    "tft": network("tft.TemporalFusionTransformerEstimator"),
+    "patchtst": network("patch_tst.PatchTSTEstimator", patch_len="16"),
+    "tide": network("tide.TiDEEstimator"),
+    "sff": network("simple_feedforward.SimpleFeedForwardEstimator"),
+}
+
+
 def series(count: int, hours: int) -> Iterator[dict[str, Any]]:
     dice = random.Random(count * hours)
     for number in range(count):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START_SECONDS, END_SECONDS = 60, 40
+# installed packages have their bytecode, and a tree that is worked on gets it at the first run
+ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 PORT = 8080  # the peer listens on no other
 
 
@@ -28,9 +30,15 @@ class Side:
         module = ["-m", self.module] if self.module else []  # a side without one runs scripts
         return [self.python, "-W", "ignore", *module, *arguments]
 
+    def has(self, module: str) -> bool:
+        code = (
+            f"import importlib.util; raise SystemExit(importlib.util.find_spec({module!r}) is None)"
+        )
+        return subprocess.run([self.python, "-c", code], check=False).returncode == 0
+
     def run(self, *arguments: str, tree: Path | None = None) -> Usage:
         """Run a command to its end. Raises SystemExit with the end of its output if it fails."""
-        environ = {**os.environ, **({"SAGEMAKER_DATA_PATH": str(tree)} if tree else {})}
+        environ = {**ENVIRON, **({"SAGEMAKER_DATA_PATH": str(tree)} if tree else {})}
         began, before = time.perf_counter(), os.times()
         with open(os.devnull if tree is None else tree / "output.log", "wb") as log:
             process = subprocess.Popen(
@@ -80,7 +88,7 @@ class Server:
         began = time.perf_counter()
         self.process = subprocess.Popen(
             self.side.command("serve"),
-            env={**os.environ, **environ},
+            env={**ENVIRON, **environ},
             cwd=self.tree,
             stdout=self.log,
             stderr=self.log,

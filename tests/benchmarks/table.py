@@ -22,15 +22,37 @@ class Row:
 
 
 ROWS = {
-    "cold_start": Row("exec of serve to the first 200 of /ping", "s", less=True, ratio=1 / 0.85),
-    "help": Row("--help", "s", less=True, ratio=10),
+    "cold_start": Row(
+        "exec of serve to the first 200 of /ping, no canary", "s", less=True, ratio=1.25
+    ),
+    "cold_canary": Row("the same with the canary", "s", less=True, ratio=1.1),
+    "help": Row("--help", "s", less=True, ratio=12),
     "naive_c1": Row("seasonal naive, 1 instance a request, 1 connection", "/s", ratio=5.5),
     "naive_c16": Row("the same, 16 connections", "/s", ratio=14),
     "naive_50": Row("50 instances a request, 4 connections", "/s", ratio=20),
+    "fast_c1": Row("naive_c1 with orjson", "/s", ratio=9),
+    "fast_c16": Row("naive_c16 with orjson", "/s", ratio=24),
+    "fast_50": Row("naive_50 with orjson", "/s", ratio=50),
     "ping_loaded": Row("p99 of /ping under naive_50 on 8 connections", "ms", less=True, limit=20),
-    "deepar_c1": Row("torch DeepAR, 100 samples, 1 connection", "/s", ratio=1.8),
+    "deepar_c1": Row("torch DeepAR, 100 samples, 1 connection", "/s", ratio=2.5),
     "deepar_c32": Row("the same, 32 connections", "/s", ratio=10),
-    "train_eval": Row("train of seasonal naive with 2,000 test series", "s", less=True, ratio=4),
+    "tft_c16": Row("TemporalFusionTransformer, 16 connections", "/s", ratio=8),
+    "patchtst_c16": Row("PatchTST, 16 connections", "/s", ratio=8),
+    "tide_c16": Row("TiDE, 16 connections", "/s", ratio=8),
+    "sff_c16": Row("SimpleFeedForward, 16 connections", "/s", ratio=8),
+    "transform_deepar": Row(
+        "transform of DeepAR, 10,000 series, 2 workers / predictor.predict", "/s", ratio=1.8
+    ),
+    "evaluate_deepar": Row(
+        "evaluation of DeepAR, 2,000 series / GluonTS's Evaluator", "s", less=True, ratio=3
+    ),
+    "memory": Row(
+        "PSS of DeepAR's server of 2 workers after 10,000 requests",
+        "MiB",
+        less=True,
+        ratio=1 / 0.6,
+    ),
+    "train_eval": Row("train of seasonal naive with 2,000 test series", "s", less=True, ratio=6),
     "train_deepar_a": Row(
         "CPU of DeepAR on 370 x 3,000 hours with features", "s", less=True, ratio=1.8
     ),

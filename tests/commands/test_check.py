@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -41,8 +42,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 def examined(tree: Any) -> check.Found:
     found = check.Found()
     settings = Settings(data_path=str(tree.paths.base))
-    with check.warnings_gathered(settings, found):
-        check.examine(settings, found, lambda _: None)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        with check.warnings_gathered(settings, found):
+            check.examine(settings, found, lambda _: None)
+    finally:  # or tests of other modules find the log set up
+        root.handlers[:] = handlers
+        root.setLevel(level)
     return found
 
 

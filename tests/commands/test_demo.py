@@ -16,6 +16,8 @@ from gluonts_shell.commands import demo
 from gluonts_shell.errors import ConfigurationError
 from gluonts_shell.written import RECORD
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

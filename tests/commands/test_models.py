@@ -201,9 +201,9 @@ def test_what_cannot_be_loaded_is_a_400_with_a_sentence(
 
 
 def test_a_model_is_asked_as_invocations_is(three: Many) -> None:
-    def ask(body: str | bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def ask(body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return three.ask("POST", "/models/three/invoke", body, {**JSON, **named})  # type: ignore[arg-type]
+        return three.ask("POST", "/models/three/invoke", body, {**JSON, **named})
 
     trace = {
         "X_Amzn_SageMaker_Custom_Attributes": "trace=7",
@@ -230,6 +230,8 @@ def test_a_model_is_asked_as_invocations_is(three: Many) -> None:
     assert status == 413 and b"; MAX_CONTENT_LENGTH sets this limit" in body
     large = {"instances": [{**INSTANCE, "target": [1.0] * 1_000_000}]}
     assert ask(json.dumps(large))[0] == 200
+    assert ask(b"x" * 5_000_000, Content_Type="text/csv")[0] == 415
+    assert ask(iter([REQUEST.encode()]))[0] == 200  # chunked
     line = r"invocation: status 200, 1 instances of 4 to 4 values, \d+\.\d ms, 1 joined, id inf-7, model shops/three.tar.gz"
     eventually(lambda: re.search(line, three.log.read_text()))
     assert three.forecast("three")[0] == 200

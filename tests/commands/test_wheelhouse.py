@@ -16,6 +16,8 @@ from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
 from tests.local_wheels import wheel, write
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

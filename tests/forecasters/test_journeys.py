@@ -20,6 +20,8 @@ import gluonts_shell
 from tests.forecasters.journey import DECILES, SAMPLES
 from tests.forecasters.rows import ROWS
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(gluonts_shell.__file__).parent.parent
 MONTHLY = ROOT / "gluonts_shell" / "data" / "monthly"
 MACRO = Path(__file__).parent / "macro.json"

@@ -167,3 +167,21 @@ def test_hosts_that_count_differently_do_not_begin(port):
         "expected the same hosts in resourceconfig.json everywhere"
     )
     assert first == f"host 127.0.0.2 failed: {second}"
+
+
+def test_hosts_that_live_cost_next_to_nothing(meet):
+    """Each says so once a second, however often the others do."""
+
+    def life(name):
+        hosts = meet(name)
+        hosts.gather(None)
+        sent = []
+        for link in hosts.links:
+            link.send = lambda line, send=link.send: (sent.append(line), send(line))
+        time.sleep(2.5)
+        hosts.gather(None)
+        hosts.leave(0, "is done")
+        return max(1, len(hosts.links)), len([line for line in sent if not line])
+
+    for links, beats in each(life):
+        assert links <= beats <= 4 * links

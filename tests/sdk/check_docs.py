@@ -46,7 +46,7 @@ EXPECTED = {
         "CreateHyperParameterTuningJob": 1,
     },
     "SDK v3": {
-        "CreateTrainingJob": 3,  # one of them in the pipeline, and so below
+        "CreateTrainingJob": 4,  # one of them in the pipeline, and so below
         "CreateModel": 4,
         "CreateEndpointConfig": 3,
         "CreateEndpoint": 3,
@@ -57,7 +57,7 @@ EXPECTED = {
         "StartPipelineExecution": 1,
     },
 }
-EXPECTED["SDK v2"] = {**EXPECTED["SDK v3"], "CreateTrainingJob": 4}
+EXPECTED["SDK v2"] = {**EXPECTED["SDK v3"], "CreateTrainingJob": 6}
 STEPS = {"Training": "CreateTrainingJob", "Model": "CreateModel", "Transform": "CreateTransformJob"}
 ARTIFACT = "s3://my-forecasts/output/demand-1/output/model.tar.gz"
 ANSWERS: dict[str, Any] = {

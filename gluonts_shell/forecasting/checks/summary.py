@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,30 +59,29 @@ class Summary:
         yield f"from {self.start} to {self.end}"
         values = self.observations + self.missing
         yield f"{self.missing:,} of {values:,} values are missing, in {self.with_missing:,} series"
-        for count, what in (
-            (self.empty, "no value"),
-            (self.zeros, "zeros only"),
-            (self.constant, "one value only"),
-        ):
-            if count:
-                yield f"{count:,} series have {what}"
+        if self.empty:
+            yield f"{self.empty:,} series have no value"
+        if self.zeros:
+            yield f"{self.zeros:,} series have zeros only"
+        if self.constant:
+            yield f"{self.constant:,} series have one value only"
         if self.dimensions > 1:
             yield f"targets of {self.dimensions} dimensions"
         if self.duplicates:
-            some = ", ".join(
-                f"{name!r} ({count} times)"
-                for name, count in list(self.duplicates.items())[:MOST_NAMED]
-            )
-            yield f"{len(self.duplicates):,} item_ids occur more than once: {some}"
+            first = islice(self.duplicates.items(), MOST_NAMED)
+            shown = ", ".join(f"{name!r} ({count} times)" for name, count in first)
+            yield f"{len(self.duplicates):,} item_ids occur more than once: {shown}"
         for position, counts in enumerate(self.categories):
-            some = ", ".join(
-                f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_NAMED]
-            )
-            yield f"cat[{position}]: {len(counts):,} categories: {some}" + (
-                ", ..." if len(counts) > MOST_NAMED else ""
-            )
+            yield f"cat[{position}]: {len(counts):,} categories: {_most_frequent(counts)}"
         for name, count in self.features.items():
             yield f"{name}: {count}"
+
+
+def _most_frequent(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in islice(counts.items(), MOST_NAMED)]
+    if len(counts) > MOST_NAMED:
+        shown.append("...")
+    return ", ".join(shown)
 
 
 def summarize(
@@ -97,8 +97,7 @@ def summarize(
         length = entry["target"].shape[-1]
         lengths.append(length)
         start, end = entry["start"], entry["start"] + max(length - 1, 0)
-        first = start if first is None else min(first, start)
-        last = end if last is None else max(last, end)
+        first, last = min(first or start, start), max(last or end, end)
         items[entry["item_id"]] += 1
         _add_values(found, entry["target"])
         _add_categories(categories, entry.get("feat_static_cat", ()))
@@ -140,7 +139,9 @@ def _add_categories(categories: list[Counter[int]], values: Iterable[Any]) -> No
 
 def _named(counts: Counter[int], labels: Labels, position: int) -> dict[str, int]:
     """The most frequent first."""
-    known = labels[position] if position < len(labels) else None
-    return {
-        str(known[index]) if known else str(index): count for index, count in counts.most_common()
-    }
+    known = None
+    if position < len(labels):
+        known = labels[position]
+    if not known:
+        return {str(index): count for index, count in counts.most_common()}
+    return {known[index]: count for index, count in counts.most_common()}

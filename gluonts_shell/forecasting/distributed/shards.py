@@ -50,29 +50,35 @@ def _said(statistics: Statistics) -> dict[str, Any]:
     """As JSON has it."""
     said = asdict(statistics)
     for name in ("categories", "left_out"):
-        said[name] = [sorted(codes) for codes in said[name]]
+        said[name] = list(map(sorted, said[name]))
     return said
 
 
 def _statistics(said: Mapping[str, Any]) -> Statistics:
     found = Statistics(**said)
-    found.categories = [set(codes) for codes in said["categories"]]
+    found.categories = list(map(set, said["categories"]))
     found.names = covariates.said(said["names"])
-    found.left_out = [set(codes) for codes in said["left_out"]]
+    found.left_out = list(map(set, said["left_out"]))
     found.labels = tuple(None if names is None else tuple(names) for names in said["labels"])
     return found
 
 
 def _labels(shares: Sequence[Statistics]) -> Labels:
     """Of all: a position at which one of the hosts has texts has texts on all of them."""
-    if not any(share.labels for share in shares):
+    labelled = {position for share in shares for position in _labelled(share)}
+    if not labelled:
         return ()
-    found: list[tuple[str, ...] | None] = []
-    for position in range(max(len(share.categories) for share in shares)):
-        texts = any(_at(share.labels, position) is not None for share in shares)
-        names = {name for share in shares for name in _called(share, position).values()}
-        found.append(tuple(sorted(names)) if texts else None)
+    positions = max(len(share.categories) for share in shares)
+    found: list[tuple[str, ...] | None] = [None] * positions
+    for position in labelled:
+        names = set[str]().union(*(_called(share, position).values() for share in shares))
+        found[position] = tuple(sorted(names))
     return tuple(found)
+
+
+def _labelled(share: Statistics) -> list[int]:
+    """The positions at which the share has texts."""
+    return [position for position, names in enumerate(share.labels) if names is not None]
 
 
 def _at(labels: Labels, position: int) -> tuple[str, ...] | None:
@@ -83,15 +89,17 @@ def _called(share: Statistics, position: int) -> dict[int, str]:
     """What each category of the share is called; a number among texts is a text too."""
     if position >= len(share.categories):
         return {}
-    own = _at(share.labels, position)
-    return {code: str(code) if own is None else own[code] for code in share.categories[position]}
+    codes, own = share.categories[position], _at(share.labels, position)
+    if own is None:
+        return {code: str(code) for code in codes}
+    return {code: own[code] for code in codes}
 
 
 def _numbers(share: Statistics, position: int, labels: Labels) -> dict[int, int]:
     """The share's number of each category -> the number that it has on all hosts."""
     names, new = _called(share, position), _at(labels, position)
     if new is None:
-        return {code: code for code in names}
+        return dict(zip(names, names, strict=True))
     return {code: new.index(name) for code, name in names.items()}
 
 
@@ -145,7 +153,7 @@ def _add_extremes(merged: Statistics, share: Statistics) -> None:
         merged.largest_absolute, merged.largest_at = share.largest_absolute, share.largest_at
     for name, peaks in share.peaks.items():
         pairs = zip_longest(merged.peaks.get(name, []), peaks, fillvalue=0)
-        merged.peaks[name] = [max(pair) for pair in pairs]
+        merged.peaks[name] = list(map(max, pairs))
 
 
 def _union(columns: Sequence[Sequence[set[int]]]) -> list[set[int]]:

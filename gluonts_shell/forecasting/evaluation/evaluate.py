@@ -2,6 +2,9 @@
 
 The formulas are in `formulas`, the pairing of series and forecasts in `scores`. It does not read channels, does not
 know SageMaker's folders, and does not decide whether a failing evaluation fails the job.
+
+It predicts in its own process, where torch uses all processors: training has run passes of several threads there, and
+a process that is forked after that waits for threads that it does not have.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 class Signature:
     """Of a constructor, without what it is called on.
 
-    named: annotation of each parameter that has a name; required: those without a default; open: whether it takes
-    others too, as `**kwargs` does.
+    named: annotation of each parameter that has a name; required: those without a default; open:
+    whether it takes others too, as `**kwargs` does.
     """
 
     named: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Signature:
     @classmethod
     def of(cls, function: Any) -> Signature:
         hints = hints_of(function)
-        _, *parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())[1:]
         named: dict[str, Any] = {}
         required: list[str] = []
         takes_more = False
@@ -57,8 +57,9 @@ class Signature:
 def constructor_parameters(kind: type) -> tuple[dict[str, Any], bool]:
     """Names and annotations of a constructor's parameters, and whether it takes any others too.
 
-    One with `**kwargs` usually hands them on to its base class, so that one's are counted in. A class with a
-    from_hyperparameters or from_inputs of its own is constructed by that, so what it takes counts too.
+    One with `**kwargs` usually hands them on to its base class, so that one's are counted in. A
+    class with a from_hyperparameters or from_inputs of its own is constructed by that, so what it
+    takes counts too.
     """
     found = _of_the_constructor(kind)
     for hook in hooks(kind):
@@ -73,9 +74,12 @@ def hooks(kind: type) -> list[Any]:
 
     Those of GluonTS's own classes do what is done here without them: mxnet's give flat arguments to the Trainer.
     """
-    methods = [getattr(kind, name, None) for name in HOOKS]
-    functions = [method.__func__ for method in methods if inspect.ismethod(method)]
-    return [function for function in functions if not function.__module__.startswith("gluonts.")]
+    found = []
+    for name in HOOKS:
+        method = getattr(kind, name, None)
+        if inspect.ismethod(method) and not method.__module__.startswith("gluonts."):
+            found.append(method.__func__)
+    return found
 
 
 def _of_the_constructor(kind: type) -> Signature:
@@ -111,15 +115,16 @@ def _validated(function: Any) -> dict[str, Any]:
 
 
 def required_parameters(kind: type) -> list[str]:
-    return list(Signature.of(next(_constructors(kind))).required)
+    return list(Signature.of(_constructors(kind)[0]).required)
 
 
-def _constructors(kind: type) -> Iterator[Any]:
+def _constructors(kind: type) -> list[Any]:
     """The class's own and those of its bases, but for GluonTS's roots, which are named where nothing else is."""
-    owners = [base for base in kind.__mro__ if "__init__" in vars(base)]
-    below_the_roots = [base for base in owners if base not in ROOTS]
-    for base in below_the_roots or owners[:1]:
-        yield vars(base)["__init__"]
+    found = []
+    for base in kind.__mro__:
+        if base not in ROOTS and "__init__" in vars(base):
+            found.append(vars(base)["__init__"])
+    return found or [kind.__init__]  # type: ignore[misc]
 
 
 def check_complete(kind: type, arguments: Mapping[str, Any]) -> None:
@@ -147,18 +152,21 @@ def _takes(kind: type, name: str, arguments: Mapping[str, Any]) -> bool:
         return name in parameters
     if any(_mentions(function, name) for function in (*hooks(kind), *_constructors(kind))):
         return True
-    # one that hands its arguments to a class that it is given
-    for other in arguments.values():
-        named = isinstance(other, type) and other is not kind
-        if named and name in constructor_parameters(other)[0]:
-            return True
-    return False
+    return any(_hands_on(kind, other, name) for other in arguments.values())
+
+
+def _hands_on(kind: type, value: Any, name: str) -> bool:
+    """Whether an argument is a class to which the first hands its own arguments, and which takes this one."""
+    if not isinstance(value, type) or value is kind:
+        return False
+    parameters, _ = constructor_parameters(value)
+    return name in parameters
 
 
 def _mentions(function: Any, name: str) -> bool:
     """`kwargs["freq"]`, `kwargs.get("freq")`: the name is a constant of the function's code."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return code is not None and name in code.co_consts
+    return name in getattr(code, "co_consts", ())
 
 
 def construct(kind: type, arguments: Mapping[str, Any], train: Any = None) -> Any:

@@ -38,8 +38,8 @@ USES = {"auto": "auto", "ignore": "ignore", **dict.fromkeys(NOTHING, "ignore")}
 class Translation:
     """hyperparameters: in the estimator's words, typed. cardinality, dynamic: 'auto', 'ignore' or what was given.
 
-    built_in: whether the algorithm was asked for, and not GluonTS's class. notes: what is not as in the algorithm, for
-    one line in the log.
+    built_in: whether the algorithm was asked for, and not GluonTS's class. notes: what is not as in
+    the algorithm, for one line in the log.
     """
 
     hyperparameters: dict[str, Any]

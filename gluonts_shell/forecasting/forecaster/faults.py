@@ -43,11 +43,9 @@ def check_predictor(predictor: Predictor) -> None:
     name = type(predictor).__name__
     length = getattr(predictor, "prediction_length", None)
     if not isinstance(length, int) or length < 1:
-        found = (
-            "has no prediction_length"
-            if length is None
-            else f"has the prediction_length {length!r}"
-        )
+        found = f"has the prediction_length {length!r}"
+        if length is None:
+            found = "has no prediction_length"
         raise ForecasterError(
             f"{name} {found}, expected a positive whole number: its constructor must set it, "
             "for example by super().__init__(prediction_length=prediction_length)"

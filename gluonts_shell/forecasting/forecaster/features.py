@@ -1,7 +1,7 @@
 """What a forecaster uses of its data: its own word (constructor arguments) against what the series carry.
 
-Knows the names by which constructors ask for features and DeepAR's ways to say which to use. What was given wins, what
-the data carries is derived, and the word `ignore` turns a field off.
+Knows the names by which constructors ask for features and DeepAR's ways to say which to use. What
+was given wins, what the data carries is derived, and the word `ignore` turns a field off.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 class Form:
     """How a parameter of a constructor says what is used of a field.
 
-    said(carried) -> its value for what the data carries, a count or cardinalities. asked(value) -> what a value that
-    says something asks for, in the same terms, or None where it does not tell how many; None for a parameter that
-    never tells.
+    said(carried) -> its value for what the data carries, a count or cardinalities. asked(value) ->
+    what a value that says something asks for, in the same terms, or None where it does not tell how
+    many; None for a parameter that never tells.
     """
 
     said: Callable[[Any], Any]
@@ -86,8 +86,8 @@ DEEPARS_DYNAMIC = "num_dynamic_feat"
 class Use:
     """What a class can use, by its constructor, and what the job lets it use.
 
-    parameters: of the constructor; ignored: attributes of Features that the job turned off; own: whether the class is
-    the user's, of which nothing is known but its parameters.
+    parameters: of the constructor; ignored: attributes of Features that the job turned off; own:
+    whether the class is the user's, of which nothing is known but its parameters.
     """
 
     kind: type
@@ -136,26 +136,27 @@ class Use:
 
     def _turned_off(self, wanted: str, given: Mapping[str, Any]) -> bool:
         """By `ignore`, or by itself, as `num_feat_dynamic_real: 0` and `cardinality: []` do."""
-        if wanted in self.ignored:
-            return True
-        said = [given.get(name) for name in self.declared.get(wanted, ())]
-        return any(value is not None and not value for value in said)
+        names = given.keys() & self.declared.get(wanted, ())
+        said = [given[name] for name in names if given[name] is not None]
+        return wanted in self.ignored or not all(said)
 
     def derived(
         self, given: Mapping[str, Any], data: Data, known: Features | None = None
     ) -> dict[str, Any]:
         """Arguments for what the series carry and the class has a parameter for. Raises DataError for uneven series."""
         arguments: dict[str, Any] = {}
-        for kind in KINDS:
-            if kind.wanted not in self.declared or kind.wanted in self.ignored:
-                continue
-            data.statistics.check_even(kind)
-            if self._turned_off(kind.wanted, given):
-                continue
+        for kind in self._to_derive(given, data.statistics):
             carried = _carried(kind, data.statistics, known, given)
             if carried and self._has_room(kind, how_many(carried)):
                 arguments |= self._arguments(kind.wanted, carried)
         return {name: value for name, value in arguments.items() if given.get(name) is None}
+
+    def _to_derive(self, given: Mapping[str, Any], statistics: Statistics) -> list[Kind]:
+        declared = self.declared.keys() - self.ignored
+        kinds = [kind for kind in KINDS if kind.wanted in declared]
+        for kind in kinds:
+            statistics.check_even(kind)
+        return [kind for kind in kinds if not self._turned_off(kind.wanted, given)]
 
     def _arguments(self, wanted: str, carried: Any) -> dict[str, Any]:
         """Each parameter for the field has its own way to say it."""
@@ -182,10 +183,11 @@ class Use:
         if statistics is None:
             return features
         for kind in KINDS:
-            if wanted[kind.wanted]:
-                self._check(kind, wanted[kind.wanted], statistics)
-        labels = statistics.labels if features.static_cat != () else ()
-        return replace(features, labels=labels, **statistics.settled())
+            self._check(kind, wanted[kind.wanted], statistics)
+        features = replace(features, **statistics.settled())
+        if features.static_cat == ():
+            return features
+        return replace(features, labels=statistics.labels)
 
     def _asked(self, kind: Kind, arguments: Mapping[str, Any]) -> Any:
         """Of a field: how many, or which cardinalities; none where one of its arguments says so."""
@@ -203,6 +205,8 @@ class Use:
 
     def _check(self, kind: Kind, asked: Any, statistics: Statistics) -> None:
         """Raises DataError where the train channel does not carry what is asked for."""
+        if not asked:
+            return
         statistics.check_even(kind)
         found, count = statistics.count(kind), how_many(asked)
         if found != count:
@@ -274,8 +278,9 @@ def _dynamic_by_deepars_name(parameters: Mapping[str, Any], kept: dict[str, Any]
     if "num_feat_dynamic_real" in parameters:
         kept.setdefault("num_feat_dynamic_real", kept.pop(DEEPARS_DYNAMIC))
     elif "dynamic_dims" in parameters:
-        number = str(kept.pop(DEEPARS_DYNAMIC)).strip()
-        groups = [1] * int(number) if re.fullmatch("[0-9]{1,5}", number) else number
+        groups: Any = str(kept.pop(DEEPARS_DYNAMIC)).strip()
+        if re.fullmatch("[0-9]{1,5}", groups):
+            groups = _each_alone(int(groups))
         kept.setdefault("dynamic_dims", groups)
 
 
@@ -288,8 +293,8 @@ def derived(
 ) -> dict[str, Any]:
     """`given` and what follows from the data, by the class's own derivation or ours; what was given wins.
 
-    known: of the model that is trained further. Raises DataError or ConfigurationError where series and arguments
-    contradict each other, ModelError where the class's own derivation fails.
+    known: of the model that is trained further. Raises DataError or ConfigurationError where series
+    and arguments contradict each other, ModelError where the class's own derivation fails.
     """
     arguments = dict(given)
     if dialect is not None:

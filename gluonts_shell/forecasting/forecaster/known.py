@@ -1,7 +1,8 @@
 """What the owner brought and chose: the classes of the code channel and of the image, and the operator's forecaster.
 
-This is where modules are imported by name. What a client names gets here only after `allowed.Rule` has let it pass, and
-only a module whose file lies where the owner's code was installed is imported for it.
+This is where modules are imported by name. What a client names gets here only after `allowed.Rule`
+has let it pass, and only a module whose file lies where the owner's code was installed is imported
+for it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Installed:
     def __call__(self, path: str) -> type | None:
         """The Estimator or Predictor at this exact path, if it is defined in the owner's modules; else None.
 
-        What a module of theirs only imported (`mine.os.mkdir`, `mine.json.JSONDecoder`) is not theirs to name.
-        Raises RequestError where the module's import fails; the reason goes to the log.
+        What a module of theirs only imported (`mine.os.mkdir`, `mine.json.JSONDecoder`) is not
+        theirs to name. Raises RequestError where the module's import fails; the reason goes to the
+        log.
         """
         parts = path.split(".")
         folder = self._folder(parts[0])
@@ -123,8 +125,8 @@ def default_forecaster(name: str) -> type[Predictor]:
 def of_the_job(inference_config: str | None) -> tuple[str, type[Predictor]] | None:
     """The Predictor that a batch job's own configuration names; None where it names none.
 
-    What is wrong with the rest of the text is said when the configuration is checked. Raises ConfigurationError where
-    the name leads to no forecaster.
+    What is wrong with the rest of the text is said when the configuration is checked. Raises
+    ConfigurationError where the name leads to no forecaster.
     """
     try:
         given = json.loads(inference_config or "{}")

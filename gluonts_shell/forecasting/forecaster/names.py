@@ -1,7 +1,8 @@
 """A forecaster's name -> its class. A forecaster is an Estimator (it is trained) or a Predictor (it just predicts).
 
-It finds and imports; what the class is given is `arguments`' business. "No such name", "an import inside it failed",
-"an extra is missing" and "that is no forecaster" are four messages, because they have four remedies.
+It finds and imports; what the class is given is `arguments`' business. "No such name", "an import
+inside it failed", "an extra is missing" and "that is no forecaster" are four messages, because they
+have four remedies.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ Forecaster = type[Estimator] | type[Predictor]
 def resolve(name: str, code: Path | None = None) -> Forecaster:
     """The class with this path, short name, or path of GluonTS's time with mxnet.
 
-    code: the folder that the code channel was installed to, which the sentence about a name that is nowhere lists.
-    Raises ForecasterError with what was looked for and what to do.
+    code: the folder that the code channel was installed to, which the sentence about a name that is
+    nowhere lists. Raises ForecasterError with what was looked for and what to do.
     """
     found = _of_its_time(name)
     if found is None:

@@ -23,7 +23,7 @@ class Broken(Exception):
 
 def is_path(text: str) -> bool:
     parts = text.split(".")
-    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+    return len(parts) > 1 and all(map(str.isidentifier, parts))
 
 
 def located(path: str) -> Any:
@@ -43,7 +43,7 @@ def _imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and f"{name}.".startswith(f"{error.name}."):
+        if f"{name}.".startswith(f"{error.name}."):
             return None  # the path itself leads nowhere; perhaps its end is a nested class
         raise Broken(name, error) from error
     except Exception as error:
@@ -113,4 +113,4 @@ def _raises_at_once(attribute: Any) -> bool:
     """`raise NotImplementedError` is all that such a method does, so it is the first name that its code uses."""
     function = getattr(attribute, "fget", None) or getattr(attribute, "__func__", attribute)
     code = getattr(function, "__code__", None)
-    return code is not None and code.co_names[:1] == ("NotImplementedError",)
+    return getattr(code, "co_names", ())[:1] == ("NotImplementedError",)

@@ -9,7 +9,6 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from gluonts_shell.errors import ForecasterError
 
-REPRESENTED_BY = ("__getnewargs_ex__", "__init_passed_kwargs__")
 NOT_SERIALIZABLE = (
     "forecaster {name!r} cannot be saved: its class needs @gluonts.core.component.validated() on its constructor, "
     "or a method __getnewargs_ex__, or methods serialize(path) and deserialize(path) of its own"
@@ -34,6 +33,11 @@ def _is_represented(kind: type) -> bool:
     """By the arguments of its constructor, which GluonTS keeps where it is validated, or in a way that it knows."""
     if not issubclass(kind, RepresentablePredictor):
         return False
-    validated = [base for base in kind.__mro__ if hasattr(vars(base).get("__init__"), "Model")]
-    special = encode.dispatch(kind) is not encode.dispatch(object)
-    return bool(validated) or special or any(hasattr(kind, name) for name in REPRESENTED_BY)
+    constructors = [vars(base).get("__init__") for base in kind.__mro__]
+    ways = (
+        any(hasattr(constructor, "Model") for constructor in constructors),  # it is validated
+        encode.dispatch(kind) is not encode.dispatch(object),
+        hasattr(kind, "__getnewargs_ex__"),
+        hasattr(kind, "__init_passed_kwargs__"),
+    )
+    return any(ways)

@@ -133,6 +133,8 @@ class Keeper(Callback):  # type: ignore[misc]
             self._halt()
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.ranks.count > 1:
+            _count_exactly(trainer)
         # shares of different sizes have different numbers of batches, and nothing can be agreed on between them
         if "validation" not in self.ranks.sharded:
             self.on_train_batch_end(trainer)
@@ -259,6 +261,13 @@ def _averaging(log: Callable[..., None]) -> Callable[..., None]:
         log(*arguments, **{**named, "sync_dist": True})
 
     return averaging
+
+
+def _count_exactly(trainer: Trainer) -> None:
+    """Lightning divides numbers of windows, which are whole, by that of the processes, and drops what is left."""
+    for metric in trainer._results.values():
+        if hasattr(metric, "cumulated_batch_size"):
+            metric.cumulated_batch_size = metric.cumulated_batch_size.float()
 
 
 def _any(wished: bool, trainer: Trainer) -> bool:

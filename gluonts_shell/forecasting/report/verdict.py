@@ -34,23 +34,21 @@ class Comparison:
     @property
     def change(self) -> float:
         """-0.12 where the forecaster's is 12 % lower; NaN where the two cannot be compared."""
-        if not (math.isfinite(self.own) and math.isfinite(self.naive)):
+        if self.own == self.naive == 0:
+            return 0.0
+        if self.naive == 0 or not math.isfinite(self.own - self.naive):
             return math.nan
-        if self.naive == 0:
-            return 0.0 if self.own == 0 else math.nan
         return self.own / self.naive - 1
 
     @property
     def words(self) -> str:
         """`12 % better`, or nothing where there is nothing to compare."""
-        change = self.change
-        if math.isnan(change):
-            return ""
-        if abs(change) < SAME:
+        side = self.side
+        if side == "same":
             return "the same"
-        if change > TIMES:
-            return f"{change + 1:,.0f} times as large"
-        return f"{_percent(abs(change))} {'better' if change < 0 else 'worse'}"
+        if self.change > TIMES:
+            return f"{self.change + 1:,.0f} times as large"
+        return side and f"{_percent(abs(self.change))} {side}"
 
     @property
     def headline(self) -> str:
@@ -98,4 +96,7 @@ def baseline(seasonality: int, freq: str) -> str:
 
 def _percent(share: float) -> str:
     """With a space at which no line breaks."""
-    return f"{100 * share:.{0 if share >= 0.1 else 1}f}\N{NO-BREAK SPACE}%"
+    number = f"{100 * share:.1f}"
+    if share >= 0.1:
+        number = f"{100 * share:.0f}"
+    return f"{number}\N{NO-BREAK SPACE}%"

@@ -1,7 +1,7 @@
 """Which forecasters a request may name, and the class behind a name. A client's text is looked up, never imported.
 
-GluonTS's own are a table of import statements. Other classes are found by whoever knows what the owner installed, who
-is handed in (`known.Installed`), so that nothing here can import by name.
+GluonTS's own are a table of import statements. Other classes are found by whoever knows what the
+owner installed, who is handed in (`known.Installed`), so that nothing here can import by name.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LONGEST = 200
 class Rule:
     """Which forecasters a request may name: those under `prefixes` if given, else the harmless and the code channel's.
 
-    installed: path -> the class of that path in what the owner installed, or None. chosen: what the operator named
-    himself. refused: why none may be named, if so.
+    installed: path -> the class of that path in what the owner installed, or None. chosen: what the
+    operator named himself. refused: why none may be named, if so.
     """
 
     prefixes: tuple[str, ...] | None = None

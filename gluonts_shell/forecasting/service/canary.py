@@ -1,8 +1,9 @@
 """A few series with their forecasts, kept beside the model: what it said in training, it must say wherever it is.
 
-`canary.jsonl` has a line for each series: `entry`, as the model gets it; `forecast`, rows by name; `tolerance`, by
-which a model that draws its forecasts may differ, 0 for one that does not. Training writes it with the model in
-memory, and a process that loads the saved model compares. Knows no other file of the model, no process and no HTTP.
+`canary.jsonl` has a line for each series: `entry`, as the model gets it; `forecast`, rows by name;
+`tolerance`, by which a model that draws its forecasts may differ, 0 for one that does not. Training
+writes it with the model in memory, and a process that loads the saved model compares. Knows no
+other file of the model, no process and no HTTP.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import numpy as np
 import pandas as pd
 
 from gluonts_shell.errors import ModelError
-from gluonts_shell.forecasting.evaluation.scores import history, length_of
 from gluonts_shell.forecasting.service.service import Model, one_line
 from gluonts_shell.messages import Configuration, Prediction
 
@@ -53,6 +53,9 @@ class Differs(ModelError):
 
 def choose(dataset: Iterable[Entry], window: int) -> list[Entry]:
     """The first series that are longer than the window, without that: features reach to its end."""
+    # a worker that only compares needs no scores, and starts sooner without
+    from gluonts_shell.forecasting.evaluation.scores import history, length_of
+
     found = []
     for entry in islice(dataset, LOOKED_AT):
         length = length_of(entry)
@@ -64,7 +67,7 @@ def choose(dataset: Iterable[Entry], window: int) -> list[Entry]:
 
 
 def _recent(entry: Entry) -> Entry:
-    surplus = length_of(entry) - STEPS
+    surplus = entry["target"].shape[-1] - STEPS
     if surplus <= 0:
         return entry
     cut = {name: entry[name][:, surplus:] for name in IN_STEP if name in entry}
@@ -118,8 +121,8 @@ def _tolerance(
 def replay(model: Model, freq: str | None, folder: Path, relative: float) -> int:
     """Forecast the canary of a saved model; returns how many series that were, 0 where it has none.
 
-    relative: by how much, of the largest value, forecasts that are not drawn may differ. Raises Differs, and ModelError
-    where the model fails.
+    relative: by how much, of the largest value, forecasts that are not drawn may differ. Raises
+    Differs, and ModelError where the model fails.
     """
     kept = _kept(folder / NAME)
     if not kept:

@@ -32,7 +32,7 @@ BOUNDS = {"prediction_length": MAX_PREDICTION_LENGTH}  # of parameters whose bou
 # what a trained model's contract says: it is compared by whoever has one, and not ignored
 DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
 KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
-UNDECIDED = ("auto", "ignore")  # DeepAR's words for what contradicts nothing
+UNDECIDED = (None, "auto", "ignore")  # what contradicts nothing, and DeepAR's words for it
 DIGITS = re.compile(r"[0-9]{1,9}")
 LEVEL = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", re.ASCII)
 PERCENTILE = re.compile(r"p([0-9]{1,2})")  # GluonTS's own spelling of a level
@@ -41,8 +41,9 @@ PERCENTILE = re.compile(r"p([0-9]{1,2})")  # GluonTS's own spelling of a level
 def parse(configuration: Mapping[str, Any], default_forecaster: str | None = None) -> Configuration:
     """Check what a request asks for.
 
-    Keys that are not ours are parameters of the forecaster, named or default. Without one they are ignored, unless one
-    must be a slip of a key of ours. Raises RequestError with the key, what was found and what was expected.
+    Keys that are not ours are parameters of the forecaster, named or default. Without one they are
+    ignored, unless one must be a slip of a key of ours. Raises RequestError with the key, what was
+    found and what was expected.
     """
     given = {name: value for name, value in configuration.items() if value is not None}
     found: dict[str, Any] = {}
@@ -74,7 +75,7 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
     """
     for name, known in decided.items():
         value = configuration.get(name)
-        if value is None or known is None or value in UNDECIDED:
+        if known is None or value in UNDECIDED:
             continue
         sent = value if isinstance(known, list) else _number(value)
         if sent != known:

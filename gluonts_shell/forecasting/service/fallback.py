@@ -1,7 +1,7 @@
 """The predictor that stands in for the model when its time is up: how it is found, built and asked.
 
-What its constructor asks for comes from the model: freq and horizon, the number of samples of the job, and whatever
-else it needs and the model was made with.
+What its constructor asks for comes from the model: freq and horizon, the number of samples of the
+job, and whatever else it needs and the model was made with.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _joined(rows: list[Prediction], wanted: Sequence[str]) -> Prediction:
 
 def _known(configuration: Configuration, contract: Contract | None) -> dict[str, Any]:
     """What is known of the forecaster that may be late."""
-    if configuration.forecaster is not None or contract is None:
+    if contract is None or configuration.forecaster is not None:
         known = json.loads(configuration.parameters or "{}")
         kind = default_forecaster(configuration.forecaster or "")
         known["prediction_length"] = build(kind, configuration).prediction_length
@@ -110,8 +110,11 @@ def _arguments(kind: type, known: dict[str, Any]) -> dict[str, Any]:
     """The same horizon and samples, always; the other arguments of the model only where there is no default."""
     parameters, _ = constructor_parameters(kind)
     wanted = {"freq", "prediction_length", "num_samples", *required_parameters(kind)}
-    given = [name for name in parameters if name in wanted and known.get(name) is not None]
-    arguments = {name: _fitted(name, known[name], parameters[name]) for name in given}
+    arguments = {}
+    for name in filter(wanted.__contains__, parameters):
+        value = known.get(name)
+        if value is not None:
+            arguments[name] = _fitted(name, value, parameters[name])
     missing = [name for name in required_parameters(kind) if name not in arguments]
     if missing:
         raise ConfigurationError(

@@ -1,7 +1,8 @@
 """GluonTS forecasts -> predictions. The values are those of `forecast.mean` and `forecast.quantile`, got faster.
 
-The rule for what a forecast does not have: of the output types asked for, those are answered that are there, and where
-none is, that is the client's error. A quantile that the client listed itself must be there; the default ones need not.
+The rule for what a forecast does not have: of the output types asked for, those are answered that
+are there, and where none is, that is the client's error. A quantile that the client listed itself
+must be there; the default ones need not.
 """
 
 from __future__ import annotations
@@ -49,17 +50,19 @@ def prediction(
 
 def _quantiles(view: View, configuration: Configuration, hint: Hint) -> dict[str, Any] | None:
     """None where the forecast has none at all and the client named none."""
-    found = {
-        text: _row(view.quantile(level), view.forecast) for text, level in configuration.quantiles
-    }
-    there = {text: row for text, row in found.items() if row is not None}
-    if len(there) == len(found):
-        return there
+    found, lacking = {}, []
+    for text, level in configuration.quantiles:
+        row = _row(view.quantile(level), view.forecast)
+        if row is None:
+            lacking.append(text)
+        else:
+            found[text] = row
+    if not lacking:
+        return found
     if configuration.quantiles_given:
-        lacking = next(text for text in found if text not in there)
         has = f"but this model's forecasts have {view.description}"
-        raise AskedError("quantiles", f"asks for {lacking}, {has}{hint()}")
-    return there or None
+        raise AskedError("quantiles", f"asks for {lacking[0]}, {has}{hint()}")
+    return found or None
 
 
 def _nothing(view: View, wanted: Sequence[str], hint: Hint) -> str:

@@ -1,7 +1,8 @@
 """A value that a client sent, checked against a parameter's annotation. Nothing is evaluated, imported or made.
 
-JSON has numbers, texts, true, false, null, lists and objects, and that is all that comes out of here: a text stays a
-text, whatever it says. What the owner of a job writes is another matter, and `values` is for that alone.
+JSON has numbers, texts, true, false, null, lists and objects, and that is all that comes out of
+here: a text stays a text, whatever it says. What the owner of a job writes is another matter, and
+`values` is for that alone.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def _check_text(text: str) -> None:
 def check(value: Any, annotation: Any, most: float = MAX_NUMBER) -> Any:
     """The value as `annotation` wants it; numbers that may be used as counts are at most `most`.
 
-    An int serves for a float and 5.0 for an int; a list becomes the tuple or array that is asked for, a name the
-    member of an enum. Nothing else changes. Raises Unfit.
+    An int serves for a float and 5.0 for an int; a list becomes the tuple or array that is asked
+    for, a name the member of an enum. Nothing else changes. Raises Unfit.
     """
     bounded(value)
     return _checked(value, annotation, most)

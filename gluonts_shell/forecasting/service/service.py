@@ -1,7 +1,7 @@
 """What the server needs of a model: instances + configuration -> data entries -> predictor -> predictions.
 
-It implements `messages.Service` for a trained model and for predictors that requests name. It knows nothing of HTTP,
-and nothing here is cached under a key that a client can grow without bound.
+It implements `messages.Service` for a trained model and for predictors that requests name. It knows
+nothing of HTTP, and nothing here is cached under a key that a client can grow without bound.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ FEATURES = {
 class Model:
     """A predictor with what the server must know of it. freq is None where only a request can tell it.
 
-    draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around each predict.
-    context: that in which it was loaded, because libraries keep state in `contextvars` (rpy2 does), which threads do
-    not inherit.
+    draws: whether it takes num_samples. batches: whether it runs many series at once. mode: around
+    each predict. context: that in which it was loaded, because libraries keep state in
+    `contextvars` (rpy2 does), which threads do not inherit.
     """
 
     predictor: Predictor
@@ -102,8 +102,9 @@ class Model:
     ) -> list[Prediction]:
         """One prediction for each entry, in their order; in the context in which the model was loaded.
 
-        Raises RequestError where a series or what was asked for is to blame, ModelError where the forecasts do not
-        belong to the entries, Cancelled once it is not wanted any more, and whatever else the model raises.
+        Raises RequestError where a series or what was asked for is to blame, ModelError where the
+        forecasts do not belong to the entries, Cancelled once it is not wanted any more, and
+        whatever else the model raises.
         """
         predictions: list[Prediction] = []
         # a copy, because a context can be entered only once at a time
@@ -222,8 +223,8 @@ def one_line(error: BaseException) -> str:
 def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[object]]:
     """What lets torch leave out what only gradients need, which is a tenth of the time of one series.
 
-    Only for GluonTS's own networks, and not for the one of them that takes gradients in its forward pass: GluonTS's
-    no_grad() lets a network switch them on again, and this does not.
+    Only for GluonTS's own networks, and not for the one of them that takes gradients in its forward
+    pass: GluonTS's no_grad() lets a network switch them on again, and this does not.
     """
     home = type(getattr(predictor, "prediction_net", None)).__module__
     if not home.startswith("gluonts.torch.model.") or "mqf2" in home:
@@ -236,8 +237,8 @@ def forward_only(predictor: Predictor) -> Callable[[], AbstractContextManager[ob
 class Forecasting:
     """The service: a trained model, requests that name a predictor, or both.
 
-    trained: the model and its contract. default: the forecaster of requests that name none, where there is no model;
-    it is the operator's, but its parameters are the client's.
+    trained: the model and its contract. default: the forecaster of requests that name none, where
+    there is no model; it is the operator's, but its parameters are the client's.
     """
 
     def __init__(

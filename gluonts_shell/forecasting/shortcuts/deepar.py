@@ -73,19 +73,36 @@ def known(model: Any, past_target: Tensor) -> bool:
     """Whether all of it is GluonTS's and torch's own, in float32 on the CPU, and no gradients are wanted."""
     if type(model) is not DeepARModel or model.training or torch.is_grad_enabled():
         return False
-    rnn, projection = model.rnn, model.param_proj
-    if type(rnn) is not nn.LSTM or type(projection) is not PtArgProj:
+    if past_target.dtype is not torch.float32 or min(model.lags_seq) < 0:
         return False
-    parts = [model, rnn, projection, *projection.proj]
+    if not _known_network(model.rnn) or not _known_projection(model.param_proj):
+        return False
+    parts = (model, model.rnn, model.param_proj, *model.param_proj.proj)
+    return all(map(_unhooked, parts)) and all(map(_on_cpu, model.parameters()))
+
+
+def _known_network(rnn: Any) -> bool:
+    if type(rnn) is not nn.LSTM:
+        return False
     form = (rnn.batch_first, rnn.bias, rnn.bidirectional, rnn.proj_size)
-    return (
-        form == (True, True, False, 0)
-        and all(type(part) is nn.Linear and part.bias is not None for part in projection.proj)
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        and all(weight.dtype is torch.float32 and weight.is_cpu for weight in model.parameters())
-        and past_target.dtype is torch.float32
-        and min(model.lags_seq) >= 0
-    )
+    return form == (True, True, False, 0)
+
+
+def _known_projection(projection: Any) -> bool:
+    return type(projection) is PtArgProj and all(map(_known_layer, projection.proj))
+
+
+def _known_layer(layer: Any) -> bool:
+    return type(layer) is nn.Linear and layer.bias is not None
+
+
+def _unhooked(part: Any) -> bool:
+    """Nobody looks at what passes it."""
+    return not part._forward_hooks and not part._forward_pre_hooks
+
+
+def _on_cpu(weight: Tensor) -> bool:
+    return weight.dtype is torch.float32 and weight.is_cpu
 
 
 def paths(model: Any, past: Sequence[Tensor], future_time_feat: Tensor, count: int) -> Tensor:

@@ -1,8 +1,9 @@
 """Unpacks tar and zip files. The promise: nothing outside the target, nothing beyond the budget.
 
-What is unpacked is executed a second later, so mistakes are what is left to defend against, not malice. Where a member
-may go is decided by tarfile's data filter (PEP 706), for both kinds; the budget stands in front of it. Bytes of a zip
-are counted while they are written, because its headers may lie; a tar is read by the sizes that its headers claim.
+What is unpacked is executed a second later, so mistakes are what is left to defend against, not
+malice. Where a member may go is decided by tarfile's data filter (PEP 706), for both kinds; the
+budget stands in front of it. Bytes of a zip are counted while they are written, because its headers
+may lie; a tar is read by the sizes that its headers claim.
 """
 
 from __future__ import annotations

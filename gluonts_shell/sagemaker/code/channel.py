@@ -87,6 +87,13 @@ def activate(
     return folder
 
 
+def discard(workspace: Path, code: Path | None) -> None:
+    """Remove a folder that was made for installed code, and the one that it was installed to before the new start."""
+    shutil.rmtree(workspace, ignore_errors=True)
+    if code is not None:
+        shutil.rmtree(code.parent, ignore_errors=True)
+
+
 def _holds_something(channel: Path) -> bool:
     if not channel.is_dir():
         return False

@@ -1,9 +1,10 @@
 """What becomes of each thing in the code channel: a walk over its folders that ends in a Plan.
 
-It unpacks archives, because only then it is known what they hold, and otherwise only looks; `channel` carries the
-plan out. In each folder, in this order: a project is built and installed by pip, as are wheels and requirements*.txt;
-a folder with `__init__.py` is a package; of any other folder the loose modules are copied with the data beside them,
-and its sub-folders and archives are searched in the same way.
+It unpacks archives, because only then it is known what they hold, and otherwise only looks;
+`channel` carries the plan out. In each folder, in this order: a project is built and installed by
+pip, as are wheels and requirements*.txt; a folder with `__init__.py` is a package; of any other
+folder the loose modules are copied with the data beside them, and its sub-folders and archives are
+searched in the same way.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def _is_below(path: Path) -> bool:
 def within(root: Path, folder: Path, budget: archives.Budget, hidden: bool = False) -> list[Path]:
     """What is visible in a folder without links that lead out of `root`; each entry is charged to the budget.
 
-    Links may multiply: ten in each of ten folders that lead to the next are 10,000,000,000 entries in 600 bytes.
-    Raises CodeChannelError where that are too many.
+    Links may multiply: ten in each of ten folders that lead to the next are 10,000,000,000 entries
+    in 600 bytes. Raises CodeChannelError where that are too many.
     """
     entries = visible(folder, hidden)
     budget.charge(members=len(entries))

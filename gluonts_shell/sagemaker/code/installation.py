@@ -113,8 +113,8 @@ def _comes_first(path: Path) -> bool:
 def copy(source: Path, target: Path, budget: Budget, root: Path, hidden: bool = False) -> None:
     """Copy a file or folder; what is copied can be written, however read-only the source is.
 
-    Links within `root` are copied as what they lead to, and those that lead out of it are left out with a warning.
-    Raises CodeChannelError where the budget is spent.
+    Links within `root` are copied as what they lead to, and those that lead out of it are left out
+    with a warning. Raises CodeChannelError where the budget is spent.
     """
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 """The one place that runs pip. It knows pip's options and how it reports failure, not where code comes from.
 
-pip's `--target` ignores what the image has and would install GluonTS and numpy once more beside every package that
-needs them. So pip is asked first what is lacking (`--dry-run --report`, since pip 22.2), and then installs just that.
-PIP_* variables and pip's configuration files work as always.
+pip's `--target` ignores what the image has and would install GluonTS and numpy once more beside
+every package that needs them. So pip is asked first what is lacking (`--dry-run --report`, since
+pip 22.2), and then installs just that. PIP_* variables and pip's configuration files work as
+always.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requirement files as lines, each with the place where a person wrote it. Not what a requirement means: pip decides.
 
-A file is read as pip reads it (pip documentation, "Requirements File Format"): byte-order marks and coding comments,
-continuation lines, comments, `-r`. What it names by a path within the code channel is left out, because everything in
-the channel is installed anyway, from a copy.
+A file is read as pip reads it (pip documentation, "Requirements File Format"): byte-order marks and
+coding comments, continuation lines, comments, `-r`. What it names by a path within the code channel
+is left out, because everything in the channel is installed anyway, from a copy.
 """
 
 from __future__ import annotations

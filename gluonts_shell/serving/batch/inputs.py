@@ -50,13 +50,11 @@ def find(source: Path, output: Path) -> list[File]:
     """The input file, or all files below the input folder, by name. Raises DataError where there is none."""
     if source.is_file():
         return [File.of(source.name, source, output)]
-    if not source.is_dir():
-        raise DataError(
-            f"--input {str(source)!r} does not exist, expected a file of JSON Lines or a folder of such"
-        )
+    called = f"--input {str(source)!r}"
+    expected = "a file of JSON Lines or a folder of such"
+    DataError.expect(source.is_dir(), f"{called} does not exist", expected)
     found = {path.relative_to(source).as_posix(): path for path in _below(source, output)}
-    if not found:
-        raise DataError(f"--input {str(source)!r} has no files, expected files of JSON Lines")
+    DataError.expect(found, f"{called} has no files", "files of JSON Lines")
     return [File.of(name, found[name], output) for name in sorted(found)]
 
 
@@ -84,10 +82,12 @@ def _is_output(path: Path, output: Path) -> bool:
 
 def shard(files: list[File], text: str) -> list[File]:
     """Every N-th file beginning with the I-th, for I/N. Raises DataError."""
+    index = count = 0
     found = SHARD.fullmatch(text)
-    index, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= index <= count:
-        raise DataError(f"--shard is {text!r}, expected I/N with I from 1 to N, such as 2/8")
+    if found is not None:
+        index, count = map(int, found.groups())
+    expected = "I/N with I from 1 to N, such as 2/8"
+    DataError.expect(1 <= index <= count, f"--shard is {text!r}", expected)
     return files[index - 1 :: count]
 
 

@@ -54,21 +54,23 @@ VARIABLE = "INFERENCE_CONFIG (or DEEPAR_INFERENCE_CONFIG)"
 
 def given(text: str | None) -> dict[str, Any]:
     """What the job's configuration says, as it was written. Raises ConfigurationError."""
+    if not text or text.isspace():
+        return {}
     try:
-        found = json.loads(text) if text and text.strip() else {}
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{VARIABLE} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{VARIABLE} is {text!r:.100}, expected a JSON object")
-    return found
+    is_object = isinstance(found, dict)
+    ConfigurationError.expect(is_object, f"{VARIABLE} is {text!r:.100}", "a JSON object")
+    return dict(found)
 
 
 def configure(service: Service, text: str | None) -> Configuration:
     """The job's configuration; keys that it lacks have their defaults. Raises ConfigurationError naming the key."""
     found = given(text)
     debug = found.pop("DEBUG", False)
-    if not isinstance(debug, bool):
-        raise ConfigurationError(f"{VARIABLE}: DEBUG is {debug!r:.100}, expected true or false")
+    is_flag = isinstance(debug, bool)
+    ConfigurationError.expect(is_flag, f"{VARIABLE}: DEBUG is {debug!r:.100}", "true or false")
     try:
         configuration = replace(service.configure(found), debug=debug)
         # a forecaster that the configuration names is built now, or refused

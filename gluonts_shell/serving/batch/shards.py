@@ -6,6 +6,7 @@ the step; "Indexed Job for Parallel Processing" of Kubernetes, which tells an in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gluonts_shell.errors import DataError
@@ -22,19 +23,18 @@ def shard_of(text: str, environ: Mapping[str, str]) -> str:
     wish, slash, count = text.partition("/")
     if wish != AUTO:
         return text
-    if slash and not (count.isdecimal() and int(count) > 0):
-        raise DataError(f"--shard is {text!r}, expected auto, auto/N, or I/N such as 2/8")
-    index, found = _position(environ)
-    total = int(count) if slash else found
+    counts = not slash or re.fullmatch("0*[1-9][0-9]*", count)
+    DataError.expect(counts, f"--shard is {text!r}", "auto, auto/N, or I/N such as 2/8")
+    index, total = _position(environ)
+    if slash:
+        total = int(count)
     if total is None:
         raise DataError(
             "--shard is 'auto', but Kubernetes does not tell a pod how many there are: give auto/N, "
             "where N is the Job's spec.completions"
         )
-    if index >= total:
-        raise DataError(
-            f"--shard is {text!r}, but the index of this process is {index}, expected less than {total}"
-        )
+    found = f"--shard is {text!r}, but the index of this process is {index}"
+    DataError.expect(index < total, found, f"less than {total}")
     return f"{index + 1}/{total}"
 
 
@@ -69,6 +69,6 @@ def _of_slurm(environ: Mapping[str, str]) -> tuple[int, int]:
 
 def _whole(environ: Mapping[str, str], name: str, default: str | None = None) -> int:
     text = environ.get(name, default)
-    if text is None or not text.isdecimal():
-        raise DataError(f"--shard is 'auto', but {name} is {text!r}, expected a whole number")
-    return int(text)
+    found = f"--shard is 'auto', but {name} is {text!r}"
+    DataError.expect(str(text).isdecimal(), found, "a whole number")
+    return int(str(text))

@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 
 MESSAGE = 65536  # bytes of the longest
 CLOSE_SECONDS = 5.0
-GRACE = (
-    0.5  # seconds that a process has to write what it holds back of the log, before it is killed
-)
+# seconds that a process has to write what it holds back of the log, before it is killed
+GRACE = 0.5
 WAIT = 0.005
 
 Order = dict[str, Any]
@@ -209,11 +208,9 @@ class _Server:
                 continue
             self.ended.add(pid)
             _kill(pid)  # what it has started
-            how = (
-                "ended with exit status"
-                if found.si_code == os.CLD_EXITED
-                else "was killed by signal"
-            )
+            how = "was killed by signal"
+            if found.si_code == os.CLD_EXITED:
+                how = "ended with exit status"
             log.warning("the process of model %r %s %d", self.names[pid], how, found.si_status)
 
 

@@ -69,7 +69,7 @@ def run(
     logs.drop_prints()
     with (
         bind(address, port) as listener,
-        TemporaryDirectory(prefix="gluonts-shell-models-") as places,
+        TemporaryDirectory(prefix="gluonts-shell-models-", ignore_cleanup_errors=True) as places,
     ):
         forkserver = ForkServer.start(prepare, become)
         with recorded(*ALL_SIGNALS) as signals:
@@ -87,7 +87,7 @@ def run(
                 )
                 server = Server(listener, app(registry), limits)
                 announce(listener.getsockname()[1])
-                return Front(server, forkserver, terms, minutes).serve(signals)
+                return Front(server, registry, forkserver, terms, minutes).serve(signals)
             except Interrupted:
                 return 0
             finally:
@@ -96,9 +96,15 @@ def run(
 
 class Front:
     def __init__(
-        self, server: Server, forkserver: ForkServer, terms: Terms, minutes: Minutes | None
+        self,
+        server: Server,
+        registry: Registry,
+        forkserver: ForkServer,
+        terms: Terms,
+        minutes: Minutes | None,
     ) -> None:
-        self.server, self.forkserver, self.terms, self.minutes = server, forkserver, terms, minutes
+        self.server, self.registry, self.forkserver = server, registry, forkserver
+        self.terms, self.minutes = terms, minutes
         self.forks = True
 
     def serve(self, signals: Signals) -> int:
@@ -124,6 +130,7 @@ class Front:
     def _tick(self) -> bool:
         if self.minutes is not None:
             self.minutes.tick()
+        self.registry.close_idle()
         logs.flush()
         return True
 

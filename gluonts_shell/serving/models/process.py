@@ -11,8 +11,11 @@ import logging
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +26,6 @@ from gluonts_shell.serving.http.shares import Shares
 from gluonts_shell.serving.processes.link import (
     BEAT,
     LEAVING,
-    TAKEN,
     ParentEnd,
     ParentGone,
     WorkerEnd,
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 END = b"\n"
 LONGEST = 2000  # characters of a sentence on the link
 FRONT = "the front"
+KEEP_SECONDS = 1.0  # that a connection is kept after a request
 OOM_SCORE = "500"  # of -1000 to 1000 (proc(5)): where memory ends, the kernel shall end a model, not the front
 
 
@@ -86,7 +89,7 @@ def become(
     work(
         listener=Handed(link),
         make=make,
-        limits=limits,
+        limits=replace(limits, parting_seconds=0.0),  # the front knows what it sends
         terms=terms,
         link=link,
         share=Shares(1).of(0),
@@ -114,6 +117,21 @@ def failed(word: dict[str, Any]) -> ShellError:
     return kind(str(word["error"]))
 
 
+@dataclass
+class Connection:
+    """To a model's process, for one request at a time. since: of time.monotonic(), when the last one was done."""
+
+    end: socket.socket
+    since: float = -inf
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come unasked, nor the end."""
+        poller = select.poll()
+        poller.register(self.end, select.POLLIN)
+        return not poller.poll(0)
+
+
 class Process:
     """As the front sees it; used by many threads. beats: changes as long as the process answers, while it has work."""
 
@@ -121,14 +139,14 @@ class Process:
         self.pid = pid
         self.beats = 0
         self.leaving = False
-        self._handed = self._taken = 0
         self._link = link
         self._end = end
         self._status: int | None = None
         self._heard = b""
-        self._lock = (
-            threading.Lock()
-        )  # around the link, so that nobody uses a descriptor that was closed
+        self._kept: list[Connection] = []
+        # around the link, so that nobody uses a descriptor that was closed; never held for long
+        self._lock = threading.Lock()
+        self._finishing = threading.Lock()
 
     @property
     def serves(self) -> bool:
@@ -150,11 +168,16 @@ class Process:
 
     def finish(self) -> int:
         """End it if it has not ended, and return its wait status. Its memory is free then."""
-        with self._lock:
+        with self._finishing:
             if self._status is None:
-                self._status = self._end(self.pid)
-                self._hear()
-                self._link.close()
+                with self._lock:
+                    self._close_kept(inf)
+                status = self._end(self.pid)
+                with self._lock:
+                    self._close_kept(inf)
+                    self._hear()
+                    self._status = status
+                    self._link.close()
             return self._status
 
     def word(self, seconds: float) -> dict[str, Any] | None:
@@ -173,18 +196,44 @@ class Process:
     def _hear(self) -> None:
         words = self._link.heard()
         self.beats += words.count(BEAT)
-        self._taken += words.count(TAKEN)
         self.leaving = self.leaving or LEAVING in words
 
-    def hand(self, connection: socket.socket) -> int:
-        """The connection's number; 0 where there was no room for it, or nobody to take it."""
+    def connection(self) -> Connection | None:
+        """One that was kept, else a new one; None where there is no room for it, or nobody to take it."""
         with self._lock:
-            if not self._link.hand(connection):
-                return 0
-            self._handed += 1
-            return self._handed
+            while self._kept:
+                kept = self._kept.pop()
+                if kept.silent:
+                    return kept
+                kept.end.close()
+        return self._connected()
 
-    def took(self, number: int) -> bool:
-        """Whether the process has taken that connection; what it never took, another may have."""
-        self.hear()
-        return self._taken >= number
+    def _connected(self) -> Connection | None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with self._lock:
+            if self._link.hand(theirs):
+                return Connection(ours)
+        ours.close()
+        theirs.close()
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """For the next request, if that comes soon: the process sleeps only while it has no connection."""
+        with self._lock:
+            if self._status is None:
+                connection.since = time.monotonic()
+                self._kept.append(connection)
+                return
+        connection.end.close()
+
+    def close_idle(self) -> None:
+        """What was kept for long enough."""
+        with self._lock:
+            self._close_kept(time.monotonic() - KEEP_SECONDS)
+
+    def _close_kept(self, before: float) -> None:
+        for kept in self._kept:
+            if kept.since < before:
+                kept.end.close()
+        self._kept = [kept for kept in self._kept if kept.since >= before]

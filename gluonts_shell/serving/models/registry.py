@@ -45,7 +45,8 @@ LOOK_SECONDS = 0.05  # between two looks at the memory while a model is loaded
 # AWS, "Invoke a Multi-Model Endpoint": SageMaker lets a model be loaded "for up to 360 seconds"
 LOAD_SECONDS = 360.0
 END_SECONDS = 1.0  # in which a process that closed a connection shows that it ends
-ATTEMPTS = 2
+NOTICE_SECONDS = 0.1  # in which one that took no request shows the same
+ATTEMPTS = 3
 FRONT, FORK_SERVER = 0, 1  # the slots of the counters that are no model's
 
 
@@ -161,6 +162,14 @@ class Registry:
             models = [self._models[name] for name in following[:most]]
         return models, models[-1].name if len(following) > most else None
 
+    def close_idle(self) -> None:
+        """Connections to models that have not been asked for a while, which then sleep. Called now and then."""
+        with self._changed:
+            processes = [model.process for model in self._models.values()]
+        for process in processes:
+            if process is not None:
+                process.close_idle()
+
     def invoke(self, name: str, request: Request) -> Response:
         """Raises NotFound, Overloaded, ModelError where the process ends without an answer, and as `load` does."""
         with self._entered(name) as model:
@@ -169,7 +178,7 @@ class Registry:
                 try:
                     return relay.invoke(process, name, request, self._terms.silent_seconds)
                 except relay.NotTaken:
-                    continue
+                    process.ended(NOTICE_SECONDS)
                 except relay.Cut:
                     raise self._cut(model, process) from None
                 except relay.Silent:
@@ -293,7 +302,7 @@ class Registry:
             return Overloaded("the model's process closed the connection; try again later")
         status = process.finish()
         if model.leaving:
-            return Overloaded(f"model {model.name!r} was unloaded before it had answered")
+            return Overloaded(f"model {model.name!r} was unloaded before the answer was there")
         # one that ends with 0 and did not say that it would was ended by the model's own code
         if status == 0 and process.leaving:
             return Overloaded("the model's process made room for another; try again later")

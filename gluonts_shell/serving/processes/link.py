@@ -1,8 +1,7 @@
 """What a worker and its parent say to each other, over one socket pair.
 
-Up go heartbeats, the word that a connection was taken, and the word that the worker is about to leave. Down come
-connections that the parent accepted. Each side sees the end of the stream when the other one is gone. Neither ever
-waits for the other.
+Up go heartbeats, and the word that the worker is about to leave. Down come connections that the parent accepted. Each
+side sees the end of the stream when the other one is gone. Neither ever waits for the other.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from gluonts_shell.serving.processes.child import End
 
 BEAT = b"."
 LEAVING = b"!"
-TAKEN = b"t"
 CONNECTION = b"c"
 
 
@@ -44,7 +42,6 @@ class WorkerEnd(End):
             return None
         # or a process that the model starts would keep it open
         os.set_inheritable(descriptors[0], False)
-        self.say(TAKEN)
         return socket.socket(fileno=descriptors[0])
 
     def say(self, word: bytes) -> None:

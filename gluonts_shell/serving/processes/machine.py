@@ -31,7 +31,9 @@ class Machine:
         """workers: how many there shall be, None for one a processor."""
         cpus = available()
         forks = sys.platform == "linux" and not has_accelerator()
-        count = (workers or cpus) if forks else 1
+        count = 1
+        if forks:
+            count = workers or cpus
         return cls(count, max(1, cpus // count), forks)
 
     def limit_threads(self, environ: MutableMapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 An audit hook cannot be removed, so that it needs a process of its own.
 """
 
+import difflib  # noqa: F401 - nearby imports it for the first mistake, and imports are what is watched for
 import importlib
 import json
 import logging

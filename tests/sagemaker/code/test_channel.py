@@ -20,6 +20,8 @@ from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
 from tests.local_wheels import pack, project, wheel, write
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[3]
 TOY = Path(__file__).with_name("code_toy.py")
 

@@ -39,7 +39,7 @@ class Channel(type(Path())):  # type: ignore[misc]
         """What was installed: the names, and of a module that tells its version that as well."""
         code = self.install(**environ)
         found = []
-        for name in sorted(code_channel.modules(code)):
+        for name in sorted(installation.modules(code)):
             path = (
                 code / f"{name}.py"
                 if (code / f"{name}.py").exists()

@@ -21,11 +21,10 @@ def test_a_request_is_passed_on_without_what_concerns_its_connection() -> None:
     request = Request("POST", "/models/m/invoke", headers, b"12345", lambda: True, 0.0)
     found = parse_head(head("m", request))
     assert (found.method, found.path, found.length) == ("POST", "/invocations", 5)
-    assert not found.keep_alive and not found.expects
+    assert found.keep_alive and not found.expects
     assert found.headers == {
         "host": "a:80",
         "content-length": "5",
-        "connection": "close",
         "content-type": "application/json",
         "x-amzn-sagemaker-custom-attributes": "t=\xe9",
         "x-amzn-sagemaker-target-model": "m",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gluonts_shell.forecasting.contract import numbered
+
 Labels = tuple[tuple[str, ...] | None, ...]
 
 
@@ -23,7 +25,8 @@ class Numbering:
 
     def names(self, position: int, codes: set[int]) -> dict[int, str]:
         """Codes -> texts. A number among texts is a text too: `0` and `"0"` are one category."""
-        texts = {code: text for text, code in self._codes.get(position, {}).items()}
+        known = self._codes.get(position, {})
+        texts = dict(zip(known.values(), known, strict=True))
         return {code: texts.get(code, str(code)) for code in codes}
 
 
@@ -32,14 +35,15 @@ class Settled:
 
     def __init__(self, numbering: Numbering, categories: list[set[int]]) -> None:
         self._indices: dict[int, dict[int, int]] = {}
-        labels: list[tuple[str, ...] | None] = []
+        labels: list[tuple[str, ...] | None] = [None] * len(categories)
         for position, codes in enumerate(categories):
-            labels.append(None)
-            if min(codes, default=0) < 0:
-                names = numbering.names(position, codes)
-                labels[position] = tuple(sorted(set(names.values())))
-                order = {label: index for index, label in enumerate(labels[position] or ())}
-                self._indices[position] = {code: order[name] for code, name in names.items()}
+            if min(codes, default=0) >= 0:
+                continue
+            names = numbering.names(position, codes)
+            order = sorted(set(names.values()))
+            indices = numbered(order)
+            labels[position] = tuple(order)
+            self._indices[position] = {code: indices[name] for code, name in names.items()}
         self.labels: Labels = tuple(labels) if self._indices else ()
 
     def renumber(self, categories: np.ndarray) -> None:
@@ -50,8 +54,7 @@ class Settled:
 
     def renumbered(self, categories: list[set[int]]) -> list[set[int]]:
         """Of all series."""
-        settled = []
-        for position, codes in enumerate(categories):
-            indices = self._indices.get(position)
-            settled.append(codes if indices is None else set(indices.values()))
+        settled = list(categories)
+        for position, indices in self._indices.items():
+            settled[position] = set(indices.values())
         return settled

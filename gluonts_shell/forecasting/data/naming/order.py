@@ -10,13 +10,14 @@ Source of the form: Chronos on SageMaker JumpStart, "Endpoint API". A channel's 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gluonts_shell import nearby
-from gluonts_shell.errors import private
-from gluonts_shell.forecasting.contract import Features
+from gluonts_shell.errors import counted, private
+from gluonts_shell.forecasting.contract import Features, numbered
 from gluonts_shell.forecasting.data.fields import FieldError, brief, quoted
 
 PAST, FUTURE = "past_covariates", "future_covariates"
@@ -53,17 +54,19 @@ class Names:
 
     @classmethod
     def of(cls, features: Features) -> Names:
-        groups = {wanted: getattr(features, names) for wanted, names in GROUPS.items()}
-        categories = [name for wanted in CATEGORIES for name in groups[wanted]]
-        labels = {}
-        for name, texts in zip(categories, features.covariate_labels, strict=False):
-            labels[name] = {text: index for index, text in enumerate(texts)}
-        return cls(groups, labels)
+        found = cls({wanted: getattr(features, names) for wanted, names in GROUPS.items()})
+        found.labels = dict(
+            zip(found.of_groups(CATEGORIES), map(numbered, features.covariate_labels), strict=False)
+        )
+        return found
+
+    def of_groups(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """The names in some of the groups."""
+        return tuple(itertools.chain.from_iterable(self.groups.get(one, ()) for one in wanted))
 
     def settled(self) -> dict[str, Any]:
         """The attributes of Features that keep them."""
-        categories = [name for wanted in CATEGORIES for name in self.groups.get(wanted, ())]
-        labels = tuple(tuple(self.labels.get(name, ())) for name in categories)
+        labels = tuple(tuple(self.labels.get(name, ())) for name in self.of_groups(CATEGORIES))
         found = {names: self.groups.get(wanted, ()) for wanted, names in GROUPS.items()}
         return {**found, "covariate_labels": labels}
 
@@ -72,12 +75,12 @@ class Names:
 
     @property
     def known(self) -> tuple[str, ...]:
-        return tuple(name for names in self.groups.values() for name in names)
+        return self.of_groups(self.groups)
 
     @property
     def ahead(self) -> tuple[str, ...]:
         """Those that are known in advance."""
-        return tuple(name for wanted in AHEAD for name in self.groups.get(wanted, ()))
+        return self.of_groups(AHEAD)
 
     def learn(self, past: Mapping[str, Any], future: Collection[str]) -> None:
         """From the first series: the order of `past` counts, since it has all of them."""
@@ -103,9 +106,12 @@ class Names:
 
 
 def _group(name: str, values: Any, future: Collection[str]) -> str:
-    text = type(values) is list and any(type(value) is str for value in values)
-    kind = "dynamic_cat" if text else "dynamic_real"
-    return kind if name in future else f"past_{kind}"
+    kind = "dynamic_real"
+    if type(values) is list and str in map(type, values):
+        kind = "dynamic_cat"
+    if name in future:
+        return kind
+    return f"past_{kind}"
 
 
 @dataclass(frozen=True)
@@ -136,12 +142,16 @@ class Covariates:
         found._check_known()
         return found
 
+    def _side(self, field: str) -> dict[str, Any]:
+        return self.past if field == PAST else self.future
+
     def _check_known(self) -> None:
+        known, ahead = self.names.known, self.names.ahead
         for name in self.past:
-            if name not in self.names.known:
+            if name not in known:
                 raise FieldError(f"{PAST} has {_quoted(name)}, {self._unknown(name)}", PAST)
         for name in self.future:
-            if name not in self.names.ahead:
+            if name not in ahead:
                 reason = (
                     f"{FUTURE} has {_quoted(name)}, of which {self.names.teacher} the past only"
                 )
@@ -158,19 +168,19 @@ class Covariates:
 
     def check_there(self, field: str, name: str) -> None:
         """Raises FieldError where one of the two fields lacks a name."""
-        if name not in (self.past if field == PAST else self.future):
+        if name not in self._side(field):
             expected = f"expected it: {self.names.teacher} it"
             raise FieldError(f"{field} has no {name!r}, {expected}", field)
 
     def row(self, field: str, name: str, length: int, expected: str) -> tuple[str, list[Any]]:
         """The place of one list, and the list, which has this length. Raises FieldError."""
         self.check_there(field, name)
-        values = (self.past if field == PAST else self.future)[name]
+        values = self._side(field)[name]
         place = f"{field}[{name!r}]"
         if type(values) is not list:
             raise FieldError(f"{place} is {quoted(values)}, expected a list of values", field)
         if len(values) != length:
-            count = "1 value" if len(values) == 1 else f"{len(values)} values"
+            count = counted(len(values), "values")
             raise FieldError(f"{place} has {count}, expected {length}, {expected}", field)
         return place, values
 

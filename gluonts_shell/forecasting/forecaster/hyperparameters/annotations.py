@@ -1,7 +1,8 @@
 """What an annotation asks for: a sum of cases, one of them for each parameter. It converts no value.
 
-What a job's owner writes and what a request holds are made to fit by two modules of different trust,
-`forecaster/hyperparameters/values` and `service/plain`; both begin here, and say in the same words what does not fit.
+What a job's owner writes and what a request holds are made to fit by two modules of different
+trust, `forecaster/hyperparameters/values` and `service/plain`; both begin here, and say in the same
+words what does not fit.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ class Wanted:
     def members(self, own: type) -> list[Any]:
         """Of a UNION, in the order in which to try them, without null: that of the value's `own` type, then the others.
 
-        Text takes everything, so it is last. `1` and `1.0` differ where a trainer counts batches by the one and takes
-        shares by the other.
+        Text takes everything, so it is last. `1` and `1.0` differ where a trainer counts batches by
+        the one and takes shares by the other.
         """
         others = [member for member in self.arguments if member is not type(None)]
         return sorted(others, key=lambda member: (member is str, bare(member) is not own))

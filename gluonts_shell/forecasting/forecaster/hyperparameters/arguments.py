@@ -1,7 +1,8 @@
 """Flat hyperparameters -> constructor arguments, trainer arguments and our own options; what is left is an error.
 
-Source of the rule that everything is flat: the shell module's document, "Arguments to a trainer should be passed in
-flat". Parameters of the class win over those of the trainer, and explicit `trainer_kwargs` over flat ones.
+Source of the rule that everything is flat: the shell module's document, "Arguments to a trainer
+should be passed in flat". Parameters of the class win over those of the trainer, and explicit
+`trainer_kwargs` over flat ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Text or JSON -> the value that a parameter's annotation asks for. Knows annotations, not forecasters.
 
-Three dialects are in the wild: JSON (`true`, `null`, `[1]`), Python (`True`, `None`, `(1,)`) and bare text. Objects are
-made of `{"()": class, argument: value}`, or of GluonTS's own notation with `__kind__`. All of it imports what it is
-told to: it is for what the owner of a job writes, and never for what a request holds.
+Three dialects are in the wild: JSON (`true`, `null`, `[1]`), Python (`True`, `None`, `(1,)`) and
+bare text. Objects are made of `{"()": class, argument: value}`, or of GluonTS's own notation with
+`__kind__`. All of it imports what it is told to: it is for what the owner of a job writes, and
+never for what a request holds.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def _worth_trying(value: Any, wanted: Wanted) -> list[Any]:
 def _fit_value(value: Any, wanted: Wanted) -> Any:
     """An object of a class: JSON has a form for some; others are made, or named by a subclass.
 
-    'NegativeBinomialOutput', 'negative-binomial', or its path; {"()": name, argument: value} is what GluonTS's dotted
-    notation, `distr_output.()` and `distr_output.beta`, means.
+    'NegativeBinomialOutput', 'negative-binomial', or its path; {"()": name, argument: value} is
+    what GluonTS's dotted notation, `distr_output.()` and `distr_output.beta`, means.
     """
     value = _notation(value)
     for base, converter in CONVERTERS:

@@ -38,20 +38,19 @@ class Dialect:
         self, each: Any, entry: Any, prediction: Prediction, asked: Asked, **more: Any
     ) -> bytes:
         """The object that answers an input. entry: what was made of it; more: fields to be added."""
-        rows = {} if prediction.mean is None else {"mean": prediction.mean}
-        rows |= prediction.quantiles or {}
+        rows = dict(prediction.quantiles or {})
+        if prediction.mean is not None:
+            rows = {"mean": prediction.mean, **rows}
         members = [
             codec.dumps(name) + b":" + codec.encode_row(_cut(row, asked.steps))
             for name, row in rows.items()
         ]
-        own = {}
-        if each.get("item_id") is not None:
-            own["item_id"] = each["item_id"]
-        if each.get("start") is not None:
-            start = self._service.first_moment(each["start"], entry, asked.configuration)
-            own["start"] = start
-        for name, value in {**own, **more}.items():
-            members.append(codec.dumps(name) + b":" + codec.dumps(value))
+        item_id, start = each.get("item_id"), each.get("start")
+        if start is not None:
+            start = self._service.first_moment(start, entry, asked.configuration)
+        for name, value in {"item_id": item_id, "start": start, **more}.items():
+            if value is not None or name not in OWN:
+                members.append(codec.dumps(name) + b":" + codec.dumps(value))
         return b"{" + b",".join(members) + b"}"
 
 

@@ -5,7 +5,7 @@ It knows Chronos's names and defaults; what a level or a frequency must be is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,10 +35,11 @@ class Asked:
 
 def asked(parameters: Mapping[str, Any], configure: Configure, horizon: int | None) -> Asked:
     """horizon: steps of the trained model; None where there is none. Raises RequestError in the client's words."""
-    given = {name: value for name, value in parameters.items() if value is not None}
-    _check_names(given)
+    given = _given(parameters)
     wanted = {"output_types": ["mean", "quantiles"]}
-    wanted |= {key: given[name] for key, name in CALLED.items() if name in given}
+    for key, name in CALLED.items():
+        if name in given:
+            wanted[key] = given[name]
     steps = None
     if horizon is not None and LENGTH in given:
         steps = _steps(wanted.pop(LENGTH), horizon)
@@ -52,18 +53,26 @@ def asked(parameters: Mapping[str, Any], configure: Configure, horizon: int | No
     return Asked(configuration, steps)
 
 
-def _check_names(given: Iterable[str]) -> None:
-    for name in given:
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not null. Raises RequestError for one that is not Chronos's."""
+    given = {}
+    for name, value in parameters.items():
+        if value is None:
+            continue
         if name not in NAMES:
             hint = nearby.did_you_mean(name, NAMES) or f"; there are {', '.join(NAMES)}"
             raise RequestError(f"parameters.{name[:50]} is not known{hint}")
+        given[name] = value
+    return given
 
 
 def _steps(value: Any, horizon: int) -> int:
-    whole = type(value) is int or (type(value) is float and value.is_integer())
-    if whole and 1 <= value <= horizon:
+    number = type(value) in (int, float)
+    if number and 1 <= value <= horizon and value == int(value):
         return int(value)
-    found = codec.called(value) if isinstance(value, list | dict) else private(f"{value!r:.100}")
+    found = private(f"{value!r:.100}")
+    if isinstance(value, list | dict):
+        found = codec.called(value)
     raise RequestError(
         f"parameters.{LENGTH} is {found}, expected a whole number from 1 to {horizon}: "
         f"the model forecasts {horizon} steps"
