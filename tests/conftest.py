@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -48,6 +49,14 @@ class Tree:
         if not self.paths.failure.exists():
             return None
         return self.paths.failure.read_text()[:1024].partition("\n\n")[0]
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A job in this process sets how much is logged, which is not for the tests after it."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import CodeChannelError, DataError, ModelError
+from gluonts_shell.sagemaker import modeldir
 from gluonts_shell.sagemaker.code import archives, contents
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
@@ -104,6 +105,9 @@ def opened(model: Path, settings: Settings) -> Iterator[Path]:
         return
     missing = f"{str(model)!r} does not exist"
     DataError.expect(model.is_file(), missing, "model.tar.gz or its folder")
+    DataError.expect(
+        bool(archives.suffix(model.name)), f"{str(model)!r} is a file", "model.tar.gz or its folder"
+    )
     with tempfile.TemporaryDirectory(prefix="gluonts-shell-inspect-") as aside:
         folder = Path(aside) / "model"
         try:
@@ -119,9 +123,7 @@ def inspect(folder: Path, path: str) -> Inspection:
     from gluonts_shell.forecasting.service import example
 
     if not artifact.present(folder):
-        raise ModelError(
-            f"there is no model in {path!r}: neither gluonts-config.json nor type.txt is there"
-        )
+        raise ModelError(f"{path!r} holds no model{modeldir.instead(folder)}")
     contract, has_contract = _contract(folder)
     versions = _gluonts_version(folder)
     if contract is not None and has_contract:

@@ -83,6 +83,8 @@ class Contract:
         """Raises ModelError where the text is no contract that this version can read."""
         try:
             value = json.loads(text)
+            if not isinstance(value, dict):
+                raise ValueError(f"it is a JSON {type(value).__name__}, expected an object")
             features = dict(value["features"])
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
             _check("", known, FIELDS)

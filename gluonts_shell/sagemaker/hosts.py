@@ -9,6 +9,7 @@ shows at once, because its connection ends; that a host hangs, or that its netwo
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import threading
@@ -86,7 +87,11 @@ class Link:
 
 
 def _line(text: bytes) -> Line:
-    line = json.loads(text)
+    """Raises ValueError for whatever is none."""
+    try:
+        line = json.loads(text)
+    except RecursionError:
+        raise ValueError("a line is nested too deeply") from None
     if not isinstance(line, dict):
         raise ValueError(f"a line is a JSON {type(line).__name__}, expected an object")
     return line
@@ -106,7 +111,7 @@ class Hosts:
         self.shared = bool(links)
         # of another host: the first to end, for whatever reason
         self.ending: Ending | None = None
-        self.on_trouble: Callable[[Ending], None] = lambda _: None
+        self._listener: Callable[[Ending], None] | None = None
         self._answers: deque[list[Any]] = deque()
         self._changed = threading.Condition()
         self._left = threading.Event()
@@ -185,8 +190,22 @@ class Hosts:
             self._changed.notify_all()
         if self.first:
             self._tell_all(ending)
-        if ending.status:
-            threading.Thread(target=self.on_trouble, args=(ending,), daemon=True).start()
+        self._tell_listener()
+
+    def listen(self, listener: Callable[[Ending], None]) -> None:
+        """Call it, in a thread of its own, once another host has failed or was stopped, if it has not yet."""
+        with self._changed:
+            self._listener = listener
+        self._tell_listener()
+
+    def _tell_listener(self) -> None:
+        """Once, whichever is there last: the listener, or what it wants to hear."""
+        with self._changed:
+            listener, ending = self._listener, self.ending
+            if listener is None or ending is None or not ending.status:
+                return
+            self._listener = None
+        threading.Thread(target=listener, args=(ending,), daemon=True).start()
 
     def leave(self, status: int, what: str) -> None:
         """This host ends, and the others shall know."""
@@ -289,9 +308,9 @@ def _gathered(host: str, hosts: Sequence[str], port: int, wait: float) -> list[L
     return found
 
 
-def _send_away(links: Sequence[Link], absent: Ending) -> None:
+def _send_away(links: Sequence[Link], ending: Ending) -> None:
     for link in links:
-        _send(link, {"ended": absent.status, "host": absent.host, "what": absent.what})
+        _send(link, {"ended": ending.status, "host": ending.host, "what": ending.what})
     for link in links:
         _close(link, time.monotonic() + FAREWELL)
 
@@ -300,7 +319,7 @@ def _listening(port: int) -> socket.socket:
     try:
         return socket.create_server(("", port), backlog=128)
     except OSError as error:
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else error
         raise HostError(
             f"port {port}, at which the hosts of the job meet (MASTER_PORT + 1), cannot be used: {reason}"
         ) from None
@@ -339,6 +358,14 @@ def _joined(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Lin
         raise HostError(f"host {first} is gone: its process ended while hosts met") from None
     if "ended" in line:
         raise HostError(str(Ending(str(line["host"]), 1, str(line["what"]))))
+    # hosts that count differently would wait for each other for ever
+    if line.get("welcome") != len(hosts):
+        sentence = (
+            f"host {first} has a job of {line.get('welcome')} hosts, and host {host} one of {len(hosts)}: "
+            "expected the same hosts in resourceconfig.json everywhere"
+        )
+        _send_away([link], Ending(host, 1, f"failed: {sentence}"))
+        raise HostError(sentence)
     return [link]
 
 
@@ -346,6 +373,8 @@ def _connected(first: str, port: int, wait: float, deadline: float) -> socket.so
     while True:
         try:
             return socket.create_connection((first, port), timeout=HELLO)
+        except UnicodeError:
+            raise HostError(f"{first[:100]!r} cannot be the name of a host") from None
         except OSError as error:
             if time.monotonic() > deadline:
                 reason = error.strerror or str(error)

@@ -61,13 +61,13 @@ class TrainingJob:
         raw = _object(paths.config / "hyperparameters.json") or {}
         values, env = hyperparameters.decode(raw)
         resources = _object(paths.config / "resourceconfig.json") or {}
-        host = str(resources.get("current_host") or "local")
+        host, hosts = _hosts(resources)
         channels, strangers = _channels(paths)
         return cls(
             hyperparameters=values,
             channels=channels,
             host=host,
-            hosts=_hosts(resources.get("hosts"), host),
+            hosts=hosts,
             env=env,
             strangers=strangers,
             source_dir=hyperparameters.source_dir(raw),
@@ -84,12 +84,18 @@ def _check_tree(paths: Paths) -> None:
     )
 
 
-def _hosts(hosts: Any, host: str) -> tuple[str, ...]:
-    if not isinstance(hosts, list) or not hosts:
-        return (host,)
-    found = f"resourceconfig.json: current_host is {host!r}"
+def _hosts(resources: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """This host, and all of them, sorted."""
+    host, hosts = resources.get("current_host"), resources.get("hosts") or []
+    names = isinstance(hosts, list) and all(isinstance(each, str) and each for each in hosts)
+    found = f"resourceconfig.json: hosts is {repr(hosts)[:300]}"
+    ConfigurationError.expect(names, found, "a list of names")
+    if not hosts:
+        return str(host or "local"), (str(host or "local"),)
+    said = "is missing" if host is None else f"is {repr(host)[:100]}"
+    found = f"resourceconfig.json: current_host {said}"
     ConfigurationError.expect(host in hosts, found, f"one of the hosts, {hosts}")
-    return tuple(sorted(set(map(str, hosts))))
+    return str(host), tuple(sorted(set(hosts)))
 
 
 def _interface(resources: Mapping[str, Any]) -> str | None:

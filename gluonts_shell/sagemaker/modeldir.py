@@ -42,7 +42,7 @@ FRAMEWORKS = (
 def instead(folder: Path) -> str:
     """The rest of a sentence that begins with `this folder holds no model`; it says what is there instead."""
     if not folder.is_dir():
-        return ": there is no such folder"
+        return ": it is a file" if folder.exists() else ": there is no such folder"
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return ": it is empty"

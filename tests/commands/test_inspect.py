@@ -195,11 +195,14 @@ def test_a_damaged_file_is_a_sentence(tmp_path, name, content, reason):
 
 
 def test_what_is_no_model_is_a_sentence(tmp_path):
-    with pytest.raises(
-        ModelError,
-        match=r"there is no model in .*: neither gluonts-config\.json nor type.txt is there",
-    ):
+    with pytest.raises(ModelError, match=r"^'.*' holds no model: it is empty$"):
         inspect.run(tmp_path, Settings())
+    (tmp_path / "job" / "model").mkdir(parents=True)
+    (tmp_path / "job" / "model" / "gluonts-config.json").touch()
+    with pytest.raises(ModelError, match=r"'.*job' holds no model: its folder 'model' does"):
+        inspect.run(tmp_path / "job", Settings())
+    with pytest.raises(DataError, match=r"config\.json' is a file, expected model\.tar\.gz or its"):
+        inspect.run(tmp_path / "job" / "model" / "gluonts-config.json", Settings())
     with pytest.raises(DataError, match=r"does not exist, expected model\.tar\.gz or its folder"):
         inspect.run(tmp_path / "none", Settings())
     (tmp_path / "model.tar.gz").write_bytes(b"no archive")

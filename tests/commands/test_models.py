@@ -180,6 +180,8 @@ def test_other_routes_and_methods_are_told(
         ("{", "the body is not JSON: "),
         ("[" * 100_000, "the body is not JSON: "),
         ("[1]", "the body is a list, expected an object"),
+        ("null", "the body is null, expected an object"),
+        ('{"model_name": "a", "url": null}', "url is null, expected a text"),
         ("{}", "the body has no 'model_name', expected 'model_name' and 'url'"),
         ('{"model_name": "a"}', "the body has no 'url', expected 'model_name' and 'url'"),
         ('{"model_name": 7, "url": "/x"}', "model_name is 7, expected a text"),

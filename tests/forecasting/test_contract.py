@@ -66,3 +66,9 @@ def test_what_training_writes_is_read_back():
     contract = Contract("D", 3, "x.Y", features=Features((2, 3), 0, 1, None, (("a", "b"), None)))
     assert Contract.parse(contract.to_json()) == contract
     assert Contract.parse(json.dumps({**GOOD, "freq": None})) == Contract(None, 3, "x.Y")
+
+
+def test_a_contract_that_is_no_object_is_told_as_that():
+    for text, kind in (("[]", "list"), ('"x"', "str"), ("null", "NoneType")):
+        with pytest.raises(ModelError, match=f"it is a JSON {kind}, expected an object$"):
+            Contract.parse(text)

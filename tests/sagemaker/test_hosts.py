@@ -78,7 +78,7 @@ def test_how_one_ends_is_known_to_all_with_its_reason(meet):
     def life(name):
         hosts = meet(name)
         told = threading.Event()
-        hosts.on_trouble = lambda _: told.set()
+        hosts.listen(lambda _: told.set())
         if name == NAMES[2]:
             hosts.leave(143, "was stopped by SIGTERM")
             return None
@@ -107,6 +107,8 @@ def test_strangers_are_sent_away(meet, port):
             b"GET / HTTP/1.0\r\n\r\n",
             b"[1]\n",
             json.dumps({"host": "x"}).encode() + b"\n",
+            b"[" * 50_000 + b"\n",
+            b"1" * 5_000 + b"\n",
             b"",
         ):
             while True:
@@ -128,13 +130,43 @@ def test_strangers_are_sent_away(meet, port):
 
 
 def test_a_port_that_is_taken_is_named(port):
-    with socket.create_server(("", port)), pytest.raises(HostError, match=f"port {port}, at which"):
+    with (
+        socket.create_server(("", port)),
+        pytest.raises(
+            HostError, match=rf"port {port}, at which .* cannot be used: Address already in use$"
+        ),
+    ):
         Hosts.meet(NAMES[0], NAMES, port=port, wait=1, silence=1)
 
 
 def test_a_name_that_is_never_known_is_told(port):
     with pytest.raises(HostError, match=r"host nowhere\.invalid did not come within 0\.2 seconds"):
         Hosts.meet("z", ["nowhere.invalid", "z"], port=port, wait=0.2, silence=1)
+
+
+@pytest.mark.parametrize("name", ["..", "a" * 70 + ".example"])
+def test_what_can_be_no_name_of_a_host_is_told_at_once(port, name):
+    with pytest.raises(HostError, match=r"^'[a.]+(example)?' cannot be the name of a host$"):
+        Hosts.meet("z", [name, "z"], port=port, wait=20, silence=1)
+
+
+def test_hosts_that_count_differently_do_not_begin(port):
+    """Each would wait for the others, or train as another part of the job."""
+
+    def life(name):
+        names = NAMES[:2] if name == NAMES[0] else NAMES
+        hosts = Hosts.meet(name, names, port=port, wait=10, silence=5)
+        ending = hosts.wait()
+        hosts.leave(1, "failed")
+        return str(ending)
+
+    first, second = each(life, NAMES[:2])
+    assert isinstance(second, HostError)
+    assert str(second) == (
+        "host 127.0.0.1 has a job of 2 hosts, and host 127.0.0.2 one of 3: "
+        "expected the same hosts in resourceconfig.json everywhere"
+    )
+    assert first == f"host 127.0.0.2 failed: {second}"
 
 
 def test_hosts_that_live_cost_next_to_nothing(meet):

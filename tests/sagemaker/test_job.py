@@ -188,3 +188,20 @@ def test_a_host_that_is_not_among_the_hosts_is_an_error(tree):
     found = r"current_host is 'algo-3', expected one of the hosts, \['algo-1', 'algo-2'\]"
     with pytest.raises(ConfigurationError, match=found):
         tree(resourceconfig={"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]})
+
+
+def test_a_host_without_a_name_among_others_is_an_error(tree):
+    found = r"current_host is missing, expected one of the hosts, \['algo-1', 'algo-2'\]"
+    with pytest.raises(ConfigurationError, match=found):
+        tree(resourceconfig={"hosts": ["algo-1", "algo-2"]})
+
+
+@pytest.mark.parametrize("hosts", ["algo-1", [1, 2], [["algo-1"]], ["", "algo-1"], {"algo-1": 1}])
+def test_hosts_that_are_no_list_of_names_are_an_error(tree, hosts):
+    """Each host would train by itself otherwise."""
+    with pytest.raises(ConfigurationError, match=r"resourceconfig\.json: hosts is .*, expected a"):
+        tree(resourceconfig={"current_host": "algo-1", "hosts": hosts})
+
+
+def test_a_job_that_tells_no_hosts_is_of_one(tree):
+    assert tree(resourceconfig={"current_host": "algo-1", "hosts": None}).hosts == ("algo-1",)

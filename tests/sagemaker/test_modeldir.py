@@ -50,6 +50,8 @@ def test_what_is_there_instead_of_a_model(case: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert modeldir.instead(tmp_path / "none") == ": there is no such folder"
+    (tmp_path / "model.tar.gz").touch()
+    assert modeldir.instead(tmp_path / "model.tar.gz") == ": it is a file"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def together(
         wait=settings.hosts_wait,
         silence=max(1.0, settings.hosts_silence),
     )
-    hosts.on_trouble = lambda ending: _interrupt(ending, hosts, give_up)
+    hosts.listen(lambda ending: _interrupt(ending, hosts, give_up))
     try:
         yield hosts
     except BaseException as error:

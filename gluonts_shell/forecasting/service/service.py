@@ -130,8 +130,9 @@ class Model:
                             f"the model gave more forecasts than the {count} instances"
                         )
                     check_item(forecast, entries[position], position)
-                    check_length(forecast, self.predictor.prediction_length, position)
-                    predictions.append(prediction(forecast, configuration, self.quantile_hint))
+                    found = prediction(forecast, configuration, self.quantile_hint)
+                    check_steps(found, self.reader.prediction_length)
+                    predictions.append(found)
         except ShellError:
             raise
         except Exception as error:
@@ -162,12 +163,18 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-def check_length(forecast: Any, expected: int, position: int) -> None:
-    """Raises ModelError where a forecast says that it has another length than its predictor's."""
-    found = getattr(forecast, "prediction_length", expected)
-    if found != expected:
+def check_steps(found: Prediction, expected: int) -> None:
+    """A client takes the values as those of the steps that it knows. Raises ModelError where there are others."""
+    row = found.mean
+    if row is None:
+        rows = found.samples or [*(found.quantiles or {}).values()]
+        row = rows[0] if len(rows) else None
+    if row is None:
+        return
+    steps = len(row[0]) if len(row) and isinstance(row[0], list) else len(row)
+    if steps != expected:
         raise ModelError(
-            f"the model's forecast {position} covers {found} values, expected its prediction_length of {expected}"
+            f"the model forecast {steps} steps, expected {expected}, its prediction_length"
         )
 
 

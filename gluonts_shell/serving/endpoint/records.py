@@ -179,10 +179,15 @@ def _check_envelope(value: Mapping[str, Any], envelope: Envelope) -> None:
         raise RequestError(
             f"the request has no field 'instances', expected a list of instances{hint}"
         )
+    _check_list(value, envelope)
+    _check_members(value, envelope)
+
+
+def _check_list(value: Mapping[str, Any], envelope: Envelope) -> None:
+    name = envelope.instances
     if not isinstance(value[name], list):
         found = codec.called(value[name])
         raise RequestError(f"{name!r} is {found}, expected a list of instances")
-    _check_members(value, envelope)
 
 
 def _hint_for_missing(value: Mapping[str, Any]) -> str:
@@ -303,9 +308,10 @@ def _read(where: str, text: bytes) -> Record:
 
 
 def _is_envelope(value: Any) -> bool:
+    """Whether it is one, or was meant to be."""
     if not isinstance(value, dict) or "target" in value:
         return False
-    return isinstance(value.get("instances"), list) or isinstance(value.get("inputs"), list)
+    return DEEPAR.instances in value or CHRONOS.instances in value
 
 
 def _opened(record: Record, prefix: str) -> list[Record]:
@@ -313,6 +319,7 @@ def _opened(record: Record, prefix: str) -> list[Record]:
     value = record.instance
     envelope = DEEPAR if "instances" in value else CHRONOS
     try:
+        _check_list(value, envelope)
         _check_members(value, envelope)
         places = _places(record, envelope)
     except LineError as error:

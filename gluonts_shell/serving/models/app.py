@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from gluonts_shell.errors import MethodNotAllowed, NotFound, RequestError
+from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.serving.endpoint.app import NO_HEADERS, echoed
 from gluonts_shell.serving.endpoint.journal import Journal, Note
 from gluonts_shell.serving.endpoint.refusal import CONTENT_TYPE, refuse
@@ -141,7 +142,7 @@ def asked(body: bytes) -> tuple[str, str]:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(document, dict):
-        raise RequestError(f"the body is a {type(document).__name__}, expected an object")
+        raise RequestError(f"the body is {codec.called(document)}, expected an object")
     name, url = _text(document, "model_name"), _text(document, "url")
     if NAME.fullmatch(name) is None:
         raise RequestError(
@@ -160,7 +161,7 @@ def _text(document: dict[str, Any], field: str) -> str:
         raise RequestError(f"the body has no {field!r}, expected 'model_name' and 'url'")
     value = document[field]
     if not isinstance(value, str):
-        raise RequestError(f"{field} is {repr(value)[:100]}, expected a text")
+        raise RequestError(f"{field} is {json.dumps(value)[:100]}, expected a text")
     return value
 
 

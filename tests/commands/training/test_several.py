@@ -104,6 +104,9 @@ def blamed(error, ending=None):
             hosts.shared, hosts.ending = True, ending
             return hosts
 
+        def listen(self, _):
+            """The signal that would come is what the error stands for."""
+
     before, several.Hosts = several.Hosts, Found
     try:
         with several.together(TrainingJob({}, {}), Settings(), lambda _: 1):
@@ -154,7 +157,7 @@ def test_the_log_of_torchs_own_code_is_quiet_with_several_hosts():
 def test_a_process_of_a_device_that_fails_is_told(caplog):
     hosts = Hosts("algo-1", ["algo-1"])
     told = []
-    hosts.on_trouble = told.append
+    hosts.listen(told.append)
 
     def run(local):
         if local:

@@ -95,8 +95,8 @@ def test_another_model_is_told_apart(first, second, expected, tmp_path):
         replayed(first, second, tmp_path)
 
 
-def test_a_model_that_forecasts_another_length_is_told(tmp_path):
-    with pytest.raises(ModelError, match=r"forecast 0 covers 3 values, expected its prediction_"):
+def test_a_model_that_forecasts_other_steps_than_it_says_does_not_pass(tmp_path):
+    with pytest.raises(ModelError, match="the model forecast 3 steps, expected 5, its predic"):
         replayed(MeanPredictor(prediction_length=5), MeanOnly(prediction_length=5), tmp_path)
 
 

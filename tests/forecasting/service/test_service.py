@@ -268,6 +268,17 @@ def test_answers_out_of_order_are_the_models_fault():
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (4, 2), (4, 4), (4, 2, 2)])
+@pytest.mark.parametrize("wanted", ["mean", "quantiles", "samples"])
+def test_another_number_of_steps_is_the_models_fault(shape, wanted):
+    predictor = Answering(
+        lambda dataset: [SampleForecast(np.ones(shape), start_date=dataset[0]["start"])]
+    )
+    sentence = f"^the model forecast {shape[1]} steps, expected 3, its prediction_length$"
+    with pytest.raises(ModelError, match=sentence):
+        ask(service(predictor), TWO[0], output_types=[wanted])
+
+
 def test_more_answers_than_series_are_the_models_fault():
     predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
     with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
@@ -282,8 +293,7 @@ def test_forecasts_of_another_length_are_the_models_fault(length):
     with pytest.raises(ModelError) as caught:
         ask(service(Answering(make)), *TWO)
     assert (
-        str(caught.value)
-        == f"the model's forecast 0 covers {length} values, expected its prediction_length of 3"
+        str(caught.value) == f"the model forecast {length} steps, expected 3, its prediction_length"
     )
 
 

@@ -123,6 +123,15 @@ def test_an_envelope_is_a_line_of_json_lines(encoder, mark):
     assert places == [f"line {first}, instance 0", f"line {first}, instance 1", f"line {first + 1}"]
 
 
+@pytest.mark.parametrize("name", ["instances", "inputs"])
+def test_an_envelope_around_a_single_instance_is_told_as_that(encoder, name):
+    line = b'{"%s": {"target": [1]}}' % name.encode()
+    sentence = f"'{name}' is an object, expected a list of instances"
+    assert refused(line) == sentence
+    assert refused(line, codec.JSON_LINES) == f"line 1: {sentence}"
+    assert refused(GOOD + b"\n" + line, codec.JSON_LINES) == f"line 2: {sentence}"
+
+
 def test_a_request_has_one_configuration():
     line = b'{"instances": [{}], "configuration": {"num_samples": %d}}\n'
     assert records.request(line % 1 + line % 1, codec.JSON_LINES).configuration == {

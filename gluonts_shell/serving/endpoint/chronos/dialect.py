@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gluonts_shell.errors import InstanceError
 from gluonts_shell.messages import Call, Configuration, Prediction, Row, Service
 from gluonts_shell.serving.endpoint import codec
 from gluonts_shell.serving.endpoint.chronos import parameters
@@ -30,7 +31,8 @@ class Dialect:
 
     def prepare(self, inputs: Sequence[Any], configuration: Configuration) -> Call:
         """Raises RequestError, of an input InstanceError."""
-        return self._service.prepare([_instance(each) for each in inputs], configuration)
+        instances = [_instance(index, each) for index, each in enumerate(inputs)]
+        return self._service.prepare(instances, configuration)
 
     def encode(
         self, each: Any, entry: Any, prediction: Prediction, asked: Asked, **more: Any
@@ -57,8 +59,12 @@ def forwarded(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in OWN)
 
 
-def _instance(each: Any) -> Any:
-    if not isinstance(each, dict) or each.get("start") is not None:
+def _instance(index: int, each: Any) -> dict[str, Any]:
+    """Raises InstanceError for what is no object; the service would ask for a `start` too."""
+    if not isinstance(each, dict):
+        reason = f"it is {codec.called(each)}, expected an object with 'target'"
+        raise InstanceError(f"instance {index}", reason, index=index)
+    if each.get("start") is not None:
         return each
     tell_once(f"an input has no start, and is taken to begin at {START}")
     return {**each, "start": START}

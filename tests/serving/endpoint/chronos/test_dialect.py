@@ -183,6 +183,8 @@ def test_no_inputs_have_no_predictions():
             {"inputs": [A, A, A, {"item_id": "B"}]},
             "inputs[3].target is missing (item_id 'B')",
         ),
+        ({"inputs": [A, None]}, "inputs[1]: it is null, expected an object with 'target'"),
+        ({"inputs": [[1.0, 2.0]]}, "inputs[0]: it is a list, expected an object with 'target'"),
         (
             {"inputs": [A], "parameters": {"prediction_length": 4}},
             "parameters.prediction_length is 4, expected a whole number from 1 to 3: "
