@@ -222,9 +222,11 @@ def _values(place: str, values: list[Any]) -> np.ndarray:
 
 
 def _holds_no_infinity(array: np.ndarray) -> bool:
-    """A finite sum of squares needs finite values, and is the quickest to get; others are looked at."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(array.dot(array)) or not bool(np.isinf(array).any())
+    """A finite sum of squares needs finite values, and is the quickest to get; others are looked at.
+
+    By vdot, which warns of no overflow as dot does: to silence that costs three times what it takes.
+    """
+    return math.isfinite(np.vdot(array, array)) or not bool(np.isinf(array).any())
 
 
 def float32(
