@@ -191,10 +191,13 @@ def encode_row(values: Row) -> bytes:
     if orjson is not None:
         return bytes(orjson.dumps(values))
     text = _template(len(values)) % tuple(values)
-    # some are whole: keep them floats for whoever reads them
-    if text.count(b".") != len(values) or b"e" in text:
-        return b"[" + b",".join(map(_number, values)) + b"]"
-    return text
+    points = text.count(b".")
+    if points == len(values) and b"e" not in text:
+        return text
+    # whole ones are kept floats for whoever reads them; forecasts of counts often have no others
+    if not points and b"e" not in text:
+        return text.replace(b",", b".0,").replace(b"]", b".0]")
+    return b"[" + b",".join(map(_number, values)) + b"]"
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from gluonts_shell.serving.http.exchange import Request, Response
 
 # bytes of a body that are parsed and checked in less time than the threads' switch interval
 SMALL = 16 * 1024
+AT_ONCE = nullcontext()
 
 
 class Endpoint:
@@ -123,7 +124,7 @@ class Endpoint:
     def _computing(self, request: Request) -> AbstractContextManager[object]:
         """Around what holds the interpreter for milliseconds: one thread at a time, since side by side they gain
         nothing and /ping waits for each. Small requests pass, for waiting costs more than they take."""
-        return self._turn if len(request.body) > SMALL else nullcontext()
+        return self._turn if len(request.body) > SMALL else AT_ONCE
 
 
 def _placed(payload: Payload | Inputs, error: InstanceError) -> RequestError:

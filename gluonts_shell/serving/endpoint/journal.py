@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 from gluonts_shell.log import say, tell
 
@@ -33,12 +32,45 @@ SECOND = 1.0
 
 @dataclass(slots=True)
 class Note:
-    """What is known of a request when its line is logged. lengths: of its targets, the shortest and the longest."""
+    """What is known of a request when its line is logged, as a sentence and as fields.
+
+    lengths: of its targets, the shortest and the longest. The last four are known at the end.
+    """
 
     instances: int = 0
     lengths: tuple[int, int] | None = None
     joined: int = 0
     error: str = ""
+    status: int = 0
+    milliseconds: float = 0.0
+    identity: str = ""
+    model: str = ""
+
+    def text(self) -> str:
+        lengths = " of %d to %d values" % self.lengths if self.lengths else ""  # noqa: UP031 - the tuple is the two numbers
+        joined = f", {self.joined} joined" if self.joined else ""
+        known_as = f", id {self.identity}" if self.identity else ""
+        asked = f", model {self.model}" if self.model else ""
+        error = f": {self.error}" if self.error else ""
+        return (
+            f"invocation: status {self.status}, {self.instances} instances{lengths}, "
+            f"{self.milliseconds:.1f} ms{joined}{known_as}{asked}{error}"
+        )
+
+    def fields(self) -> dict[str, object]:
+        """Without those that say nothing."""
+        found = {
+            "status": self.status,
+            "instances": self.instances,
+            "ms": round(self.milliseconds, 1),
+        }
+        more = {
+            "joined": self.joined,
+            "id": self.identity,
+            "model": self.model,
+            "error": self.error,
+        }
+        return {**found, **{name: value for name, value in more.items() if value}}
 
 
 class Journal:
@@ -50,13 +82,14 @@ class Journal:
 
     def write(self, status: int, seconds: float, headers: Mapping[str, str], note: Note) -> None:
         """The line of one request; an error in the note makes it a refusal's."""
+        note.status, note.milliseconds = status, 1000 * seconds
+        note.identity = _header(headers, INFERENCE_ID, IDENTITY)
+        note.model = _header(headers, TARGET_MODEL, TARGET)
         if note.error:
             if self._may_write():
-                line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
-                tell(log, logging.WARNING, line.text(), line.fields())
+                tell(log, logging.WARNING, note.text(), note.fields())
         elif self._successes:
-            line = Line(status, 1000 * seconds, note, _identity(headers), _target(headers))
-            say(log, line.text(), line.fields)
+            say(log, note.text(), note.fields)
 
     def _may_write(self) -> bool:
         with self._lock:
@@ -84,48 +117,7 @@ class Journal:
         log.warning("%d more requests were refused, and have no line here", count)
 
 
-def _identity(headers: Mapping[str, str]) -> str:
-    identity = headers.get(INFERENCE_ID, "")
-    return identity if identity and IDENTITY.fullmatch(identity) else ""
-
-
-def _target(headers: Mapping[str, str]) -> str:
-    target = headers.get(TARGET_MODEL, "")
-    return target if target and TARGET.fullmatch(target) else ""
-
-
-class Line(NamedTuple):
-    """The same as a sentence and as fields."""
-
-    status: int
-    milliseconds: float
-    note: Note
-    identity: str
-    model: str
-
-    def text(self) -> str:
-        status, milliseconds, note, identity, model = self
-        lengths = " of %d to %d values" % note.lengths if note.lengths else ""  # noqa: UP031 - the tuple is the two numbers
-        joined = f", {note.joined} joined" if note.joined else ""
-        known_as = f", id {identity}" if identity else ""
-        asked = f", model {model}" if model else ""
-        error = f": {note.error}" if note.error else ""
-        return (
-            f"invocation: status {status}, {note.instances} instances{lengths}, "
-            f"{milliseconds:.1f} ms{joined}{known_as}{asked}{error}"
-        )
-
-    def fields(self) -> dict[str, object]:
-        """Without those that say nothing."""
-        found = {
-            "status": self.status,
-            "instances": self.note.instances,
-            "ms": round(self.milliseconds, 1),
-        }
-        more = {
-            "joined": self.note.joined,
-            "id": self.identity,
-            "model": self.model,
-            "error": self.note.error,
-        }
-        return {**found, **{name: value for name, value in more.items() if value}}
+def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str:
+    """Its value where it has that form."""
+    value = headers.get(name, "")
+    return value if value and form.fullmatch(value) else ""

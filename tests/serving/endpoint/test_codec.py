@@ -137,7 +137,8 @@ def test_sums_that_overflow_or_cancel_do_not_matter(encoder):
 
 
 def test_numbers_are_floats_for_whoever_reads_them(encoder):
-    for row in ([1.0, 2.0, -0.0], [1.0, 2.5], [1e-7, 1e20, 3.0], [1e20, 1.5]):
+    whole = [[], [1.0, 2.0, -0.0], [7.0] * 200, [1e8, 1e9], [1e20, 3.0]]
+    for row in (*whole, [1.0, 2.5], [1e-7, 1e20, 3.0], [1e20, 1.5]):
         read = strictly(codec.encode_prediction(Prediction(mean=row)))["mean"]
         assert read == row
         assert all(type(number) is float for number in read)
