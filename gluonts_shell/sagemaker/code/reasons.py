@@ -23,6 +23,10 @@ CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILIN
 ERROR = re.compile(
     r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE
 )
+HASH = re.compile(
+    r"DO NOT MATCH THE HASHES[^\n]*\n\s+(.+?)(?: from .+)?:\n"
+    r"\s+Expected (\w+) (\w+)\n(?:\s+or \w+\n)*\s+Got\s+(\w+)"
+)
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
@@ -110,7 +114,15 @@ def why(output: str, log: str = "") -> str:
 
     Both are to be masked before; nothing is known of secrets here.
     """
-    for reason in (_not_found, _of_git, _of_a_build, _not_downloaded, _of_a_conflict, _last_error):
+    for reason in (
+        _not_found,
+        _of_git,
+        _of_a_build,
+        _not_downloaded,
+        _of_a_conflict,
+        _of_a_hash,
+        _last_error,
+    ):
         sentence = reason(output, log)
         if sentence:
             return sentence
@@ -260,6 +272,16 @@ def _not_downloaded(output: str, _log: str) -> str:
             "check its name", "check its address"
         )
     return f"{what} could not be downloaded: {sentence}"
+
+
+def _of_a_hash(output: str, _log: str) -> str:
+    match = HASH.search(output)
+    if not match:
+        return ""
+    what, algorithm, expected, found = match.groups()
+    return (
+        f"{what} is not the file that its hash tells: expected {algorithm} {expected}, got {found}"
+    )
 
 
 def _of_a_conflict(output: str, _log: str) -> str:
