@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -87,21 +88,36 @@ def main() -> int:
     effort = comparisons.Effort(options.pairs, options.seconds, options.patience)
     table = Table()
     print(machine.description(), file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        sides = [side for side in (peer, ours) if side]
-        comparisons.measure(sides, wanted, table, Path(folder), effort)
-        if fast:
-            comparisons.fast(peer, fast, wanted, table, Path(folder), effort)
-        forecasts.measure(ours, wanted, table, Path(folder), effort)
-        ratios.measure(ours, wanted, table, Path(folder), effort)
-        trainings.measure(ours, wanted, table, Path(folder), effort)
-        hosts.measure(ours, wanted, table, Path(folder), effort)
-        growth.measure(ours, wanted, table, Path(folder), effort)
-    print(machine.description())
-    print(table)
-    if options.json:
-        options.json.write_text(json.dumps(table.samples, indent=1))
+    # whoever stops it stops the servers too, and sees what was measured until then
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+            measure(
+                [side for side in (peer, ours) if side], fast, wanted, table, Path(folder), effort
+            )
+    finally:
+        print(machine.description())
+        print(table)
+        if options.json:
+            options.json.write_text(json.dumps(table.samples, indent=1))
     return 0
+
+
+def measure(
+    sides: list[Side],
+    fast: Side | None,
+    wanted: set[str],
+    table: Table,
+    folder: Path,
+    effort: comparisons.Effort,
+) -> None:
+    """sides: the peer, if there is one, and ours, the last."""
+    ours = sides[-1]
+    comparisons.measure(sides, wanted, table, folder, effort)
+    if fast:
+        comparisons.fast(sides[:-1], fast, wanted, table, folder, effort)
+    for module in (forecasts, ratios, trainings, hosts, growth):
+        module.measure(ours, wanted, table, folder, effort)
 
 
 def interpreter(text: str) -> str:
