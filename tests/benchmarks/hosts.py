@@ -18,7 +18,7 @@ from statistics import median
 from comparisons import Effort, Samples, each
 from sides import Side
 from table import Table
-from trainings import FEATURES, TORCH, A, job
+from trainings import FEATURES, ONE_THREAD, TORCH, A, job
 
 ROW = "two_hosts"
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -51,7 +51,7 @@ def throughput(side: Side, trees: list[Path]) -> float:
         processes.append(
             subprocess.Popen(
                 side.command("train"),
-                env={**os.environ, **environ},
+                env={**os.environ, **environ, **ONE_THREAD},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

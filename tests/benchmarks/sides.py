@@ -36,9 +36,9 @@ class Side:
         )
         return subprocess.run([self.python, "-c", code], check=False).returncode == 0
 
-    def run(self, *arguments: str, tree: Path | None = None) -> Usage:
+    def run(self, *arguments: str, tree: Path | None = None, **environ: str) -> Usage:
         """Run a command to its end. Raises SystemExit with the end of its output if it fails."""
-        environ = {**ENVIRON, **({"SAGEMAKER_DATA_PATH": str(tree)} if tree else {})}
+        environ = {**ENVIRON, **({"SAGEMAKER_DATA_PATH": str(tree)} if tree else {}), **environ}
         began, before = time.perf_counter(), os.times()
         with open(os.devnull if tree is None else tree / "output.log", "wb") as log:
             process = subprocess.Popen(

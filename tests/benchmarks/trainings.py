@@ -6,7 +6,6 @@ Both train the same model on the same windows from the same seed, with one nativ
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,13 +57,12 @@ def taking(row: str, tree: Path) -> Callable[[Side], Samples]:
         arguments = (
             ("train",) if side.module else (str(Path(__file__).with_name("plain.py")), str(tree))
         )
-        return [(row, side.run(*arguments, tree=tree).cpu, ())]
+        return [(row, side.run(*arguments, tree=tree, **ONE_THREAD).cpu, ())]
 
     return take
 
 
 def job(tree: Path, forecaster: str, series: Series, arguments: dict[str, str]) -> None:
-    os.environ.update(ONE_THREAD)
     config = tree / "input" / "config"
     for path in (config, tree / "input" / "data" / "train"):
         path.mkdir(parents=True)
