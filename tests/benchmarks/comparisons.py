@@ -103,7 +103,7 @@ def memory(side: Side, trees: dict[Side, Path], seconds: int) -> Samples:
     with Server(side, trees[side], MODEL_SERVER_WORKERS="2") as server:
         answered = failed = 0
         while answered < REQUESTS:
-            found = load("/invocations", 32, seconds, inputs.request(1))
+            found = load("/invocations", 32, max(seconds, 30), inputs.request(1))
             answered, failed = answered + found.answered, failed + found.failed
         size = machine.pss(server.process.pid) / 2**20 * (2 if side.name == "peer" else 1)
     return [("memory", size, (f"{failed} FAILED",) if failed else ())]
