@@ -23,10 +23,19 @@ CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILIN
 ERROR = re.compile(
     r"^(?:ERROR|error|\S+: error): (?!ResolutionImpossible|Exception:$|[a-z-]+$)(.+)$", re.MULTILINE
 )
-HASH = re.compile(
-    r"DO NOT MATCH THE HASHES[^\n]*\n\s+(.+?)(?: from .+)?:\n"
-    r"\s+Expected (\w+) (\w+)\n(?:\s+or \w+\n)*\s+Got\s+(\w+)"
-)
+# what pip says of hashes ends before it names a package; the first is in the row behind it
+HASHES = {
+    r"DO NOT MATCH THE HASHES.*\n\s+(.+?)(?: from .+)?:\n"
+    r"\s+Expected (\w+ \w+)\n(?:\s+Expected\s+or \w+\n)*\s+Got\s+(\w+)": (
+        "{0} is not the file that its hash tells: expected {1}, got {2}"
+    ),
+    r"Hashes are required in .*\n\s+(.+?)(?: from \S+)? --hash=": (
+        "{0} has no --hash, expected one for each package, since another has one"
+    ),
+    r"pinned with ==\. These do not:\n\s+(.+?)(?: from .+)?$": (
+        "{0} is not pinned with ==, expected that of each package, since another has a --hash"
+    ),
+}
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
@@ -275,13 +284,11 @@ def _not_downloaded(output: str, _log: str) -> str:
 
 
 def _of_a_hash(output: str, _log: str) -> str:
-    match = HASH.search(output)
-    if not match:
-        return ""
-    what, algorithm, expected, found = match.groups()
-    return (
-        f"{what} is not the file that its hash tells: expected {algorithm} {expected}, got {found}"
-    )
+    for pattern, sentence in HASHES.items():
+        match = re.search(pattern, output, re.MULTILINE)
+        if match:
+            return sentence.format(*match.groups())
+    return ""
 
 
 def _of_a_conflict(output: str, _log: str) -> str:

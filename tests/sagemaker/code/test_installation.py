@@ -138,10 +138,24 @@ def test_requirement_files_include_others_pin_hashes_and_name_paths(channel: Cha
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg")
     write(channel, {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64}\n"})
-    said = channel.fails()
-    assert (
-        f"mypkg==1.0 is not the file that its hash tells: expected sha256 {'0' * 64}, got " in said
+    expected = f"mypkg==1.0 is not the file that its hash tells: expected sha256 {'0' * 64}, got "
+    assert expected in channel.fails()
+    # any of several will do
+    write(
+        channel,
+        {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64} --hash=sha256:{'1' * 64}\n"},
     )
+    assert expected in channel.fails()
+
+
+def test_what_lacks_a_hash_beside_others_is_named(channel: Channel) -> None:
+    wheel(channel, "mypkg")
+    other = wheel(channel, "other")
+    pinned = f"other==1.0 --hash=sha256:{hashlib.sha256(other.read_bytes()).hexdigest()}\n"
+    write(channel, {"requirements.txt": pinned + "mypkg==1.0\n"})
+    assert "mypkg==1.0 has no --hash, expected one for each package" in channel.fails()
+    write(channel, {"requirements.txt": pinned + "mypkg\n"})
+    assert "mypkg is not pinned with ==, expected that of each package" in channel.fails()
 
 
 def test_pips_settings_pass_through(channel: Channel, tmp_path: Path) -> None:
