@@ -220,6 +220,25 @@ def padded(entry: dict[str, Any]) -> dict[str, Any]:
     return longer
 
 
+def length_of(entry: dict[str, Any]) -> int:
+    """Of a target of one dimension, or of several: (length,) or (dimensions, length)."""
+    return int(entry["target"].shape[-1])
+
+
+def history(entry: dict[str, Any], length: int, window: int) -> dict[str, Any]:
+    """Cut an entry as GluonTS' `split` does: features known in advance keep the window that is to be forecast."""
+    cut = dict(entry, target=entry["target"][..., : length - window])
+    for name, end in (
+        ("feat_dynamic_real", length),
+        ("feat_dynamic_cat", length),
+        ("past_feat_dynamic_real", length - window),
+        ("past_feat_dynamic_cat", length - window),
+    ):
+        if name in entry:
+            cut[name] = entry[name][:, :end]
+    return cut
+
+
 def _item(instance: Any) -> str | None:
     """The item_id, short enough for a sentence."""
     item_id = instance.get("item_id") if isinstance(instance, dict) else None

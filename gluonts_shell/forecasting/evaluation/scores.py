@@ -1,6 +1,6 @@
 """Pairs each test series with its forecast and measures the pairs in batches.
 
-It knows how GluonTS cuts a test series and what its kinds of forecast can tell; the formulas are in `formulas`.
+It knows what of a test series a predictor may see and what kinds of forecast can tell; the formulas are in `formulas`.
 It keeps a few numbers for each series and never all forecasts, and knows no predictor, log or file.
 """
 
@@ -16,6 +16,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from gluonts_shell.errors import ModelError
+from gluonts_shell.forecasting.data.instances import history, length_of
 from gluonts_shell.forecasting.evaluation.details import Collector, Details
 from gluonts_shell.forecasting.evaluation.formulas import MEAN, MEDIAN, Metrics, seasonal_error
 from gluonts_shell.forecasting.forecasts import View, rank
@@ -72,25 +73,6 @@ class Histories:
             raise ModelError(
                 "the forecaster stopped before it had given a forecast for every test series"
             )
-
-
-def length_of(entry: DataEntry) -> int:
-    """Of a target of one dimension, or of several: (length,) or (dimensions, length)."""
-    return int(entry["target"].shape[-1])
-
-
-def history(entry: DataEntry, length: int, window: int) -> DataEntry:
-    """Cut an entry as GluonTS' `split` does: features known in advance keep the window that is to be forecast."""
-    cut = dict(entry, target=entry["target"][..., : length - window])
-    for name, end in (
-        ("feat_dynamic_real", length),
-        ("feat_dynamic_cat", length),
-        ("past_feat_dynamic_real", length - window),
-        ("past_feat_dynamic_cat", length - window),
-    ):
-        if name in entry:
-            cut[name] = entry[name][:, :end]
-    return cut
 
 
 class Scores:

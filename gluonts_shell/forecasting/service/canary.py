@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from gluonts_shell.errors import ModelError
+from gluonts_shell.forecasting.data.instances import history, length_of
 from gluonts_shell.forecasting.service.service import Model, one_line
 from gluonts_shell.messages import Configuration, Prediction
 
@@ -53,9 +54,6 @@ class Differs(ModelError):
 
 def choose(dataset: Iterable[Entry], window: int) -> list[Entry]:
     """The first series that are longer than the window, without that: features reach to its end."""
-    # a worker that only compares needs no scores, and starts sooner without
-    from gluonts_shell.forecasting.evaluation.scores import history, length_of
-
     found = []
     for entry in islice(dataset, LOOKED_AT):
         length = length_of(entry)
@@ -67,7 +65,7 @@ def choose(dataset: Iterable[Entry], window: int) -> list[Entry]:
 
 
 def _recent(entry: Entry) -> Entry:
-    surplus = entry["target"].shape[-1] - STEPS
+    surplus = length_of(entry) - STEPS
     if surplus <= 0:
         return entry
     cut = {name: entry[name][:, surplus:] for name in IN_STEP if name in entry}
