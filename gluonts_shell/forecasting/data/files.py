@@ -194,8 +194,9 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         with _opened(file) as stream:
-            _check_text(file, _peeked(stream))
-            for number, line in enumerate(_utf8_lines(stream), 1):
+            head = _peeked(stream)
+            _check_text(file, head)
+            for number, line in enumerate(_utf8_lines(stream, head), 1):
                 text = line.strip()
                 if text:
                     yield number, json.loads(text)
@@ -238,9 +239,8 @@ def _opened(file: Path) -> IO[bytes]:
     return stream
 
 
-def _utf8_lines(stream: IO[bytes]) -> Iterator[bytes]:
+def _utf8_lines(stream: IO[bytes], head: bytes) -> Iterator[bytes]:
     """UTF-16 and UTF-32 by their marks; lines end where JSON Lines say, not at Unicode's other separators."""
-    head = _peeked(stream)
     if head.startswith((*UTF_32, *UTF_16)):
         # the mark of UTF-32 begins as that of UTF-16 does
         encoding = "utf-32" if head.startswith(UTF_32) else "utf-16"

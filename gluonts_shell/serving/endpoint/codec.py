@@ -191,12 +191,13 @@ def encode_row(values: Row) -> bytes:
     if orjson is not None:
         return bytes(orjson.dumps(values))
     text = _template(len(values)) % tuple(values)
-    points = text.count(b".")
-    if points == len(values) and b"e" not in text:
-        return text
-    # whole ones are kept floats for whoever reads them; forecasts of counts often have no others
-    if not points and b"e" not in text:
-        return text.replace(b",", b".0,").replace(b"]", b".0]")
+    if b"e" not in text:
+        points = text.count(b".")
+        if points == len(values):
+            return text
+        # whole ones are kept floats for whoever reads them; forecasts of counts often have no others
+        if not points:
+            return text.replace(b",", b".0,").replace(b"]", b".0]")
     return b"[" + b",".join(map(_number, values)) + b"]"
 
 
