@@ -57,7 +57,12 @@ def measure(
             take = partial(memory, trees=trees, seconds=effort.seconds)
             each(sides, replace(effort, pairs=1), table, take)
     if "help" in wanted:
-        each(sides, effort, table, lambda side: [("help", in_a_row(side), ())])
+        each(
+            sides,
+            effort,
+            table,
+            lambda side: [("help", in_a_row(lambda: side.run("--help").wall), ())],
+        )
     if "train_eval" in wanted:
         trees = {
             side: inputs.job(
@@ -90,9 +95,14 @@ def fast(
     each(sides, effort, table, take)
 
 
-def in_a_row(side: Side) -> float:
-    """Seconds that --help takes."""
-    return median([side.run("--help").wall for _ in range(IN_A_ROW)])
+def in_a_row(take: Callable[[], float]) -> float:
+    """The median of several starts."""
+    return median([take() for _ in range(IN_A_ROW)])
+
+
+def started(side: Side, tree: Path, canary: str) -> float:
+    with Server(side, tree, GLUONTS_SHELL_CANARY=canary) as server:
+        return server.cold_start
 
 
 def memory(side: Side, trees: dict[Side, Path], seconds: int) -> Samples:
@@ -145,11 +155,7 @@ def served(
     if model == "naive":
         for row, canary in COLD.items():
             if row in wanted:
-                starts = []
-                for _ in range(IN_A_ROW):
-                    with Server(side, trees[side], GLUONTS_SHELL_CANARY=canary) as server:
-                        starts.append(server.cold_start)
-                samples.append((row, median(starts), ()))
+                samples.append((row, in_a_row(partial(started, side, trees[side], canary)), ()))
     with Server(side, trees[side]) as server:
         for row, (connections, instances) in SERVED[model].items():
             if row in wanted:

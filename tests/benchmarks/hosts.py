@@ -6,7 +6,6 @@ What its processes cost each other (gradients, agreeing to go on) is what is mis
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from comparisons import Effort, Samples, each
-from sides import Side
+from sides import ENVIRON, Side
 from table import Table
 from trainings import FEATURES, ONE_THREAD, TORCH, A, job
 
@@ -51,7 +50,7 @@ def throughput(side: Side, trees: list[Path]) -> float:
         processes.append(
             subprocess.Popen(
                 side.command("train"),
-                env={**os.environ, **environ, **ONE_THREAD},
+                env={**ENVIRON, **environ, **ONE_THREAD},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -268,7 +268,7 @@ def test_answers_out_of_order_are_the_models_fault():
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 2), (4, 2), (4, 4), (4, 2, 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 7), (4, 2), (4, 4), (4, 2, 2)])
 @pytest.mark.parametrize("wanted", ["mean", "quantiles", "samples"])
 def test_another_number_of_steps_is_the_models_fault(shape, wanted):
     predictor = Answering(
@@ -283,18 +283,6 @@ def test_more_answers_than_series_are_the_models_fault():
     predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
     with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
         ask(service(predictor), *TWO)
-
-
-@pytest.mark.parametrize("length", [1, 7])
-def test_forecasts_of_another_length_are_the_models_fault(length):
-    def make(dataset):
-        return [SampleForecast(np.ones((1, length)), entry["start"] + 1) for entry in dataset]
-
-    with pytest.raises(ModelError) as caught:
-        ask(service(Answering(make)), *TWO)
-    assert (
-        str(caught.value) == f"the model forecast {length} steps, expected 3, its prediction_length"
-    )
 
 
 def test_forecasts_without_an_item_id_are_paired_by_position():

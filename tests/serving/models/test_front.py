@@ -111,14 +111,26 @@ def test_unloading_lets_what_is_in_flight_be_answered(many: Many) -> None:
     assert unloading.answered() == 200 and many.toys() == []
 
 
-def test_unloading_does_not_wait_for_ever(tmp_path: Path) -> None:
-    with Many(tmp_path, drain_seconds=0.2) as many:
+def unloaded_while_it_computes(folder: Path, seconds: float) -> tuple[int, Any]:
+    """What is told to whoever asked a model that never answers. seconds: that it has to end."""
+    with Many(folder, drain_seconds=seconds) as many:
         many.load("a")
-        asked = Asked(many.invoke, "a", {"wait": str(tmp_path / "never")})
-        eventually(exists(tmp_path / "never.waits"))
+        asked = Asked(many.invoke, "a", {"wait": str(folder / "never")})
+        eventually(exists(folder / "never.waits"))
         assert many.unload("a") == 200
-        assert asked.answered()[0] == 503
+        answer = asked.answered()
         assert many.toys() == []
+        return answer
+
+
+def test_unloading_does_not_wait_for_ever(tmp_path: Path) -> None:
+    assert unloaded_while_it_computes(tmp_path, 0.2)[0] == 503
+
+
+def test_what_is_not_answered_when_a_model_is_unloaded_is_a_503(tmp_path: Path) -> None:
+    status, answer = unloaded_while_it_computes(tmp_path, 1.0)
+    assert status == 503
+    assert answer["error"] == "model 'a' was unloaded before the answer was there"
 
 
 def test_a_model_that_dies_is_loaded_again_and_others_do_not_notice(many: Many) -> None:
@@ -164,17 +176,6 @@ def test_a_model_whose_folder_is_gone_is_no_fault_of_the_clients(many: Many) -> 
         )
     many.toy("a")
     assert many.invoke("a")[0] == many.unload("a") == 200
-
-
-def test_what_is_not_answered_when_a_model_is_unloaded_is_a_503(tmp_path: Path) -> None:
-    with Many(tmp_path, drain_seconds=1.0) as many:
-        many.load("a")
-        asked = Asked(many.invoke, "a", {"wait": str(tmp_path / "never")})
-        eventually(exists(tmp_path / "never.waits"))
-        assert many.unload("a") == 200
-        status, answer = asked.answered()
-        assert status == 503
-        assert answer["error"] == "model 'a' was unloaded before the answer was there"
 
 
 def test_what_a_model_has_started_ends_with_it(many: Many) -> None:
