@@ -118,8 +118,10 @@ class Keeper(Callback):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
         resumed, self.resumed = self.resumed, False
-        # else the plateau scheduler leaves out the first epoch of a resumed job
-        trainer.fit_loop.restarting = False
+        # Else the plateau scheduler leaves out the first epoch of a resumed job. Where there are max_steps the outer
+        # loop's setter says that it restarts whatever it is given, and no batch would be drawn any more.
+        trainer.fit_loop._restarting = False
+        trainer.fit_loop.epoch_loop.restarting = False
         if resumed or trainer.current_epoch == 0:
             return
         self._save(trainer)

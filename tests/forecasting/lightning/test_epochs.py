@@ -159,6 +159,21 @@ def test_more_epochs_go_on_and_no_more_are_nothing_to_do(job):
     assert_same(more, whole)
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_steps_end_a_training_and_are_gone_on_with(job, validated):
+    """Three batches an epoch: the last of eight steps is in the midst of the third."""
+    validation = dataset(2) if validated else None
+    whole = job(-1, max_steps=8, keep=False, validation=validation)
+    expected = job.losses
+    assert list(expected) == [0, 1, 2]
+    with pytest.raises(ModelError):
+        job(-1, at(1, 1, fail), max_steps=8, validation=validation)
+    resumed = job(-1, max_steps=8, validation=validation)
+    assert job.said("resuming at epoch") == ["resuming at epoch 2"]
+    assert job.losses == {epoch: expected[epoch] for epoch in (1, 2)}
+    assert_same(resumed, whole)
+
+
 def test_the_best_weights_are_those_of_the_whole_job(job):
     """The second life learns nothing and drifts away."""
     best = job(3)
