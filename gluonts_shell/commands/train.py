@@ -205,6 +205,7 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
             several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
         ):
+            several.check_forecaster(plan, hosts)
             if hosts.first or plan.distributes:
                 ranks = several.ranks(job, hosts, plan, settings)
                 _train_here(job, plan, ranks, course, rehearsal, paths=paths, settings=settings)
@@ -265,7 +266,7 @@ def _checkpoints(
         return None
     every, fingerprint = plan.options.checkpoint_every, plan.fingerprint(data)
     wanted = every is not None or paths.checkpoints.is_dir()
-    if not several.agreed(fingerprint, wanted, ranks.gather):
+    if not several.agreed({**fingerprint, **plan.lengths}, wanted, ranks.gather):
         return None
     return Checkpoints(paths.checkpoints, host, fingerprint, every or 0.0)
 

@@ -238,6 +238,13 @@ class Plan:
         return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
 
     @property
+    def lengths(self) -> dict[str, str]:
+        """How long to train, which is no part of the fingerprint; processes that train together have to agree on it."""
+        found = checkpoints.lengths(self.arguments.get("trainer_kwargs") or {})
+        patience = self.dialect.early_stopping_patience if self.dialect else None
+        return found if patience is None else {**found, "early_stopping_patience": str(patience)}
+
+    @property
     def _validates(self) -> bool:
         return self.trains and "validation" in self.channels
 

@@ -152,10 +152,25 @@ def quiet_torch(job: TrainingJob, environ: MutableMapping[str, str]) -> None:
         environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
+def check_forecaster(plan: Plan, hosts: Hosts) -> None:
+    """Raises ConfigurationError where the first host has another one: one of the two would wait for the other to train,
+    and that for the first to be done.
+    """
+    name = f"{plan.kind.__module__}.{plan.kind.__qualname__}"
+    first = hosts.gather(name)[0]
+    if first != name:
+        raise ConfigurationError(
+            f"the forecaster of this host is {name}, that of the first host of the job {first}: "
+            "expected the same hyperparameters and code on all hosts"
+        )
+
+
 def agreed(
     fingerprint: Mapping[str, str], wanted: bool, gather: Callable[[Any], list[Any]]
 ) -> bool:
-    """Whether the first host wants checkpoints. Raises ConfigurationError if this one would train another model."""
+    """Whether the first host wants checkpoints. Raises ConfigurationError if this one would train another model, or
+    longer.
+    """
     from gluonts_shell.forecasting.lightning.checkpoints import differences
 
     first, wants = gather([dict(fingerprint), wanted])[0]

@@ -140,6 +140,11 @@ def fingerprint(
     return found
 
 
+def lengths(trainer: Mapping[str, Any]) -> dict[str, str]:
+    """How long to train, as text, of the trainer's arguments: what a fingerprint leaves out."""
+    return {name: _text(trainer[name]) for name in sorted(LENGTHS) if name in trainer}
+
+
 def _text(value: Any) -> str:
     """Objects that do not say what they are have an address, which the next process would have otherwise."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -11,6 +11,7 @@ from gluonts_shell.forecasting.lightning.checkpoints import (
     Checkpoints,
     differences,
     fingerprint,
+    lengths,
 )
 
 PRINT = {"forecaster": "a.B", "lr": "0.001"}
@@ -65,6 +66,11 @@ def of(arguments=None, train=None):
 )
 def test_how_long_to_train_makes_no_other_job(arguments):
     assert of(arguments) == of()
+
+
+def test_how_long_to_train_is_told_apart_from_what_is_trained():
+    trainer = {"max_epochs": 3, "max_time": {"hours": 1}, "accelerator": "cpu"}
+    assert lengths(trainer) == {"max_epochs": "3", "max_time": "{'hours': 1}"}
 
 
 @pytest.mark.parametrize(
