@@ -33,6 +33,9 @@ from gluonts_shell.forecasting.lightning.windows import Windows, straight, with_
 
 log = logging.getLogger(__name__)
 
+# What Lightning goes on with, and what the keeper does.
+PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+STATE = ("best", "score", "best_epoch", "draws")
 HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")
 
 
@@ -66,11 +69,15 @@ class Keeper(Callback):  # type: ignore[misc]
         self.quick: Any = None
         self.resumes = self.resumed = self.trained = False
         self.handler: Any = None
+        self.files = _Files(self.saved, None)
 
-    def resume(self, epochs: int) -> Path | None:
-        """Looks for a checkpoint of the first host's to go on from; returns what GluonTS wants as `ckpt_path`."""
+    def resume(self, epochs: int, module: Callable[[], LightningModule]) -> Path | None:
+        """Looks for a checkpoint of the first host's to go on from; returns what GluonTS wants as `ckpt_path`.
+
+        module: makes one such as will be trained.
+        """
         if self.checkpoints and not self.ranks.position:
-            self.content = self.checkpoints.newest(epochs)
+            self.content = self.checkpoints.newest(epochs, lambda content: _unfit(content, module))
         done = self.ranks.gather(None if self.content is None else int(self.content["epoch"]))[0]
         self.resumes = done is not None
         if not self.resumes:
@@ -92,12 +99,11 @@ class Keeper(Callback):  # type: ignore[misc]
             pl_module.log = _averaging(pl_module.log)
             if self.resumes:
                 self.content = trainer.strategy.broadcast(self.content)
-        if self.content is not None:
-            trainer.strategy.checkpoint_io = _Loaded(self.content)
+        trainer.strategy.checkpoint_io = self.files = _Files(self.saved, self.content)
 
     def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
         """A training that early stopping ended, in a life before this one, stays so."""
-        self.content = None
+        self.content = self.files.content = None
         stopped = [stopper for stopper in trainer.early_stopping_callbacks if stopper.stopped_epoch]
         trainer.should_stop = trainer.should_stop or bool(stopped)
 
@@ -238,7 +244,8 @@ class Keeper(Callback):  # type: ignore[misc]
     def _save(self, trainer: Trainer) -> None:
         if self.checkpoints:
             trainer.save_checkpoint(self.saved, weights_only=False)
-            self.saved_epoch = trainer.current_epoch
+            if self.files.written:
+                self.saved_epoch = trainer.current_epoch
 
     def _write(self) -> None:
         if self.checkpoints and self.saved_epoch is not None and not self.ranks.rank:
@@ -246,14 +253,46 @@ class Keeper(Callback):  # type: ignore[misc]
             self.saved_epoch, self.written_at = None, time.monotonic()
 
 
-class _Loaded(TorchCheckpointIO):  # type: ignore[misc]
-    """Gives Lightning the checkpoint that was read already, with plain values only."""
+class _Files(TorchCheckpointIO):  # type: ignore[misc]
+    """Gives Lightning the content that was read already, with plain values only. A disk that has no room for what is
+    saved at the start of an epoch ends no training: `written` tells, and what was saved before stays.
+    """
 
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.content = content
+    def __init__(self, saved: Path, content: dict[str, Any] | None) -> None:
+        self.saved, self.content, self.written = saved, content, True
 
     def load_checkpoint(self, *_: Any, **__: Any) -> dict[str, Any]:
+        assert self.content is not None
         return self.content
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        try:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            self.written = True
+        except OSError as error:
+            if Path(path) != self.saved:
+                raise
+            self.written = False
+            log.warning("no checkpoint of epoch %d, because %s cannot be written: %s",
+                        checkpoint["epoch"], path, error.strerror or error)  # fmt: skip
+
+
+def _unfit(content: Mapping[str, Any], module: Callable[[], LightningModule]) -> str | None:
+    """Why a training cannot go on from it; None if it can. The fingerprint knows the job, not the code that runs it."""
+    absent = [name for name in PARTS if name not in content]
+    if absent:
+        return f"it has no {', '.join(absent)}"
+    own = content["callbacks"].get(Keeper.__qualname__) or {}
+    if not own.keys() >= set(STATE):
+        return "it is of another version of this program"
+    generators = _generators()
+    try:
+        module().load_state_dict(content["state_dict"])
+    except Exception as error:
+        return " ".join(str(error).split())[:300]
+    finally:
+        _restore(generators)
+    return None
 
 
 def _averaging(log: Callable[..., None]) -> Callable[..., None]:

@@ -183,6 +183,13 @@ class TestFiles:
         Checkpoints(tmp_path / "checkpoints", "algo-1", PRINT).write(tmp_path / "saved", 1)
         assert "cannot be written" in caplog.text
 
+    def test_what_cannot_be_removed_ends_no_training(self, written):
+        checkpoints = written([1])
+        (old,) = checkpoints.folder.iterdir()
+        old.unlink()
+        old.mkdir()
+        assert self.names(written([2, 3])) == [f"epoch-00000{n}.ckpt" for n in (1, 2, 3)]
+
     def test_nothing_is_there_before_the_first(self, tmp_path):
         assert Checkpoints(tmp_path / "checkpoints", "algo-1", PRINT).newest(20) is None
         assert not (tmp_path / "checkpoints").exists()

@@ -1,7 +1,10 @@
 """Trainings that are cut, gone on with and ended, in this process; with real signals in `test_stop_journey`."""
 
+import errno
 import logging
+import os
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -206,6 +209,60 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(job):
     assert job.said("unreadable and ignored")
     assert job.losses == {3: expected[3]}
     assert_same(resumed, whole)
+
+
+def lacks(name, content):
+    del content[name]
+
+
+def of_another_version(content):
+    content["callbacks"]["Keeper"] = {"best": None}
+
+
+def of_another_network(content):
+    weights = content["state_dict"]
+    weights["a.new.layer"] = weights.popitem()[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (partial(lacks, "loops"), "it has no loops"),
+        (partial(lacks, "state_dict"), "it has no state_dict"),
+        (of_another_version, "it is of another version of this program"),
+        (of_another_network, 'Unexpected key\\(s\\) in state_dict: "a.new.layer"'),
+    ],
+)
+def test_a_checkpoint_that_other_code_has_written_falls_back_to_the_one_before(job, spoil, reason):
+    """A fingerprint knows the job, and neither this program nor the code of the user's class."""
+    import torch
+
+    whole = job(3)
+    expected = job.losses
+    newest = sorted(job.folder.iterdir())[-1]
+    content = torch.load(newest, weights_only=True)
+    spoil(content)
+    torch.save(content, newest)
+    resumed = job(3)
+    (said,) = job.said("does not fit and is ignored: ")
+    assert said.startswith(f"checkpoint {newest.name} ")
+    assert re.search(reason, said)
+    assert job.losses == {2: expected[2]}
+    assert_same(resumed, whole)
+
+
+def test_no_room_for_what_is_saved_ends_no_training(job, monkeypatch):
+    from lightning.fabric.plugins import TorchCheckpointIO
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    whole = job(3, keep=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(TorchCheckpointIO, "save_checkpoint", full)
+        assert_same(job(3), whole)
+    assert len(job.said("cannot be written: No space left on device")) == 3
+    assert not job.folder.exists()
 
 
 def test_a_changed_hyperparameter_starts_anew(job):
