@@ -67,7 +67,8 @@ def run(settings: Settings) -> int:
         job = TrainingJob.read(paths)
         several.quiet_torch(job, os.environ)
         code, target = _code(job, paths)
-        _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
+        with several.told_early(job, settings):
+            _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
         try:
             _train(job, paths, settings)
         except ForecasterError as error:
@@ -189,7 +190,7 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    with _uncollected():
+    with several.told_early(job, settings), _uncollected():
         from gluonts_shell.commands.training.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
         from gluonts_shell.forecasting.report.course import Course
@@ -198,7 +199,7 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
         )
     with Course().listening() as course:
-        with _uncollected():
+        with several.told_early(job, settings), _uncollected():
             plan = planned(job, paths, settings)
         writes = job.host == job.hosts[0]
         with (
