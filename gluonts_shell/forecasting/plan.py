@@ -239,6 +239,9 @@ class Plan:
         drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
         channels = {"train": data.train, "validation": data.validation}
         arguments = {**data.arguments, **drawn}
+        if self.dialect and self.dialect.early_stopping_patience is not None:
+            # Lightning goes on with the patience of the checkpoint, whatever is asked for
+            arguments["early_stopping_patience"] = self.dialect.early_stopping_patience
         if data.previous is not None:
             arguments["channel 'model'"] = data.previous.created or "a model"
         return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
@@ -246,9 +249,7 @@ class Plan:
     @property
     def lengths(self) -> dict[str, str]:
         """How long to train, which is no part of the fingerprint; processes that train together have to agree on it."""
-        found = checkpoints.lengths(self.arguments.get("trainer_kwargs") or {})
-        patience = self.dialect.early_stopping_patience if self.dialect else None
-        return found if patience is None else {**found, "early_stopping_patience": str(patience)}
+        return checkpoints.lengths(self.arguments.get("trainer_kwargs") or {})
 
     @property
     def _validates(self) -> bool:
