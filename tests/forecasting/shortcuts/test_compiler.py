@@ -51,11 +51,15 @@ from gluonts_shell.forecasting.contract import Contract, Features
 from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.service import Forecasting, start_worker
 
+def heavy():
+    return {name for name in sys.modules if name.startswith(("torch", "lightning", "sympy"))}
+
 start_worker(1)
 folders = sorted(Path(sys.argv[1]).iterdir())
 assert len(folders) == 9
 for folder in folders:
     predictor, _ = artifact.load(folder)
+    there = heavy()
     several = folder.name == "ITransformerEstimator"
     target = [[1.0] * 60] * 2 if several else [1.0] * 60
     features = Features(dimensions=2 if several else 1)
@@ -67,6 +71,7 @@ for folder in folders:
     assert prediction.quantiles
     assert "lightning.pytorch" in sys.modules
     assert "torch._dynamo" not in sys.modules, folder.name
+    assert heavy() == there, "each worker would import it"
 """
     ran(saved, str(tmp_path))
     ran(loaded, str(tmp_path))
