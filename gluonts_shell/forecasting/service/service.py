@@ -28,6 +28,7 @@ from gluonts_shell.errors import (
     ModelError,
     RequestError,
     ShellError,
+    counted,
     private,
 )
 from gluonts_shell.forecasting import memory
@@ -43,7 +44,7 @@ from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
 from gluonts_shell.forecasting.shortcuts import patches
-from gluonts_shell.messages import Call, Configuration, Prediction, always
+from gluonts_shell.messages import Call, Configuration, Prediction, Row, always
 
 # Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
 # draw in all is bounded by its time: predicting stops when that is over.
@@ -131,7 +132,7 @@ class Model:
                         )
                     check_item(forecast, entries[position], position)
                     found = prediction(forecast, configuration, self.quantile_hint)
-                    check_steps(found, self.reader.prediction_length)
+                    check_shape(found, self.reader.prediction_length, entries[position]["target"])
                     predictions.append(found)
         except ShellError:
             raise
@@ -163,19 +164,33 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-def check_steps(found: Prediction, expected: int) -> None:
-    """A client takes the values as those of the steps that it knows. Raises ModelError where there are others."""
-    row = found.mean
-    if row is None:
-        rows = found.samples or [*(found.quantiles or {}).values()]
-        row = rows[0] if len(rows) else None
+def check_shape(found: Prediction, steps: int, target: np.ndarray) -> None:
+    """A client takes the values as those of the steps and dimensions that it knows.
+
+    target: of the series; (length,) or (dimensions, length). Raises ModelError where the forecast has others.
+    """
+    row = _first_row(found)
     if row is None:
         return
-    steps = len(row[0]) if len(row) and isinstance(row[0], list) else len(row)
-    if steps != expected:
+    several = len(row) > 0 and isinstance(row[0], list)
+    found_steps = len(row[0]) if several else len(row)
+    if found_steps != steps:
         raise ModelError(
-            f"the model forecast {steps} steps, expected {expected}, its prediction_length"
+            f"the model forecast {found_steps} steps, expected {steps}, its prediction_length"
         )
+    dimensions = len(row) if several else 1
+    expected = 1 if target.ndim == 1 else len(target)
+    if dimensions != expected:
+        raise ModelError(
+            f"the model forecast {counted(dimensions, 'dimensions')}, expected {expected}, as the target has"
+        )
+
+
+def _first_row(found: Prediction) -> Row | None:
+    if found.mean is not None:
+        return found.mean
+    rows = found.samples or [*(found.quantiles or {}).values()]
+    return rows[0] if len(rows) else None
 
 
 def _blamed(
