@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # What Lightning goes on with, and what the keeper does.
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
-STATE = ("best", "score", "best_epoch", "draws")
+STATE = ("best", "score", "best_epoch", "flags", "draws")
 HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")
 
 
@@ -180,6 +180,7 @@ class Keeper(Callback):  # type: ignore[misc]
             "best": self.best,
             "score": self.score,
             "best_epoch": self.best_epoch,
+            "flags": _flags(self.module),
             "draws": self._of_all_processes(
                 {
                     "windows": self.windows.state() if self.windows else None,
@@ -192,6 +193,7 @@ class Keeper(Callback):  # type: ignore[misc]
         self.resumed = True
         self.best, self.score = state_dict["best"], state_dict["score"]
         self.best_epoch = state_dict["best_epoch"]
+        _set_flags(self.module, state_dict["flags"])
         if len(state_dict["draws"]) != self.ranks.count:
             return  # it has the draws of another number of processes; those of these begin anew
         draws = state_dict["draws"][self.ranks.rank]
@@ -316,6 +318,23 @@ def _any(wished: bool, trainer: Trainer) -> bool:
     wishes = torch.tensor(int(wished), device=trainer.strategy.root_device)
     torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
     return bool(wishes.item())
+
+
+def _flags(module: Any) -> dict[str, dict[str, bool]]:
+    """What layers know of themselves besides their weights: those of MQF2, that their first batch is behind them."""
+    return {name: _own_flags(layer) for name, layer in module.named_modules()}
+
+
+def _own_flags(layer: Any) -> dict[str, bool]:
+    """Not torch's, which are private, or say whether it trains right now."""
+    found = {name: value for name, value in vars(layer).items() if isinstance(value, bool)}
+    return {name: found[name] for name in found if name != "training" and name[0] != "_"}
+
+
+def _set_flags(module: Any, flags: Mapping[str, Mapping[str, bool]]) -> None:
+    for name, layer in module.named_modules():
+        for flag in _own_flags(layer).keys() & flags.get(name, {}).keys():
+            setattr(layer, flag, bool(flags[name][flag]))
 
 
 def _generators() -> dict[str, Any]:

@@ -131,6 +131,33 @@ def test_a_training_that_was_cut_goes_on_as_if_nothing_had_happened(job, validat
     assert_same(resumed, whole)
 
 
+def test_what_layers_know_besides_their_weights_is_gone_on_with_too(tmp_path, caplog):
+    """MQF2's normalize by their first batch, and would do so again."""
+    from gluonts.torch.model.mqf2 import MQF2MultiHorizonEstimator
+
+    caplog.set_level(logging.INFO)
+
+    def life(epochs, keep=True):
+        seed_everything(5)
+        sizes = {"prediction_length": 2, "context_length": 4, "hidden_size": 4, "num_layers": 1}
+        estimator = MQF2MultiHorizonEstimator(
+            freq="D",
+            **sizes,
+            batch_size=4,
+            num_batches_per_epoch=2,
+            trainer_kwargs={"max_epochs": epochs, "accelerator": "cpu"},
+        )
+        checkpoints = Checkpoints(tmp_path / "checkpoints", "algo-1", {}) if keep else None
+        watch = Watch("algo-1", False, None, checkpoints)
+        fit(estimator, dataset(), None, options=Options(), watch=watch)
+        return watch.losses["train"]
+
+    expected = life(3, keep=False)
+    life(1)
+    assert life(3) == expected
+    assert "resuming at epoch 2 of 3" in caplog.messages
+
+
 def test_a_training_that_was_stopped_twice_is_the_same_too(job):
     whole = job(4, keep=False)
     expected = job.losses
