@@ -150,7 +150,10 @@ class Hosts:
     @property
     def address(self) -> str | None:
         """Of this host, as the others reach it."""
-        return self.links[0].end.getsockname()[0] if self.links else None
+        if not self.links:
+            return None
+        # an IPv4 address of a socket for both kinds (RFC 4291, 2.5.5.2)
+        return str(self.links[0].end.getsockname()[0]).removeprefix("::ffff:")
 
     @property
     def master(self) -> str | None:
@@ -362,8 +365,11 @@ def _send_away(links: Sequence[Link], ending: Ending) -> None:
 
 
 def _listening(port: int) -> socket.socket:
+    """For callers by IPv4 and, where the system has it, by IPv6."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        return socket.create_server(("", port), backlog=128)
+        return socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise HostError(

@@ -74,6 +74,23 @@ def test_what_each_found_is_known_to_all_in_their_order(meet):
         assert address.startswith("127.0.0.")
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_hosts_are_reached_by_either_version_of_the_internet_protocol(port):
+    names = ["::1", "127.0.0.1"]
+
+    def life(name):
+        hosts = Hosts.meet(name, names, port=port, wait=10, silence=5)
+        found = hosts.gather(hosts.address), hosts.master
+        hosts.leave(0, "is done")
+        return found
+
+    try:
+        socket.create_server(("::1", port), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"the loopback of this machine has no IPv6: {error}")
+    assert each(life, names) == [(["::1", "::1"], None), (["::1", "::1"], "::1")]
+
+
 def test_how_one_ends_is_known_to_all_with_its_reason(meet):
     def life(name):
         hosts = meet(name)
