@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shutil
 import zlib
@@ -92,9 +91,14 @@ class Checkpoints:
     def _found(self, digest: str) -> list[Path]:
         """This host's checkpoints with a digest, in order of their epochs."""
         name = re.compile(rf"{re.escape(self.host)}\.{digest}\.epoch-\d+\.ckpt")
-        if not self.folder.is_dir():
+        try:
+            paths = list(self.folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(path for path in self.folder.iterdir() if name.fullmatch(path.name))
+        except OSError as error:
+            log.warning("checkpoints in %s cannot be looked for: %s", self.folder, error.strerror)
+            return []
+        return sorted(path for path in paths if name.fullmatch(path.name))
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         """None where the file is torn or is no checkpoint. Nothing in it is executed."""
@@ -111,13 +115,20 @@ class Checkpoints:
         return content
 
     def _tell_of_another_job(self) -> None:
-        others = sorted(self._found(r"[0-9a-f]{8}"), key=os.path.getmtime)
+        others = sorted(self._found(r"[0-9a-f]{8}"), key=_written_at)
         content = self._read(others[-1]) if others else None
         if content is not None:
             log.warning(
                 "checkpoint of another job ignored: %s",
                 differences(content[OURS]["fingerprint"], self.fingerprint),
             )
+
+
+def _written_at(path: Path) -> float:
+    """0 where nothing is behind the name, or no longer."""
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
+import errno
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,6 +191,23 @@ class TestFiles:
         old.unlink()
         old.mkdir()
         assert self.names(written([2, 3])) == [f"epoch-00000{n}.ckpt" for n in (1, 2, 3)]
+
+    def test_a_folder_that_may_not_be_read_ends_no_training(self, tmp_path, caplog, monkeypatch):
+        def forbidden(_):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        monkeypatch.setattr(Path, "iterdir", forbidden)  # root may read whatever there is
+        assert Checkpoints(tmp_path, "algo-1", PRINT).newest(-1) is None
+        assert caplog.messages[0] == (
+            f"checkpoints in {tmp_path} cannot be looked for: Permission denied"
+        )
+
+    def test_a_name_of_another_job_with_nothing_behind_it_is_passed_over(self, written, caplog):
+        checkpoints = written([1])
+        (checkpoints.folder / "algo-1.01234567.epoch-000009.ckpt").symlink_to("nowhere")
+        again = Checkpoints(checkpoints.folder, "algo-1", {**PRINT, "lr": "0.01"})
+        assert again.newest(-1) is None
+        assert caplog.messages == ["checkpoint of another job ignored: lr was 0.001, is 0.01"]
 
     def test_nothing_is_there_before_the_first(self, tmp_path):
         assert Checkpoints(tmp_path / "checkpoints", "algo-1", PRINT).newest(20) is None
