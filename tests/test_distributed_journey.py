@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 import textwrap
 
 import numpy as np
 import pytest
 
-from tests.several import NAMES, Forbidden, Job, ends, ip, namespaces
+from tests.several import NAMES, Forbidden, Job, ends, free_port, ip, namespaces
 
 pytestmark = [pytest.mark.torch, pytest.mark.once]
 
@@ -295,3 +296,16 @@ def test_hosts_that_would_train_for_other_times_do_not_begin(hosts):
     )
     assert hosts.trees[1].reason == sentence
     assert hosts.trees[0].reason == f"host {NAMES[1]} failed: {sentence}"
+
+
+def test_a_port_of_torchs_that_is_taken_is_named(hosts):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        done = ends(hosts(JOB, SAME, SAME, MASTER_PORT=str(port)))
+    assert [status for status, _ in done] == [1, 1], done
+    sentence = (
+        f"port {port}, at which torch.distributed begins (MASTER_PORT), cannot be used: "
+        "Address already in use"
+    )
+    assert hosts.trees[0].reason == sentence
+    assert hosts.trees[1].reason == f"host {NAMES[0]} failed: {sentence}"

@@ -29,6 +29,8 @@ FAREWELL = 2.0  # seconds in which the others may read how this host ended
 # seconds in which the others may come and hear that this host ended before they met
 EARLY, EARLY_STOP = 60.0, 10.0
 
+MEETING = "at which the hosts of the job meet (MASTER_PORT + 1)"
+
 Line = Mapping[str, Any]
 
 
@@ -364,7 +366,12 @@ def _send_away(links: Sequence[Link], ending: Ending) -> None:
         _close(link, time.monotonic() + FAREWELL)
 
 
-def _listening(port: int) -> socket.socket:
+def check_port(port: int, purpose: str) -> None:
+    """Raises HostError where the port is taken. purpose: what it is for, as a clause behind its number."""
+    _listening(port, purpose).close()
+
+
+def _listening(port: int, purpose: str = MEETING) -> socket.socket:
     """For callers by IPv4 and, where the system has it, by IPv6."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
@@ -372,9 +379,7 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise HostError(
-            f"port {port}, at which the hosts of the job meet (MASTER_PORT + 1), cannot be used: {reason}"
-        ) from None
+        raise HostError(f"port {port}, {purpose}, cannot be used: {reason}") from None
 
 
 def _caller(listener: socket.socket, seconds: float, missing: Sequence[str]) -> Link | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import ConfigurationError, HostError, UserError
 from gluonts_shell.sagemaker import failure, network
-from gluonts_shell.sagemaker.hosts import Ending, Hosts, tell_early
+from gluonts_shell.sagemaker.hosts import Ending, Hosts, check_port, tell_early
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.serving.processes.child import ending as ending_of
 from gluonts_shell.serving.processes.child import fork, leave_sockets
@@ -211,6 +211,8 @@ def _tell_of_test(job: TrainingJob, hosts: Hosts) -> None:
 def _environment(job: TrainingJob, hosts: Hosts, settings: Settings) -> dict[str, str]:
     """What torch is to know: where the processes meet, and by which network they talk."""
     port = settings.master_port if len(hosts.hosts) > 1 else network.free_port()
+    if len(hosts.hosts) > 1 and hosts.first:
+        check_port(port, "at which torch.distributed begins (MASTER_PORT)")
     first = hosts.master or "127.0.0.1"
     found = {"MASTER_ADDR": first, "MASTER_PORT": str(port), "NODE_RANK": str(hosts.position)}
     interface = network.interface(job.interface, hosts.address or first)
