@@ -101,10 +101,19 @@ class Worker:
             log.error("%s; this worker ends, and another one starts", overdue)
             self.link.leave()
             raise Stuck
-        if self._has_grown():
+        if self._has_grown() or self._is_deaf():
             self.link.leave()
             return False
         self.link.beat()
+        return True
+
+    def _is_deaf(self) -> bool:
+        """A worker that beats and takes no connection would be lost for ever."""
+        if self.server.listens():
+            return False
+        log.error(
+            "the model's code closed the socket that this worker listens on: it ends, and another one starts"
+        )
         return True
 
     def _has_grown(self) -> bool:
