@@ -14,7 +14,7 @@ from typing import Any
 
 from gluonts_shell import nearby
 from gluonts_shell.errors import InstanceError, LineError, RequestError, ShellError
-from gluonts_shell.messages import CONFIGURATION_KEYS
+from gluonts_shell.messages import CONFIGURATION_KEYS, DECIDED_KEYS, SYNONYMS
 from gluonts_shell.serving.endpoint import codec, content, verbatim
 from gluonts_shell.serving.endpoint.chronos import parameters as chronos
 
@@ -26,19 +26,31 @@ EMPTY = b'{"predictions":[]}'  # the answer to a line `{"instances": []}`, so th
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a dialect calls its two members. keys: what the second one may hold; place: of an instance."""
+    """What a dialect calls its two members. keys: what the second one may hold; place: of an instance.
+
+    synonyms: what the other dialect calls a key -> what this one calls it.
+    """
 
     instances: str
     configuration: str
     keys: tuple[str, ...]
     place: str
+    synonyms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, str]:
         return self.instances, self.configuration
 
+    def key(self, name: str) -> str | None:
+        """The key that somebody meant by a name; None for a name that may well mean something else."""
+        if name in self.keys:
+            return name
+        meant = nearby.near_miss(name, (*self.keys, *self.synonyms))
+        return self.synonyms.get(meant, meant) if meant else None
 
-DEEPAR = Envelope("instances", "configuration", tuple(sorted(CONFIGURATION_KEYS)), "instance {}")
+
+KEYS = tuple(sorted(CONFIGURATION_KEYS | DECIDED_KEYS))
+DEEPAR = Envelope("instances", "configuration", KEYS, "instance {}", SYNONYMS)
 CHRONOS = Envelope("inputs", "parameters", chronos.NAMES, "inputs[{}]")
 
 
@@ -134,9 +146,9 @@ def _input(index: int, each: Any, given: Mapping[str, Any]) -> Record:
 
 
 def _of_lines(body: bytes, places: bool) -> Payload | Inputs:
-    if not body or body.isspace():
-        raise RequestError("the request has an empty body, expected one instance a line")
     found = records(body)
+    if not found:
+        raise RequestError("the request has an empty body, expected one instance a line")
     instances = _instances(found)
     if places:
         located(found)
@@ -219,9 +231,9 @@ def _check_stranger(name: str, envelope: Envelope) -> None:
     beside = f"{name[:50]!r} stands beside {envelope.instances!r}"
     if name == CHRONOS.instances:
         raise RequestError(f"{beside}; send one of them, since they are answered differently")
-    if name == DEEPAR.configuration:
-        raise RequestError(f"{beside}, which is configured by {CHRONOS.configuration!r}")
-    inside = name if name in envelope.keys else nearby.near_miss(name, envelope.keys)
+    if name in (DEEPAR.configuration, CHRONOS.configuration):
+        raise RequestError(f"{beside}, which is configured by {envelope.configuration!r}")
+    inside = envelope.key(name)
     if inside is not None:
         raise RequestError(
             f"{beside}, where it has no effect; put {inside!r} into {envelope.configuration!r}"
@@ -325,7 +337,7 @@ def _opened(record: Record, prefix: str) -> list[Record]:
     except LineError as error:
         return [_failed(record, error)]
     except RequestError as error:
-        return [_failed(record, RequestError(f"{record.where}: {error.marked()}"))]
+        return [_failed(record, InstanceError(record.where, error.marked()))]
     configuration = value.get(envelope.configuration)
     if envelope is CHRONOS:
         record.parameters = configuration or {}

@@ -307,7 +307,7 @@ def test_each_row_has_as_many_steps_as_the_model_forecasts():
     predictor = Answering(lambda dataset: [Uneven()])
     instance = {"start": START, "target": [1]}
     assert ask(service(predictor), instance, quantiles=["0.5"])[0].quantiles == {"0.5": [1, 1, 1]}
-    with pytest.raises(ModelError, match="^the model forecast 2 steps, expected 3"):
+    with pytest.raises(ModelError, match=r"^the model forecast 2 steps, expected 3, "):
         ask(service(predictor), instance, quantiles=["0.5", "0.9"])
 
 
