@@ -21,6 +21,7 @@ from gluonts_shell.serving.endpoint.chronos import parameters as chronos
 log = logging.getLogger(__name__)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MEANT = frozenset({"instance", "instances"})  # whatever its capitals
 EMPTY = b'{"predictions":[]}'  # the answer to a line `{"instances": []}`, so that a line in is a line out
 
 
@@ -323,16 +324,17 @@ def _is_envelope(value: Any) -> bool:
     """Whether it is one, or was meant to be."""
     if not isinstance(value, dict) or "target" in value:
         return False
-    return DEEPAR.instances in value or CHRONOS.instances in value
+    if DEEPAR.instances in value or CHRONOS.instances in value:
+        return True
+    return "start" not in value and any(name.lower() in MEANT for name in value)
 
 
 def _opened(record: Record, prefix: str) -> list[Record]:
     """One record for each instance of an envelope; one that is empty, or that has an error, where there are none."""
     value = record.instance
-    envelope = DEEPAR if "instances" in value else CHRONOS
+    envelope = CHRONOS if CHRONOS.instances in value and "instances" not in value else DEEPAR
     try:
-        _check_list(value, envelope)
-        _check_members(value, envelope)
+        _check_envelope(value, envelope)
         places = _places(record, envelope)
     except LineError as error:
         return [_failed(record, error)]

@@ -202,7 +202,12 @@ def test_lines_that_hold_nothing_are_an_empty_body(body):
 
 
 def test_a_slip_in_the_name_of_the_instances_is_named():
-    assert refused(b'{"instance": []}').endswith("expected a list of instances; 'instance' is none")
+    sentence = (
+        "the request has no field 'instances', expected a list of instances; 'instance' is none"
+    )
+    assert refused(b'{"instance": []}') == sentence
+    assert refused(b'{"instance": []}', codec.JSON_LINES) == f"line 1: {sentence}"
+    assert "'INSTANCES' is none" in refused(b'{"INSTANCES": []}', codec.JSON_LINES)
 
 
 def test_names_that_mean_something_else_are_ignored_and_told_once(caplog):
