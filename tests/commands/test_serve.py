@@ -614,7 +614,7 @@ def test_predicting_ends_once_the_time_of_the_request_is_over(misbehaving):
     status, answer = misbehaving.invoke(toys(*["slow"] * 100))
     assert status == 503
     assert re.fullmatch(
-        r"the request took more than 3 s: it was stopped after \d+ of 100 series; ask for less at a time",
+        r"the request took more than 3 s: it was stopped after \d+ of 100 series; ask for less at a time \(SAGEMAKER_SERVER_TIMEOUT sets this limit\)",
         answer["error"],
     )
 
@@ -627,7 +627,7 @@ def test_a_predict_that_never_returns_costs_its_own_request_and_a_worker(misbeha
         status, answer = culprit.result()
         assert (status, answer["error"]) == (
             500,
-            "the model took longer than any prediction may, and was ended",
+            "the model took longer than any prediction may, and was ended (GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)",
         )
         status, answer = behind.result()
         assert (status, answer["error"]) == (

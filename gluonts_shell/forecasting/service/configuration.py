@@ -97,8 +97,8 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
 
 
 def _number(value: Any) -> float:
-    """Clients send whole numbers as text and as floats too; NaN for what is no number."""
-    if isinstance(value, int | float):
+    """Clients send whole numbers as text and as floats too; NaN for what is no number, as true is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value)
@@ -123,7 +123,7 @@ def _tell_ignored(name: str) -> None:
 
 
 def _whole(name: str, value: Any) -> int:
-    number = math.nan if isinstance(value, bool) else _number(value)
+    number = _number(value)
     if 1 <= number <= MAX_SAMPLES and number == int(number):
         return int(number)
     raise RequestError(

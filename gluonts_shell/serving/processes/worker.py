@@ -76,7 +76,10 @@ class Worker:
         except Stuck:
             self.server.drain(STUCK_SECONDS, welcome=False)
             self.server.answer_for_all(
-                ModelError("the model took longer than any prediction may, and was ended")
+                ModelError(
+                    "the model took longer than any prediction may, and was ended "
+                    "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+                )
             )
             return
         cut = self.server.drain(self.terms.drain_seconds)
