@@ -651,6 +651,9 @@ def test_how_long_a_predict_and_a_silent_worker_are_waited_for():
     assert terms(Settings(batch=True)).silent_seconds == 3610
     assert terms(Settings(max_predict_seconds=0)).silent_seconds == float("inf")
     assert terms(Settings(max_worker_bytes=5)).resident_bytes == 5
+    assert terms(Settings()).ready_seconds == 180
+    assert terms(Settings(), loads=True).ready_seconds == 3720
+    assert terms(Settings(max_predict_seconds=0)).ready_seconds == float("inf")
 
 
 @pytest.fixture(scope="module")

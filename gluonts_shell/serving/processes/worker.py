@@ -41,13 +41,15 @@ class Terms:
 
     drain_seconds: for what is in flight when the end has come. silent_seconds: without a heartbeat, after which the
     parent kills it; inf for never. resident_bytes: of memory, beyond which it makes room for another; inf for never.
-    sleeps: whether it gives no heartbeat either while it has no connection.
+    sleeps: whether it gives no heartbeat either while it has no connection. ready_seconds: in which it must have begun
+    to serve, or the parent kills it; inf for never.
     """
 
     drain_seconds: float = 25.0
     silent_seconds: float = 120.0
     resident_bytes: float = inf
     sleeps: bool = False
+    ready_seconds: float = inf
 
 
 class Stuck(Exception):

@@ -163,6 +163,17 @@ def test_killed_workers_cost_no_more_than_the_requests_in_flight_and_are_replace
         assert service.end() == 0
 
 
+def test_a_worker_that_never_gets_ready_is_replaced() -> None:
+    with Service(workers=1, slow_restart=60, ready_seconds=1) as service:
+        (first,) = service.workers()
+        os.kill(first, signal.SIGKILL)
+        second = eventually(lambda: [pid for pid in service.workers() if pid != first])
+        assert ask(service.port) == (503, {"error": "no worker is ready; try again later"})
+        eventually(lambda: service.said(f"worker {second[0]} is not ready after 2 s; killing it"))
+        eventually(lambda: service.workers() not in (second, []))
+        assert service.said(f"worker {second[0]} ended before it was ready (signal 9")
+
+
 def test_an_application_that_ends_the_process_is_replaced() -> None:
     with Service(workers=1) as service:
         (first,) = service.workers()
