@@ -118,6 +118,11 @@ def test_other_keys_are_ignored_and_told_once(caplog):
             "configuration.num_dynamic_feat is 2, but the model was trained with 1",
         ),
         (
+            "num_dynamic_feat",
+            True,
+            "configuration.num_dynamic_feat is True, but the model was trained with 1",
+        ),
+        (
             "cardinality",
             [3],
             "configuration.cardinality is [3], but the model was trained with [3, 2]",
