@@ -209,10 +209,12 @@ def served(settings: Settings, model: Path, code: Path | None, advice: str = ADV
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
+    from gluonts_shell.forecasting.shortcuts import patches
 
     rule = nameable(settings, code)
     if artifact.present(model):
         predictor, contract = artifact.load(model)
+        patches.take()  # before workers are forked, so that they share what this reads
         for difference in artifact.differences(contract):
             log.warning("%s", difference)
         return Forecasting((predictor, contract), rule)

@@ -29,6 +29,7 @@ from gluonts_shell.errors import (
     ModelError,
     RequestError,
     ShellError,
+    counted,
     private,
 )
 from gluonts_shell.forecasting import memory
@@ -44,7 +45,7 @@ from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
 from gluonts_shell.forecasting.shortcuts import patches
-from gluonts_shell.messages import Call, Configuration, Prediction, always
+from gluonts_shell.messages import Call, Configuration, Prediction, Row, always
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Model:
                         )
                     check_item(forecast, entries[position], position)
                     found = prediction(forecast, configuration, self.quantile_hint)
-                    check_steps(found, self.reader.prediction_length)
+                    check_shape(found, self.reader.prediction_length, entries[position]["target"])
                     predictions.append(found)
         except ShellError:
             raise
@@ -171,18 +172,33 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-def check_steps(found: Prediction, expected: int) -> None:
-    """A client takes the values as those of the steps that it knows. Raises ModelError where there are others."""
-    rows = [found.mean] if found.mean is not None else []
+def check_shape(found: Prediction, steps: int, target: np.ndarray) -> None:
+    """A client takes the values as those of the steps and dimensions that it knows.
+
+    target: of the series; (length,) or (dimensions, length). Raises ModelError where the forecast has others.
+    """
+    expected = 1 if target.ndim == 1 else len(target)
+    for row in _rows(found):
+        several = len(row) > 0 and isinstance(row[0], list)
+        found_steps = len(row[0]) if several else len(row)
+        if found_steps != steps:
+            raise ModelError(
+                f"the model forecast {found_steps} steps, expected {steps}, its prediction_length"
+            )
+        dimensions = len(row) if several else 1
+        if dimensions != expected:
+            raise ModelError(
+                f"the model forecast {counted(dimensions, 'dimensions')}, expected {expected}, as the target has"
+            )
+
+
+def _rows(found: Prediction) -> list[Row]:
+    """A class of the user's own may have rows that differ; samples are of one array, so that the first tells of all."""
+    rows = [] if found.mean is None else [found.mean]
     rows += (found.quantiles or {}).values()
     if found.samples is not None and len(found.samples):
-        rows.append(found.samples[0])  # of one array, so that the first tells of all
-    for row in rows:
-        steps = len(row[0]) if len(row) and isinstance(row[0], list) else len(row)
-        if steps != expected:
-            raise ModelError(
-                f"the model forecast {steps} steps, expected {expected}, its prediction_length"
-            )
+        rows.append(found.samples[0])
+    return rows
 
 
 def _leave() -> NoReturn:

@@ -280,6 +280,31 @@ def test_another_number_of_steps_is_the_models_fault(shape, wanted):
         ask(service(predictor), TWO[0], output_types=[wanted])
 
 
+@pytest.mark.parametrize(
+    ("target", "shape", "found", "expected"),
+    [
+        ([1.0], (4, 3, 2), "2 dimensions", 1),
+        ([[1.0], [2.0]], (4, 3), "1 dimension", 2),
+        ([[1.0], [2.0]], (4, 3, 3), "3 dimensions", 2),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["mean", "quantiles", "samples"])
+def test_other_dimensions_than_the_targets_are_the_models_fault(
+    target, shape, found, expected, wanted
+):
+    predictor = Answering(
+        lambda dataset: [SampleForecast(np.ones(shape), start_date=dataset[0]["start"])]
+    )
+    sentence = f"^the model forecast {found}, expected {expected}, as the target has$"
+    dimensions = 1 if isinstance(target[0], float) else len(target)
+    with pytest.raises(ModelError, match=sentence):
+        ask(
+            service(predictor, features=Features(dimensions=dimensions)),
+            {"start": START, "target": target},
+            output_types=[wanted],
+        )
+
+
 def test_more_answers_than_series_are_the_models_fault():
     predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
     with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
