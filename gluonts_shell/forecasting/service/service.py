@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from gluonts.exceptions import GluonTSDataError
+from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import (
@@ -138,9 +139,11 @@ class Model:
                         raise ModelError(
                             f"the model gave more forecasts than the {count} instances"
                         )
-                    check_item(forecast, entries[position], position)
+                    entry = entries[position]
+                    check_item(forecast, entry, position)
                     found = prediction(forecast, configuration, self.quantile_hint)
-                    check_shape(found, self.reader.prediction_length, entries[position]["target"])
+                    rows = _rows(found, forecast)
+                    check_shape(rows, self.reader.prediction_length, entry["target"])
                     predictions.append(found)
         except ShellError:
             raise
@@ -172,13 +175,14 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-def check_shape(found: Prediction, steps: int, target: np.ndarray) -> None:
+def check_shape(rows: Sequence[Row], steps: int, target: np.ndarray) -> None:
     """A client takes the values as those of the steps and dimensions that it knows.
 
-    target: of the series; (length,) or (dimensions, length). Raises ModelError where the forecast has others.
+    rows: of a prediction. target: of the series; (length,) or (dimensions, length). Raises ModelError where the
+    forecast has others.
     """
     expected = 1 if target.ndim == 1 else len(target)
-    for row in _rows(found):
+    for row in rows:
         several = len(row) > 0 and isinstance(row[0], list)
         found_steps = len(row[0]) if several else len(row)
         if found_steps != steps:
@@ -192,9 +196,11 @@ def check_shape(found: Prediction, steps: int, target: np.ndarray) -> None:
             )
 
 
-def _rows(found: Prediction) -> list[Row]:
-    """A class of the user's own may have rows that differ; samples are of one array, so that the first tells of all."""
+def _rows(found: Prediction, forecast: Any) -> list[Row]:
+    """Those that may differ: samples are one array, and what is made of them has its shape."""
     rows = [] if found.mean is None else [found.mean]
+    if rows and isinstance(forecast, SampleForecast):
+        return rows
     rows += (found.quantiles or {}).values()
     if found.samples is not None and len(found.samples):
         rows.append(found.samples[0])
