@@ -59,11 +59,26 @@ def _with_supply(plan: Plan, code: Path, work: Path, pip: Pip, budget: Budget) -
         built.append(pip.build(_copy_of(source, work / f"project-{i}", budget), source.label))
     asked = Requirements()
     for source in plan.requirements:
-        asked.read(source.path, source.label)
+        asked.read(source.path, source.label, source.root)
+    asked.lines += _extras(plan, built, asked)
     sdists = [sdist for sdist, _ in plan.sdists]
     for name in _unasked([*plan.wheels, *sdists], built, asked.texts()):
         asked.lines.append(Line(name, f"{name} in the code channel"))
     return pip.install(_fitting(built), asked, code)
+
+
+def _extras(plan: Plan, built: Sequence[Distribution], asked: Requirements) -> list[Line]:
+    """What is asked of the channel's own projects and files beyond themselves, as in `./lib[dev]`."""
+    names = {}
+    for source, project in zip(plan.projects, built, strict=True):
+        names[source.path.resolve()] = project.name
+    for one in plan.wheels:
+        names[one.path.resolve()] = one.name
+    lines = []
+    for local in asked.local:
+        if local.extras and local.path in names:
+            lines.append(Line(f"{names[local.path]}{local.extras}", local.place))
+    return lines
 
 
 def _fitting(found: Sequence[Distribution]) -> list[Distribution]:

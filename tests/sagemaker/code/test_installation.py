@@ -135,6 +135,48 @@ def test_requirement_files_include_others_pin_hashes_and_name_paths(channel: Cha
     assert channel.modules() == ["mypkg 1.0"]
 
 
+@pytest.mark.parametrize(
+    "line", ["./lib[dev]", "x[dev]", "-e lib[dev]", "./w/x-1.0-py3-none-any.whl[dev]"]
+)
+def test_extras_of_what_the_channel_holds(channel: Channel, line: str) -> None:
+    if ".whl" in line:
+        wheel(channel / "w", "x", requires=["more; extra == 'dev'\nProvides-Extra: dev"])
+    else:
+        setup = "from setuptools import setup\nsetup(name='x', version='1', py_modules=['x'], extras_require={'dev': ['more']})\n"
+        write(channel / "lib", {"setup.py": setup, "x.py": ""})
+    write(channel, {"requirements.txt": f"{line}\n"})
+    assert "more is not in the code channel" in channel.fails(offline=True)
+    wheel(channel / "supply", "more")
+    modules = channel.modules(offline=True)
+    assert [name.partition(" ")[0] for name in modules] == ["more", "x"]
+
+
+def test_a_path_outside_of_the_channel_is_left_to_pip(channel: Channel, tmp_path: Path) -> None:
+    found = wheel(tmp_path / "image", "other")
+    write(channel, {"requirements.txt": f"../image/{found.name}\n"})
+    assert channel.modules(offline=True) == ["other 1.0"]
+
+
+def test_settings_of_where_to_install_are_not_those_of_the_channel(
+    channel: Channel, tmp_path: Path
+) -> None:
+    wheel(channel / "wheels", "mypkg")
+    write(channel, {"requirements.txt": "mypkg\n"})
+    elsewhere = str(tmp_path / "elsewhere")
+    environ = dict.fromkeys(["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"], elsewhere)
+    assert channel.modules(PIP_USER="1", PIP_DRY_RUN="1", **environ) == ["mypkg 1.0"]
+    assert not Path(elsewhere).exists()
+
+
+def test_what_pip_warns_of_is_in_the_log(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    wheel(channel / "wheels", "mypkg")
+    write(channel, {"requirements.txt": "mypkg[none]\n"})
+    assert channel.modules() == ["mypkg 1.0"]
+    assert caplog.text.count("does not provide the extra 'none'") == 1
+
+
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg")
     write(channel, {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64}\n"})
