@@ -131,7 +131,7 @@ def install(
         installed = installation.install(
             plan, code, workspace, offline=settings.offline, environ=dict(environ), budget=budget
         )
-        _warn(plan, code)
+        _warn(plan, code, channel)
         if copy_to:
             _keep(channel, copy_to, workspace, installed, Budget(settings.max_unpacked_bytes))
         return _swap(code, target)
@@ -139,12 +139,13 @@ def install(
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _warn(plan: Plan, code: Path) -> None:
+def _warn(plan: Plan, code: Path, channel: Path) -> None:
     """Of what is installed and may not be what was meant."""
     from gluonts_shell.sagemaker.code import contents, installation
 
-    for name in sorted(installation.shadows(code)):
-        kind = "this image's" if name in installation.OURS else "the standard library's"
+    ours = installation.of_the_image(code)
+    for name in sorted(installation.shadows(code) | ours):
+        kind = "this image's" if name in ours else "the standard library's"
         log.warning(
             "the code channel brings a module %r, which is imported instead of %s", name, kind
         )
@@ -155,7 +156,15 @@ def _warn(plan: Plan, code: Path) -> None:
             label,
             ", ".join(names),
         )
-    if not any(code.iterdir()):
+    for name in contents.overlooked(channel):
+        log.warning(
+            "%r in the code channel is not read: requirements*.txt names what to install", name
+        )
+    if any(code.iterdir()):
+        return
+    if plan.requirements or plan.wheels:
+        log.info("this image has all that the code channel asks for")
+    else:
         log.warning(
             "the code channel holds no project, wheel, requirements, package or module: nothing to install"
         )

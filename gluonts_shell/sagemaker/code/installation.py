@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 OURS = frozenset({"gluonts", "gluonts_shell"})
 CODE = (".py", ".so")
+SITES = ("site-packages", "dist-packages")  # where installers put modules
 
 
 def install(
@@ -116,6 +118,17 @@ def shadows(folder: Path) -> frozenset[str]:
     """Those of a folder's modules that are imported instead of the standard library's, GluonTS's or our own."""
     rivals = modules(folder) & (sys.stdlib_module_names | OURS)
     return frozenset(name for name in rivals if _comes_first(folder / name))
+
+
+def of_the_image(folder: Path) -> frozenset[str]:
+    """Those of a folder's modules that are imported instead of what is installed in this environment."""
+    places = [entry for entry in sys.path if Path(entry).name in SITES]
+    found = set(modules(folder) & OURS)
+    for name in modules(folder):
+        spec = PathFinder.find_spec(name, places)
+        if spec is not None and spec.loader is not None:
+            found.add(name)
+    return frozenset(name for name in found if _comes_first(folder / name))
 
 
 def _comes_first(path: Path) -> bool:

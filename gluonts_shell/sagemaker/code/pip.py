@@ -280,6 +280,9 @@ class Pip:
             return f"pip cannot install the code channel: {asked.blamed(run.reason)}"
         if not self._alone:
             return f"pip cannot install the code channel: {run.reason}"
+        wrong = asked.wrong()
+        if wrong:
+            return f"pip cannot install the code channel: Invalid requirement: {wrong.text!r} ({wrong.place})"
         wanted = [*asked.texts(), *_needs(explicit)]
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
         verb = "is" if len(missing) == 1 else "are"

@@ -123,6 +123,10 @@ class Requirements:
                     found.append(environ[name])
         return found
 
+    def wrong(self) -> Line | None:
+        """The first line that is no requirement, if there is one: older pips take `x>>1` for a version."""
+        return next((line for line in self.lines if _is_wrong(line.text)), None)
+
     def named(self, text: str, asked: Path, given: Path) -> str:
         """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote.
 
@@ -286,6 +290,10 @@ def _text(path: Path, label: str) -> str:
         coding = CODING.match(row)
         if coding:
             return _decoded(data, coding[1].decode(), label)
+    if b"\0" in data:
+        raise CodeChannelError(
+            f"{label!r} has zero bytes, expected text in UTF-8, or in UTF-16 that begins with its byte-order mark"
+        )
     try:
         return data.decode()
     except UnicodeDecodeError:

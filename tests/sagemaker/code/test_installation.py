@@ -177,6 +177,40 @@ def test_what_pip_warns_of_is_in_the_log(
     assert caplog.text.count("does not provide the extra 'none'") == 1
 
 
+def test_what_the_image_has_too_is_named(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(channel, {"numpy.py": "", "json.py": "", "mine.py": ""})
+    assert channel.modules() == ["json", "mine", "numpy"]
+    assert "brings a module 'numpy', which is imported instead of this image's" in caplog.text
+    assert "brings a module 'json', which is imported instead of the standard" in caplog.text
+    assert "'mine'" not in caplog.text
+
+
+def test_requirements_that_this_image_fulfils_are_no_empty_channel(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write(channel, {"requirements.txt": "packaging\n"})
+    assert channel.modules(offline=True) == []
+    assert "this image has all that the code channel asks for" in caplog.text
+    assert "nothing to install" not in caplog.text
+
+
+def test_requirements_within_a_project_are_told(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    project(channel / "lib", "mypkg")
+    write(channel, {"lib/requirements.txt": "absent\n"})
+    assert channel.modules(offline=True) == ["mypkg 1.0"]
+    assert "'lib/requirements.txt' in the code channel lies in a project" in caplog.text
+
+
+def test_offline_what_is_no_version_is_not_missing(channel: Channel) -> None:
+    write(channel, {"requirements.txt": "mypkg>>2\n"})
+    assert "Invalid requirement: 'mypkg>>2'" in channel.fails(offline=True)
+
+
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg")
     write(channel, {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64}\n"})
@@ -284,7 +318,10 @@ def test_offline_all_that_is_missing_is_named_with_the_tag_of_this_python(channe
         channel.fails(offline=True).removeprefix("cannot install offline: ").partition(" are ")
     )
     assert sorted(names.split(", ")) == ["absent", "deep-need==2", "extra", "holidays>=0.30"]
-    assert rest == f"not in the code channel (this container takes {wheels.container()})"
+    assert rest == (
+        f"not in the code channel (this container takes {wheels.container()}; "
+        "'wheels/holidays-0.20-py3-none-any.whl' came)"
+    )
 
 
 def test_offline_a_single_missing_wheel_gives_the_documented_sentence(channel: Channel) -> None:

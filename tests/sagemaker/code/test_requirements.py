@@ -55,6 +55,13 @@ def test_a_coding_that_nobody_knows(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_that_is_missing(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "requirements.txt").write_bytes("numpy\n".encode(encoding))
+    with pytest.raises(CodeChannelError, match=r"^'requirements.txt' has zero bytes, expected "):
+        read(tmp_path)
+
+
 def test_places_are_those_of_the_first_of_continued_lines(tmp_path: Path) -> None:
     text = "# head\na \\\n  >=1  # why\n\nb; x \\\n# ends it\n-r more/dev.txt\nc#d\n"
     write(
