@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 GUARD = "GLUONTS_SHELL_CODE"
 RECORD = "code-installed.json"
+GLUONTS = "gluonts.model.predictor"  # it imports numpy, pandas and pydantic
 
 
 def activate(
@@ -251,8 +252,14 @@ def try_start(folder: Path, environ: Mapping[str, str]) -> None:
     """Start Python with the new path and import what this process has imported of our own. Raises CodeChannelError.
 
     After the re-exec nobody would be left to write output/failure if, for one, the code's json.py broke our imports.
+    Where the code replaces something of this image, GluonTS has to start with it too: its own error would not say why.
     """
+    from gluonts_shell.sagemaker.code.installation import of_the_image, shadows
+
+    rivals = of_the_image(folder)
     names = sorted(name for name in sys.modules if name.partition(".")[0] == "gluonts_shell")
+    if rivals:
+        names.append(GLUONTS)
     trial = [sys.executable, "-c", f"import {', '.join(names)}"]
     done = subprocess.run(
         trial, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -261,13 +268,11 @@ def try_start(folder: Path, environ: Mapping[str, str]) -> None:
         return
     output = (done.stderr + done.stdout).decode(errors="replace").strip()
     log.error("Python cannot start with the code channel:\n%s", output)
-    from gluonts_shell.sagemaker.code.installation import shadows
-
     last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
-    rivals = ", ".join(repr(name) for name in sorted(shadows(folder)))
+    named = ", ".join(map(repr, sorted(rivals | shadows(folder))))
     advice = (
-        f"; rename {rivals}, which the code channel brings instead of modules of the same name"
-        if rivals
+        f"; rename {named}, or leave it out: the code channel brings it instead of what has the same name here"
+        if named
         else ""
     )
     raise CodeChannelError(
