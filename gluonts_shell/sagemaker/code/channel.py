@@ -117,7 +117,10 @@ def install(
     *,
     replaces: Path | None = None,
 ) -> Path:
-    """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written."""
+    """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written.
+
+    Raises CodeChannelError.
+    """
     from gluonts_shell.sagemaker.code import contents, installation
     from gluonts_shell.sagemaker.code.archives import Budget
 
@@ -136,6 +139,11 @@ def install(
         if copy_to:
             _keep(channel, copy_to, workspace, installed, Budget(settings.max_unpacked_bytes))
         return _swap(code, target)
+    except OSError as error:  # a disk that is full, a file that may not be read
+        path = f": {error.filename!r}" if error.filename else ""
+        raise CodeChannelError(
+            f"the code channel cannot be installed in {str(workspace.parent)!r}: {error.strerror or error}{path}"
+        ) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 

@@ -211,6 +211,16 @@ def test_offline_what_is_no_version_is_not_missing(channel: Channel) -> None:
     assert "Invalid requirement: 'mypkg>>2'" in channel.fails(offline=True)
 
 
+def test_what_the_disk_refuses_is_a_sentence(channel: Channel, tmp_path: Path) -> None:
+    write(channel, {"mypkg.py": ""})
+    write(tmp_path / "ml", {"model": "a file"})
+    ml = tmp_path / "ml"
+    assert (
+        channel.fails()
+        == f"the code channel cannot be installed in '{ml}': File exists: '{ml}/model'"
+    )
+
+
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg")
     write(channel, {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64}\n"})
