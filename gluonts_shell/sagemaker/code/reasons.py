@@ -247,7 +247,7 @@ def _no_file(requirement: str, log: str) -> str:
     tags = dict.fromkeys(TAGS.findall(log))
     if tags:
         found = some(list(tags), 3)
-        return f"{requirement}: no file of it is for this Python and platform; there are those for {found}"
+        return f"{requirement}: no file of it fits Python and platform; there are those for {found}"
     permitted = NOT_PERMITTED.search(log)
     if permitted:
         return f"{requirement}: {permitted[1]} (PIP_ONLY_BINARY, PIP_NO_BINARY), and the index has no other file of it"

@@ -157,7 +157,7 @@ def test_an_address_that_is_none(failure: Failure, scheme: str) -> None:
 @pytest.mark.parametrize(
     ("tag", "link", "reason"),
     [
-        ("cp311-cp311-macosx_11_0_arm64", "", ": no file of it is for this Python and platform; there are those for cp311-cp311-macosx_11_0_arm64"),
+        ("cp311-cp311-macosx_11_0_arm64", "", ": no file of it fits Python and platform; there are those for cp311-cp311-macosx_11_0_arm64"),
         ("py3-none-any", 'data-requires-python="&gt;=3.99"', "; for other Pythons there is 1.0 Requires-Python >=3.99"),
         ("py3-none-any", 'data-yanked="bad"', "withdrawn (yanked)"),
     ],
