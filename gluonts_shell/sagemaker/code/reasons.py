@@ -91,6 +91,7 @@ STATUS = re.compile(
 TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 WHEELS = "put wheels into the code channel (gluonts-shell wheelhouse)"
+WITHDRAWN = "was withdrawn (yanked), and is taken only where == names it"
 ADDRESS = "check the address of the index (PIP_INDEX_URL)"
 LOGIN = "check the user name and password in its address (PIP_INDEX_URL)"
 PROXY = f"check https_proxy, or {WHEELS}"
@@ -218,7 +219,7 @@ def _others(requirement: str, versions: str, output: str) -> str:
         return f"there are the versions {versions}, and withdrawn (yanked) is {yanked[1]}"
     if SPECIFIED.search(requirement):
         return f"there are the versions {versions}"
-    return f"{versions} was withdrawn (yanked), and is taken only where == names it"
+    return f"{versions} {WITHDRAWN}"
 
 
 def _unlisted(requirement: str, output: str, log: str) -> str:
@@ -236,6 +237,9 @@ def _unlisted(requirement: str, output: str, log: str) -> str:
     no_address = NO_ADDRESS.search(output)
     if no_address:
         return f"{requirement} could not be looked up: {no_address[1]!r} is no address of an index; {ADDRESS}"
+    yanked = YANKED.search(output)
+    if yanked:
+        return f"No matching distribution found for {requirement}; {yanked[1]} {WITHDRAWN}"
     pythons = PYTHONS.search(output)
     if pythons:
         return f"No matching distribution found for {requirement}; for other Pythons there is {pythons[1]}"
