@@ -59,11 +59,10 @@ def instead(folder: Path) -> str:
         return ": it is empty"
     if staging.NAME in names:
         return f": its folder {staging.NAME!r} is what a job left that ended before its model was whole"
-    for name in MODEL:
-        if name in names and not (folder / name).exists():
-            return f": its {name!r} is a link that leads nowhere"
-    names_below = [*names, *_names_below(folder)]
-    found = _nested(folder) or _packed(names_below) or _foreign(names_below)
+    everything = [*names, *_names_below(folder)]
+    found = (
+        _dangling(folder, names) or _nested(folder) or _packed(everything) or _foreign(everything)
+    )
     if found:
         return f": {found}"
     return f": it holds {_shown(names)}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
@@ -71,6 +70,13 @@ def instead(folder: Path) -> str:
 
 def _shown(names: list[str]) -> str:
     return some(list(map(repr, names)), SHOWN)
+
+
+def _dangling(folder: Path, names: list[str]) -> str:
+    for name in MODEL:
+        if name in names and not (folder / name).exists():
+            return f"its {name!r} is a link that leads nowhere"
+    return ""
 
 
 def _nested(folder: Path) -> str:

@@ -173,11 +173,11 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield from (alias.asname or alias.name for alias in aliases)
-            case ast.Assign(value=ast.Constant()):  # nothing that could be called
-                continue
-            case ast.Assign(targets=targets):
-                yield from (target.id for target in targets if isinstance(target, ast.Name))
+                for alias in aliases:
+                    yield alias.asname or alias.name
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if not isinstance(value, ast.Constant):  # which nothing could call
+                    yield name
             case ast.AnnAssign(target=ast.Name(id=name)):
                 yield name
             case ast.ClassDef() | ast.If() | ast.Try() | ast.With() | ast.For():

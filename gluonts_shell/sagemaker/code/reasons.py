@@ -38,6 +38,7 @@ BROKEN_PAGE = re.compile(
 NOT_FETCHED = re.compile(r"Could not fetch URL (\S+?/([^/\s]+)/?): (.+) - skipping$", re.MULTILINE)
 UNTRUSTED = re.compile(r"The repository located at (\S+) is not a trusted or secure host")
 COLLECTED = re.compile(r"^\s*Collecting ([a-z+]+://\S+|[^\s@]+)", re.MULTILINE)
+BEHIND = re.compile(r"\s*;.*| \(from .*")
 SPECIFIED = re.compile(r"[<>=!~]")
 PLACE = re.compile(r"\(from \S.* line \d+\)")
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
@@ -208,8 +209,8 @@ def _not_found(output: str, log: str) -> str:
 
 
 def not_found(output: str) -> list[str]:
-    """The requirements, without their markers."""
-    return [text.partition(";")[0].strip() for text in NOT_FOUND.findall(output)]
+    """The requirements, without their markers and what needs them."""
+    return [BEHIND.sub("", text) for text in NOT_FOUND.findall(output)]
 
 
 def _others(requirement: str, versions: str, output: str) -> str:
