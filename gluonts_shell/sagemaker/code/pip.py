@@ -213,7 +213,8 @@ class Pip:
         """
         command = [sys.executable, "-m", "pip", *arguments, *self._options()]
         environ = self._environment()
-        journal = _writable(Path(environ["PIP_LOG"]), self.work / "pip.log")
+        own = self.work / "pip.log"
+        journal = _writable(Path(environ["PIP_LOG"] or own), own)
         environ["PIP_LOG"] = str(journal)
         before = journal.stat().st_size if journal.exists() else 0
         log.info("running %s", masked(shlex.join(command)))
