@@ -22,6 +22,10 @@ CONFIGURATION_KEYS = frozenset(
     }
 )
 """Keys of a configuration that say what to answer; a forecaster that the request names may have others."""
+DECIDED_KEYS = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
+"""Keys of a configuration that say what training has decided: they are compared with what it did."""
+SYNONYMS = {"quantile_levels": "quantiles"}
+"""What Chronos's dialect calls a key -> what a configuration calls it, where no resemblance tells it."""
 Row: TypeAlias = Sequence[Any]
 """Floats that may be NaN or infinite, or lists of such floats, one for each dimension of the target."""
 

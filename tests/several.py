@@ -84,14 +84,19 @@ class Job:
         hosts: int = 2,
         sharded: Sequence[str] = (),
         folder: str = "",
+        set_up: Sequence[Mapping[str, Any]] = (),
         **settings: str,
     ) -> list[Popen[str]]:
-        """shares: the channels of each host; the same monthly series for all unless given. folder: of the trees."""
+        """shares: the channels of each host; the same monthly series for all unless given. folder: of the trees.
+        set_up: hyperparameters of each host, besides those of all.
+        """
         names = self.names[:hosts]
         same = {"train": MONTHLY / "train", "test": MONTHLY / "test"}
         self.last = [
-            tree(self.folder / folder, hyperparameters, host, names, channels, sharded)
-            for host, channels in zip(names, shares or [same] * hosts, strict=True)
+            tree(self.folder / folder, {**hyperparameters, **own}, host, names, channels, sharded)
+            for host, channels, own in zip(
+                names, shares or [same] * hosts, set_up or [{}] * hosts, strict=True
+            )
         ]
         self.trees += self.last
         return self.restarted(**settings)

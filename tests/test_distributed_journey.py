@@ -282,3 +282,16 @@ def test_a_share_without_a_long_enough_series_is_told_by_all(hosts):
     sentence = "channel 'train': no series is long enough: the longest has 3 values, and at least 4 are needed"
     assert hosts.trees[1].reason == sentence
     assert hosts.trees[0].reason == f"host {NAMES[1]} failed: {sentence}"
+
+
+def test_hosts_that_would_train_for_other_times_do_not_begin(hosts):
+    """The one that trains longer would wait for the other in the midst of its training."""
+    processes = hosts(JOB, SAME, SAME, set_up=[{}, {"epochs": "6", "max_time": "3600"}])
+    done = ends(processes)
+    assert [status for status, _ in done] == [1, 1], done
+    sentence = (
+        "this host would train another model than the first host of the job: there and here, "
+        "max_epochs was 5, is 6; max_time was not given, is '00:01:00:00'"
+    )
+    assert hosts.trees[1].reason == sentence
+    assert hosts.trees[0].reason == f"host {NAMES[1]} failed: {sentence}"

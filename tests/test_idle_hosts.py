@@ -104,6 +104,43 @@ def test_one_that_hangs_ends_the_others(hosts):
     assert hosts.trees[0].reason == f"host 127.0.0.2 failed: {sentence}"
 
 
+@pytest.mark.parametrize("host", [0, 1])
+def test_one_that_fails_before_they_meet_is_heard_of(hosts, host):
+    set_up = [{}, {}]
+    set_up[host] = {"forecaster_name": "no.such.Forecaster"}
+    done = ends(hosts(NAIVE, set_up=set_up), 30)
+    assert [status for status, _ in done] == [1, 1], done
+    reason = hosts.trees[host].reason
+    assert "no.such" in reason
+    assert hosts.trees[1 - host].reason == f"host {NAMES[host]} failed: {reason}"
+
+
+IMPORTING = """
+    import time
+    from gluonts.model.trivial.mean import MeanPredictor
+
+    print("importing", flush=True)
+    time.sleep(600)
+
+    class Late(MeanPredictor):
+        pass
+"""
+
+
+@pytest.mark.parametrize("host", [0, 1])
+def test_a_signal_before_they_meet_stops_all(hosts, host, tmp_path):
+    (tmp_path / "site" / "late.py").write_text(textwrap.dedent(IMPORTING))
+    set_up = [{"forecaster_name": "slow.Slow"}] * 2
+    set_up[host] = {"forecaster_name": "late.Late"}
+    processes = hosts({"freq": "M", "prediction_length": "12"}, set_up=set_up)
+    until(processes[host], "importing")
+    until(processes[1 - host], f"host {NAMES[1 - host]} of")
+    processes[host].send_signal(signal.SIGTERM)
+    done = ends(processes, 30)
+    assert [status for status, _ in done] == [143, 143], done
+    assert not any(tree.paths.failure.exists() for tree in hosts.trees)
+
+
 def test_one_that_never_comes_is_named_by_the_others(hosts):
     processes = hosts(NAIVE, hosts=3, GLUONTS_SHELL_HOSTS_WAIT="3")
     processes[2].kill()

@@ -116,10 +116,13 @@ def _check_settings(settings: Settings, model: Path | None) -> None:
 
 def import_all() -> None:
     """Once, for all models."""
+    from gluonts_shell.forecasting.shortcuts import compiler
+
     for name in IMPORTED:
         importlib.import_module(name)
     # a model that needs it will say so
     with suppress(ImportError):
+        compiler.import_lightning()
         for name in IMPORTED_WITH_TORCH:
             importlib.import_module(name)
     _warm()

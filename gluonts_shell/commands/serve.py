@@ -42,6 +42,11 @@ log = logging.getLogger(__name__)
 
 SILENT_MARGIN = 10.0
 """Seconds, beyond what a predict may take, that a worker has to tell of it itself before it counts as silent."""
+READY_MARGIN = 60.0
+"""Seconds, beyond what a predict may take, that a worker has to begin: it tries the model, which may hang."""
+LOADING = 3600.0
+"""The same of one that loads the model itself. AWS, ProductionVariant: the most that
+ContainerStartupHealthCheckTimeoutInSeconds may be."""
 ADVICE = "put a trained model there, or name a Predictor with GLUONTS_FORECASTER or --forecaster"
 
 
@@ -74,7 +79,7 @@ def _serve(settings: Settings, model: Path | None) -> int:
         workers=machine.workers,
         load=lambda: load(settings, paths.model, code, machine),
         limits=Limits(body=settings.body_limit, body_seconds=settings.body_seconds),
-        terms=terms(settings),
+        terms=terms(settings, loads=not machine.forks),
         announce=lambda port, what: announce(port, what, machine),
         preload=machine.forks,
         metrics_of=model_name(settings, paths.model)
@@ -105,10 +110,13 @@ def model_name(settings: Settings, model: Path) -> str:
         return settings.forecaster or "none"
 
 
-def terms(settings: Settings) -> Terms:
+def terms(settings: Settings, *, loads: bool = False) -> Terms:
+    """loads: whether a worker loads the model itself."""
     limit = settings.predict_limit or inf
     return Terms(
-        silent_seconds=limit + SILENT_MARGIN, resident_bytes=settings.max_worker_bytes or inf
+        silent_seconds=limit + SILENT_MARGIN,
+        resident_bytes=settings.max_worker_bytes or inf,
+        ready_seconds=limit + (LOADING if loads else READY_MARGIN),
     )
 
 
@@ -201,10 +209,12 @@ def served(settings: Settings, model: Path, code: Path | None, advice: str = ADV
     from gluonts_shell.forecasting import artifact
     from gluonts_shell.forecasting.forecaster.known import default_forecaster
     from gluonts_shell.forecasting.service.service import Forecasting
+    from gluonts_shell.forecasting.shortcuts import patches
 
     rule = nameable(settings, code)
     if artifact.present(model):
         predictor, contract = artifact.load(model)
+        patches.take()  # before workers are forked, so that they share what this reads
         for difference in artifact.differences(contract):
             log.warning("%s", difference)
         return Forecasting((predictor, contract), rule)

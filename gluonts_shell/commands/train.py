@@ -67,7 +67,8 @@ def run(settings: Settings) -> int:
         job = TrainingJob.read(paths)
         several.quiet_torch(job, os.environ)
         code, target = _code(job, paths)
-        _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
+        with several.told_early(job, settings):
+            _activate(code, target, paths, settings, keep=job.host == job.hosts[0])
         try:
             _train(job, paths, settings)
         except ForecasterError as error:
@@ -189,7 +190,7 @@ def _patiently(stop: Stop) -> Iterator[list[int]]:
 
 
 def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
-    with _uncollected():
+    with several.told_early(job, settings), _uncollected():
         from gluonts_shell.commands.training.rehearsal import Rehearsal
         from gluonts_shell.forecasting import training
         from gluonts_shell.forecasting.report.course import Course
@@ -198,13 +199,14 @@ def _train(job: TrainingJob, paths: Paths, settings: Settings) -> None:
             job.env, quiet=settings.training_job_name is not None or not sys.stderr.isatty()
         )
     with Course().listening() as course:
-        with _uncollected():
+        with several.told_early(job, settings), _uncollected():
             plan = planned(job, paths, settings)
         writes = job.host == job.hosts[0]
         with (
             Rehearsal.start() if settings.canary and writes else nullcontext() as rehearsal,
             several.together(job, settings, lambda error: _given_up(error, paths)) as hosts,
         ):
+            several.check_forecaster(plan, hosts)
             if hosts.first or plan.distributes:
                 ranks = several.ranks(job, hosts, plan, settings)
                 _train_here(job, plan, ranks, course, rehearsal, paths=paths, settings=settings)
@@ -265,7 +267,7 @@ def _checkpoints(
         return None
     every, fingerprint = plan.options.checkpoint_every, plan.fingerprint(data)
     wanted = every is not None or paths.checkpoints.is_dir()
-    if not several.agreed(fingerprint, wanted, ranks.gather):
+    if not several.agreed({**fingerprint, **plan.lengths}, wanted, ranks.gather):
         return None
     return Checkpoints(paths.checkpoints, host, fingerprint, every or 0.0)
 

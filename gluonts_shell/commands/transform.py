@@ -157,7 +157,8 @@ def _transform(todo: list[inputs.File], model: Path, code: Path | None, settings
         return inputs.chunks(file.source, alone, inputs.fair(file, machine.workers))
 
     forecasts = Forecasts(todo, chunks)
-    with ProcessPool(machine.workers, start, settings.max_worker_bytes or inf) as pool:
+    most_bytes, limit = settings.max_worker_bytes or inf, settings.predict_limit or inf
+    with ProcessPool(machine.workers, start, most_bytes, limit) as pool:
         forecasts.write(pool)
     failed = sorted(forecasts.failed)
     if failed:

@@ -24,12 +24,14 @@ import gluonts_shell
 from gluonts_shell import atomic, staging
 from gluonts_shell.errors import ForecasterError, ModelError, ShellError, stop_behind
 from gluonts_shell.forecasting.contract import CONTRACT, Contract
+from gluonts_shell.forecasting.shortcuts import compiler
 
 # a folder without them holds no model; GluonTS before 0.8 wrote the second
 HEADS = (
     "gluonts-config.json",
     "type.txt",
 )
+TORCH = "gluonts.torch."
 NOT_SERIALIZABLE = (
     "its class {name} needs @gluonts.core.component.validated() on its constructor, or a method __getnewargs_ex__, "
     "or methods serialize(path) and deserialize(path) of its own"
@@ -154,7 +156,10 @@ def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
             f"there is no model in {str(folder)!r}: neither gluonts-config.json nor type.txt is there"
         )
     try:
-        predictor = Predictor.deserialize(folder, **_device(_class_name(folder), device))
+        name = _class_name(folder)
+        if name.startswith(TORCH):
+            compiler.import_lightning()
+        predictor = Predictor.deserialize(folder, **_device(name, device))
         if not hasattr(predictor, "predict"):
             raise ModelError(
                 f"the model in {str(folder)!r} cannot be loaded: its files describe a {type(predictor).__name__}, "

@@ -64,7 +64,10 @@ class Source(Protocol):
 
 @dataclass
 class Datasets:
-    """The channels, read; arguments and features are complete once the train channel has been seen."""
+    """The channels, read; arguments and features are complete once the train channel has been seen.
+
+    previous: the contract of the model that is trained further.
+    """
 
     train: Data | None
     validation: Data | None
@@ -72,6 +75,7 @@ class Datasets:
     arguments: dict[str, Any]
     features: Features
     forecaster: Any
+    previous: Contract | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class Plan:
         validation = None
         if self._validates:
             validation = _of_all(self._channel("validation", wanted, horizon), ranks)
-        found = Datasets(train, validation, None, arguments, wanted, forecaster)
+        found = Datasets(train, validation, None, arguments, wanted, forecaster, previous)
         if ranks.position:
             return found
         if "test" in self.channels:
@@ -235,7 +239,17 @@ class Plan:
         drawn = {name: getattr(self.options, name) for name in ("seed", "shuffle_buffer_length")}
         channels = {"train": data.train, "validation": data.validation}
         arguments = {**data.arguments, **drawn}
+        if self.dialect and self.dialect.early_stopping_patience is not None:
+            # Lightning goes on with the patience of the checkpoint, whatever is asked for
+            arguments["early_stopping_patience"] = self.dialect.early_stopping_patience
+        if data.previous is not None:
+            arguments["channel 'model'"] = data.previous.created or "a model"
         return checkpoints.fingerprint(catalog.class_path(self.kind), arguments, channels)
+
+    @property
+    def lengths(self) -> dict[str, str]:
+        """How long to train, which is no part of the fingerprint; processes that train together have to agree on it."""
+        return checkpoints.lengths(self.arguments.get("trainer_kwargs") or {})
 
     @property
     def _validates(self) -> bool:

@@ -268,7 +268,8 @@ def _kept(estimator: Any, watch: Watch, folder: str, lines: Any) -> tuple[list[A
     keeper = epochs.Keeper(watch.stop, watch.checkpoints, Path(folder), ranks)
 
     def run(method: Run, *arguments: Any, **named: Any) -> Predictor:
-        path = keeper.resume(estimator.trainer_kwargs.get("max_epochs", -1))
+        epochs_wanted = estimator.trainer_kwargs.get("max_epochs", -1)
+        path = keeper.resume(epochs_wanted, estimator.create_lightning_module)
         more = {} if path is None else {"ckpt_path": path}
         predictor: Predictor = ranks.run(
             lambda: epochs.run(estimator, keeper, method, *arguments, **named, **more)

@@ -26,6 +26,8 @@ LONGEST = 256 * 1024 * 1024  # bytes of a line: all labels of a channel may be i
 LONGEST_GREETING = 65_536
 HELLO = 5.0  # seconds for a host to say who it is; whatever else calls is sent away
 FAREWELL = 2.0  # seconds in which the others may read how this host ended
+# seconds in which the others may come and hear that this host ended before they met
+EARLY, EARLY_STOP = 60.0, 10.0
 
 Line = Mapping[str, Any]
 
@@ -48,11 +50,12 @@ class Ending:
 
 
 class Link:
-    """The connection to another host. heard: when it last said something."""
+    """The connection to another host. heard: when it last said something. ending: of one that ended before they met."""
 
     def __init__(self, end: socket.socket, host: str) -> None:
         self.end, self.host = end, host
         self.heard = time.monotonic()
+        self.ending: Ending | None = None
         self.values: deque[Any] = deque()
         self._rest = b""
         self._sending = threading.Lock()
@@ -95,6 +98,11 @@ def _line(text: bytes) -> Line:
     if not isinstance(line, dict):
         raise ValueError(f"a line is a JSON {type(line).__name__}, expected an object")
     return line
+
+
+def _ending(line: Line) -> Ending:
+    """Raises ValueError or KeyError for a line that no host has sent."""
+    return Ending(str(line["host"]), int(line["ended"]), str(line["what"]))
 
 
 class Hosts:
@@ -142,7 +150,10 @@ class Hosts:
     @property
     def address(self) -> str | None:
         """Of this host, as the others reach it."""
-        return self.links[0].end.getsockname()[0] if self.links else None
+        if not self.links:
+            return None
+        # an IPv4 address of a socket for both kinds (RFC 4291, 2.5.5.2)
+        return str(self.links[0].end.getsockname()[0]).removeprefix("::ffff:")
 
     @property
     def master(self) -> str | None:
@@ -270,7 +281,7 @@ class Hosts:
     def _take(self, link: Link, line: Line) -> bool:
         """Whether more is to be heard of the host after this."""
         if "ended" in line:
-            self.trouble(Ending(str(line["host"]), int(line["ended"]), str(line["what"])))
+            self.trouble(_ending(line))
             return False
         with self._changed:
             if "value" in line:
@@ -295,9 +306,14 @@ def _gathered(host: str, hosts: Sequence[str], port: int, wait: float) -> list[L
     with _listening(port) as listener:
         while missing and time.monotonic() < deadline:
             link = _caller(listener, min(1.0, wait), missing)
-            if link is not None:
-                links[link.host] = link
-                missing.remove(link.host)
+            if link is None:
+                continue
+            links[link.host] = link
+            missing.remove(link.host)
+            if link.ending is not None:
+                _send_away(list(links.values()), link.ending)
+                _turn_away(listener, missing, link.ending, min(deadline, _early(link.ending)))
+                raise HostError(str(link.ending), link.ending.status)
     found = [links[name] for name in hosts if name in links]
     if missing:
         absent = Ending(", ".join(missing), 1, f"did not come within {wait:g} seconds")
@@ -308,6 +324,39 @@ def _gathered(host: str, hosts: Sequence[str], port: int, wait: float) -> list[L
     return found
 
 
+def tell_early(host: str, hosts: Sequence[str], ending: Ending, port: int) -> None:
+    """For a host that ends before the hosts have met: the others need not wait for it. Raises nothing.
+
+    It stays until they came, but for a stop not long, and for a failure no longer than a minute.
+    """
+    deadline = _early(ending)
+    with suppress(HostError, OSError):
+        if host == hosts[0]:
+            with _listening(port) as listener:
+                _turn_away(listener, [name for name in hosts if name != host], ending, deadline)
+            return
+        seconds = deadline - time.monotonic()
+        link = Link(_connected(hosts[0], port, seconds, deadline), hosts[0])
+        link.send({"host": host, "ended": ending.status, "what": ending.what})
+        _close(link, deadline)
+
+
+def _early(ending: Ending) -> float:
+    return time.monotonic() + (EARLY_STOP if ending.stopped else EARLY)
+
+
+def _turn_away(
+    listener: socket.socket, missing: Sequence[str], ending: Ending, deadline: float
+) -> None:
+    """Tell the hosts that are missing still how one ended, when they come."""
+    expected = list(missing)
+    while expected and time.monotonic() < deadline:
+        link = _caller(listener, 1.0, expected)
+        if link is not None:
+            expected.remove(link.host)
+            _send_away([link], ending)
+
+
 def _send_away(links: Sequence[Link], ending: Ending) -> None:
     for link in links:
         _send(link, {"ended": ending.status, "host": ending.host, "what": ending.what})
@@ -316,8 +365,11 @@ def _send_away(links: Sequence[Link], ending: Ending) -> None:
 
 
 def _listening(port: int) -> socket.socket:
+    """For callers by IPv4 and, where the system has it, by IPv6."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        return socket.create_server(("", port), backlog=128)
+        return socket.create_server(("", port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise HostError(
@@ -333,14 +385,15 @@ def _caller(listener: socket.socket, seconds: float, missing: Sequence[str]) -> 
     except OSError:
         return None
     end.settimeout(HELLO)
-    try:
-        name = Link(end, "").first().get("host")
-    except (EOFError, OSError, ValueError):
-        name = None
-    if name not in missing:
+    link = Link(end, "")
+    with suppress(EOFError, OSError, ValueError, KeyError, TypeError):
+        line = link.first()
+        link.ending = _ending(line) if "ended" in line else None
+        link.host = str(line["host"])
+    if link.host not in missing:
         end.close()
         return None
-    return Link(end, str(name))
+    return link
 
 
 def _joined(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Link]:
@@ -357,7 +410,9 @@ def _joined(host: str, hosts: Sequence[str], port: int, wait: float) -> list[Lin
     except (EOFError, OSError, ValueError):
         raise HostError(f"host {first} is gone: its process ended while hosts met") from None
     if "ended" in line:
-        raise HostError(str(Ending(str(line["host"]), 1, str(line["what"]))))
+        link.end.close()  # the other end waits until it was read
+        ending = _ending(line)
+        raise HostError(str(ending), ending.status)
     # hosts that count differently would wait for each other for ever
     if line.get("welcome") != len(hosts):
         sentence = (

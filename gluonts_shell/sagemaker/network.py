@@ -18,7 +18,8 @@ def interface(named: str | None, address: str) -> str | None:
         if addresses[name] == address:
             return name
     # any address of 127.0.0.0/8 is the loopback's, which has the first of them
-    return "lo" if "lo" in names and address.startswith("127.") else None
+    looped = address.startswith("127.") or address == "::1"
+    return "lo" if "lo" in names and looped else None
 
 
 def _address(name: str) -> str | None:

@@ -25,7 +25,10 @@ SERVED = {  # row -> connections, instances a request
 HYPERPARAMETERS = {"naive": inputs.NAIVE, "deepar": inputs.DEEPAR, **inputs.NETWORKS}
 # with orjson on our side, from an interpreter of its own
 FAST = {"fast_c1": "naive_c1", "fast_c16": "naive_c16", "fast_50": "naive_50"}
-COLD = {"cold_start": "false", "cold_canary": "true"}
+COLD = {  # row -> whether with the canary
+    "naive": {"cold_start": "false", "cold_canary": "true"},
+    "deepar": {"cold_deepar": "true"},
+}
 REQUESTS = 10_000
 # starts for one sample: the first after a pause pays for caches that others took meanwhile, and tells of them
 IN_A_ROW = 5
@@ -47,7 +50,9 @@ def measure(
     sides: list[Side], wanted: set[str], table: Table, folder: Path, effort: Effort
 ) -> None:
     for model, rows in SERVED.items():
-        own = {*COLD, "ping_loaded"} if model == "naive" else set()
+        own = set(COLD.get(model, ()))
+        if model == "naive":
+            own.add("ping_loaded")
         if wanted & {*rows, *own}:
             trees = {side: trained(side, model, folder / f"{model}-{side.name}") for side in sides}
             take = partial(served, trees=trees, model=model, wanted=wanted, seconds=effort.seconds)
@@ -152,10 +157,9 @@ def served(
     side: Side, trees: dict[Side, Path], model: str, wanted: set[str], seconds: int
 ) -> Samples:
     samples: Samples = []
-    if model == "naive":
-        for row, canary in COLD.items():
-            if row in wanted:
-                samples.append((row, in_a_row(partial(started, side, trees[side], canary)), ()))
+    for row, canary in COLD.get(model, {}).items():
+        if row in wanted:
+            samples.append((row, in_a_row(partial(started, side, trees[side], canary)), ()))
     with Server(side, trees[side]) as server:
         for row, (connections, instances) in SERVED[model].items():
             if row in wanted:

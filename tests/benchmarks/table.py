@@ -26,6 +26,7 @@ ROWS = {
         "exec of serve to the first 200 of /ping, no canary", "s", less=True, ratio=1.25
     ),
     "cold_canary": Row("the same with the canary", "s", less=True, ratio=1.1),
+    "cold_deepar": Row("the same of torch DeepAR", "s", less=True, ratio=1.1),
     "help": Row("--help", "s", less=True, ratio=12),
     "naive_c1": Row("seasonal naive, 1 instance a request, 1 connection", "/s", ratio=5.5),
     "naive_c16": Row("the same, 16 connections", "/s", ratio=14),

@@ -614,7 +614,7 @@ def test_predicting_ends_once_the_time_of_the_request_is_over(misbehaving):
     status, answer = misbehaving.invoke(toys(*["slow"] * 100))
     assert status == 503
     assert re.fullmatch(
-        r"the request took more than 3 s: it was stopped after \d+ of 100 series; ask for less at a time",
+        r"the request took more than 3 s: it was stopped after \d+ of 100 series; ask for less at a time \(SAGEMAKER_SERVER_TIMEOUT sets this limit\)",
         answer["error"],
     )
 
@@ -627,7 +627,7 @@ def test_a_predict_that_never_returns_costs_its_own_request_and_a_worker(misbeha
         status, answer = culprit.result()
         assert (status, answer["error"]) == (
             500,
-            "the model took longer than any prediction may, and was ended",
+            "the model took longer than any prediction may, and was ended (GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)",
         )
         status, answer = behind.result()
         assert (status, answer["error"]) == (
@@ -651,6 +651,9 @@ def test_how_long_a_predict_and_a_silent_worker_are_waited_for():
     assert terms(Settings(batch=True)).silent_seconds == 3610
     assert terms(Settings(max_predict_seconds=0)).silent_seconds == float("inf")
     assert terms(Settings(max_worker_bytes=5)).resident_bytes == 5
+    assert terms(Settings()).ready_seconds == 180
+    assert terms(Settings(), loads=True).ready_seconds == 3720
+    assert terms(Settings(max_predict_seconds=0)).ready_seconds == float("inf")
 
 
 @pytest.fixture(scope="module")

@@ -1054,8 +1054,16 @@ class TestDeepAR:
         with tarfile.open(channel / "model.tar.gz", "w:gz") as archive:
             archive.add(tree.paths.model, arcname=".")
         channel.chmod(0o555)
-        # without a step of learning the weights stay those of the model that it started from
+        # without a step of learning the weights stay those of the model that it started from; checkpoints of a job
+        # that did not start from it are no part of that
+        started = json.loads((tree.paths.model / "gluonts_shell.json").read_text())["created"]
         tree.configure("hyperparameters", {**self.GIVEN, "lr": "1e-30"})
+        tree.paths.checkpoints.mkdir()
+        channel.rename(tmp_path / "aside")
+        assert run(tree)[0] == 0
+        (tmp_path / "aside").rename(channel)
+        sentence = f"another job ignored: channel 'model' was not given, is '{started}'"
+        assert sentence in run(tree)[1]
         assert (run(tree)[0], tree.reason) == (0, None)
         after = torch.load(tree.paths.model / "prediction-net-state.pt", map_location="cpu")
         assert all(torch.allclose(before[name], after[name]) for name in before)

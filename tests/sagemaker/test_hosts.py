@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from gluonts_shell.errors import HostError
-from gluonts_shell.sagemaker.hosts import Hosts
+from gluonts_shell.sagemaker.hosts import EARLY_STOP, Ending, Hosts, tell_early
 from tests.several import free_port
 
 NAMES = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
@@ -74,6 +74,23 @@ def test_what_each_found_is_known_to_all_in_their_order(meet):
         assert address.startswith("127.0.0.")
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_hosts_are_reached_by_either_version_of_the_internet_protocol(port):
+    names = ["::1", "127.0.0.1"]
+
+    def life(name):
+        hosts = Hosts.meet(name, names, port=port, wait=10, silence=5)
+        found = hosts.gather(hosts.address), hosts.master
+        hosts.leave(0, "is done")
+        return found
+
+    try:
+        socket.create_server(("::1", port), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"the loopback of this machine has no IPv6: {error}")
+    assert each(life, names) == [(["::1", "::1"], None), (["::1", "::1"], "::1")]
+
+
 def test_how_one_ends_is_known_to_all_with_its_reason(meet):
     def life(name):
         hosts = meet(name)
@@ -91,6 +108,35 @@ def test_how_one_ends_is_known_to_all_with_its_reason(meet):
 
     expected = ("host 127.0.0.3 was stopped by SIGTERM", True)
     assert each(life) == [expected, expected, None]
+
+
+@pytest.mark.parametrize("early", NAMES)
+@pytest.mark.parametrize("late", [None, *NAMES])
+def test_how_one_ends_before_they_meet_is_known_to_those_who_wait_and_who_come(
+    meet, port, early, late
+):
+    def life(name):
+        if name == late:
+            time.sleep(0.5)
+        if name == early:
+            tell_early(name, NAMES, Ending(name, 1, "failed: no such file"), port)
+            return None
+        with pytest.raises(HostError) as told:
+            meet(name)
+        return str(told.value), told.value.exit_code
+
+    expected = (f"host {early} failed: no such file", 1)
+    assert each(life) == [None if name == early else expected for name in NAMES]
+
+
+def test_all_may_end_before_they_meet(port):
+    began = time.monotonic()
+
+    def life(name):
+        tell_early(name, NAMES, Ending(name, 143, "was stopped by SIGTERM"), port)
+
+    assert each(life) == [None, None, None]
+    assert time.monotonic() - began < EARLY_STOP
 
 
 def test_strangers_are_sent_away(meet, port):

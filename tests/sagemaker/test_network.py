@@ -17,7 +17,7 @@ def test_the_interface_that_is_named_wins_where_it_is_there(loopback):
     assert network.interface(loopback, "10.0.0.1") == loopback
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.3"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.3", "::1"])
 def test_else_the_one_that_has_the_address(loopback, address):
     assert network.interface("eth77", address) == loopback
     assert network.interface(None, address) == loopback

@@ -311,6 +311,7 @@ def main(arguments: list[str]) -> int:
     silent_seconds = float(numbers.pop("silent_seconds", 120.0))
     max_bytes = float(numbers.pop("max_bytes", math.inf))
     overdue_seconds = float(numbers.pop("overdue_seconds", math.inf))
+    ready_seconds = float(numbers.pop("ready_seconds", math.inf))
 
     slow_from = [math.inf]  # of time.monotonic(), set once all workers of the first start are there
 
@@ -340,7 +341,7 @@ def main(arguments: list[str]) -> int:
         workers=int(arguments[1]),
         load=load,
         limits=Limits(**numbers),
-        terms=Terms(drain_seconds, silent_seconds, max_bytes),
+        terms=Terms(drain_seconds, silent_seconds, max_bytes, ready_seconds=ready_seconds),
         announce=announce,
         preload=preload,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluonts_shell.errors import ConfigurationError, HostError, UserError
 from gluonts_shell.sagemaker import failure, network
-from gluonts_shell.sagemaker.hosts import Ending, Hosts
+from gluonts_shell.sagemaker.hosts import Ending, Hosts, tell_early
 from gluonts_shell.sagemaker.job import TrainingJob
 from gluonts_shell.serving.processes.child import ending as ending_of
 from gluonts_shell.serving.processes.child import fork, leave_sockets
@@ -48,13 +48,18 @@ def together(
     """
     if len(job.hosts) > 1:
         log.info("host %s of %s", job.host, ", ".join(job.hosts))
-    hosts = Hosts.meet(
-        job.host,
-        job.hosts,
-        port=settings.master_port + 1,
-        wait=settings.hosts_wait,
-        silence=max(1.0, settings.hosts_silence),
-    )
+    try:
+        hosts = Hosts.meet(
+            job.host,
+            job.hosts,
+            port=settings.master_port + 1,
+            wait=settings.hosts_wait,
+            silence=max(1.0, settings.hosts_silence),
+        )
+    except HostError as error:
+        if error.exit_code < 128:
+            raise
+        raise Stopped(error.exit_code - 128) from error
     hosts.listen(lambda ending: _interrupt(ending, hosts, give_up))
     try:
         yield hosts
@@ -68,6 +73,20 @@ def together(
             raise
         raise blamed from error
     hosts.leave(0, "is done")
+
+
+@contextmanager
+def told_early(job: TrainingJob, settings: Settings) -> Iterator[None]:
+    """Inside, before the hosts meet, this one prepares its part; if it fails or is stopped, the others hear of it."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if len(job.hosts) > 1:
+            status, what = _told(error)
+            ending = Ending(job.host, status, what)
+            log.warning("%s; the other hosts are told when they come", ending)
+            tell_early(job.host, job.hosts, ending, settings.master_port + 1)
+        raise
 
 
 def await_first(hosts: Hosts) -> None:
@@ -152,10 +171,25 @@ def quiet_torch(job: TrainingJob, environ: MutableMapping[str, str]) -> None:
         environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
+def check_forecaster(plan: Plan, hosts: Hosts) -> None:
+    """Raises ConfigurationError where the first host has another one: one of the two would wait for the other to train,
+    and that for the first to be done.
+    """
+    name = f"{plan.kind.__module__}.{plan.kind.__qualname__}"
+    first = hosts.gather(name)[0]
+    if first != name:
+        raise ConfigurationError(
+            f"the forecaster of this host is {name}, that of the first host of the job {first}: "
+            "expected the same hyperparameters and code on all hosts"
+        )
+
+
 def agreed(
     fingerprint: Mapping[str, str], wanted: bool, gather: Callable[[Any], list[Any]]
 ) -> bool:
-    """Whether the first host wants checkpoints. Raises ConfigurationError if this one would train another model."""
+    """Whether the first host wants checkpoints. Raises ConfigurationError if this one would train another model, or
+    longer.
+    """
     from gluonts_shell.forecasting.lightning.checkpoints import differences
 
     first, wants = gather([dict(fingerprint), wanted])[0]

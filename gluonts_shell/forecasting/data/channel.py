@@ -18,7 +18,7 @@ from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.covariates import NAMES
 from gluonts_shell.forecasting.data.fields import FieldError, brief
 from gluonts_shell.forecasting.data.files import data_files, partition, rows, short
-from gluonts_shell.forecasting.data.instances import Reader
+from gluonts_shell.forecasting.data.instances import Reader, slip
 from gluonts_shell.forecasting.data.naming.labels import Numbering, Settled
 from gluonts_shell.forecasting.data.naming.order import FUTURE, PAST, Names
 from gluonts_shell.forecasting.data.statistics import Statistics
@@ -189,7 +189,8 @@ class Channel:
             entry = reader.entry(row.value, self.freq)
         except FieldError as fault:
             field = f"field {fault.field!r}: " if fault.field else ""
-            raise DataError(f"{row.where()}: {field}{fault}") from None
+            hint = slip(row.value, fault.field)
+            raise DataError(f"{row.where()}: {field}{fault}{hint}") from None
         if entry["item_id"] is None:
             entry["item_id"] = f"{row.file.name}:{row.number}"
         return entry

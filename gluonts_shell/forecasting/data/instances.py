@@ -7,17 +7,22 @@ Everything that can be known to be wrong is found here, before the model is call
 from __future__ import annotations
 
 import functools
+import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gluonts_shell import nearby
 from gluonts_shell.errors import InstanceError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data import fields
 from gluonts_shell.forecasting.data.covariates import (
     KINDS,
+    NAMES,
+    OURS,
     STATIC_CAT,
     Kind,
     Span,
@@ -37,6 +42,10 @@ from gluonts_shell.forecasting.data.naming.order import (
     Names,
 )
 
+log = logging.getLogger(__name__)
+
+CONFIGURATION = "configuration"  # of a request, and of no instance
+LOOKED_AT = 50  # names of an instance, for a slip
 OVER_TIME = (
     "feat_dynamic_real",
     "past_feat_dynamic_real",
@@ -79,9 +88,12 @@ class Reader:
             try:
                 entry = self.entry(instance, freq)
             except FieldError as fault:
+                reason = f"{fault}{slip(instance, fault.field)}"
                 raise InstanceError(
-                    f"instance {index}", str(fault), _item(instance), index, fault.field
+                    f"instance {index}", reason, _item(instance), index, fault.field
                 ) from None
+            if CONFIGURATION in instance and not self.features.own:
+                _tell_ignored()
             lengths.append(entry["target"].shape[-1])
             entries.append(padded(entry) if self.pads_empty and not lengths[-1] else entry)
         return entries, lengths
@@ -237,6 +249,32 @@ def history(entry: dict[str, Any], length: int, window: int) -> dict[str, Any]:
         if name in entry:
             cut[name] = entry[name][:, :end]
     return cut
+
+
+@functools.lru_cache(maxsize=1)
+def _tell_ignored() -> None:
+    log.info(
+        "an instance has a field %r, which is ignored: it belongs beside the instances (told once)",
+        CONFIGURATION,
+    )
+
+
+def slip(instance: Any, field: str | None) -> str:
+    """The end of a sentence about a field that is not there: by which name the client may have meant it."""
+    if field is None or type(instance) is not dict:
+        return ""
+    kind = NAMES.get(field)
+    names = [field]
+    if kind is not None:
+        names = [kind.synonym or kind.name, kind.name]
+    if any(name in instance for name in names):
+        return ""
+    for name in itertools.islice(instance, LOOKED_AT):
+        known = name in NAMES or name in OURS
+        meant = None if known else nearby.near_miss(name, names)
+        if meant is not None:
+            return f"; did you mean {meant!r}, not {name[:50]!r}?"
+    return ""
 
 
 def _item(instance: Any) -> str | None:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ OURS = "gluonts_shell"  # the key in a checkpoint under which the fingerprint st
 LENGTHS = frozenset({"max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"})
 
 
+def _never(_: Any) -> None:
+    return None
+
+
 class Checkpoints:
     """Those of one job on one host. every: seconds that lie between two at least; 0 is one each epoch."""
 
@@ -40,14 +44,20 @@ class Checkpoints:
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         self.written = self._found(self.digest)
 
-    def newest(self, epochs: int) -> dict[str, Any] | None:
+    def newest(
+        self, epochs: int, unfit: Callable[[dict[str, Any]], str | None] = _never
+    ) -> dict[str, Any] | None:
         """The newest checkpoint of this job that can be read and has no more epochs than asked for, as it was saved.
 
-        epochs: -1 for no limit. What is passed over is told in a sentence.
+        epochs: -1 for no limit. unfit: why one cannot be gone on from, if so. What is passed over is told.
         """
         for path in reversed(self.written):
             content = self._read(path)
             if content is None:
+                continue
+            reason = unfit(content)
+            if reason is not None:
+                log.warning("checkpoint %s does not fit and is ignored: %s", path.name, reason)
                 continue
             if 0 <= epochs < content["epoch"]:
                 log.warning("checkpoint %s ignored: it has %d epochs, and %d are asked for",
@@ -75,7 +85,8 @@ class Checkpoints:
             self.written.remove(target)
         self.written.append(target)
         for old in self.written[:-KEPT]:
-            old.unlink(missing_ok=True)
+            with suppress(OSError):
+                old.unlink()
         self.written = self.written[-KEPT:]
 
     def _found(self, digest: str) -> list[Path]:
@@ -138,6 +149,11 @@ def fingerprint(
         if data is not None:
             found[f"channel {name!r}"] = _content(data)
     return found
+
+
+def lengths(trainer: Mapping[str, Any]) -> dict[str, str]:
+    """How long to train, as text, of the trainer's arguments: what a fingerprint leaves out."""
+    return {name: _text(trainer[name]) for name in sorted(LENGTHS) if name in trainer}
 
 
 def _text(value: Any) -> str:

@@ -33,6 +33,9 @@ from gluonts_shell.forecasting.lightning.windows import Windows, straight, with_
 
 log = logging.getLogger(__name__)
 
+# What Lightning goes on with, and what the keeper does.
+PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+STATE = ("best", "score", "best_epoch", "flags", "draws")
 HYPERPARAMETERS = ("hparams_name", "hyper_parameters", "hparams_type")
 
 
@@ -66,11 +69,15 @@ class Keeper(Callback):  # type: ignore[misc]
         self.quick: Any = None
         self.resumes = self.resumed = self.trained = False
         self.handler: Any = None
+        self.files = _Files(self.saved, None)
 
-    def resume(self, epochs: int) -> Path | None:
-        """Looks for a checkpoint of the first host's to go on from; returns what GluonTS wants as `ckpt_path`."""
+    def resume(self, epochs: int, module: Callable[[], LightningModule]) -> Path | None:
+        """Looks for a checkpoint of the first host's to go on from; returns what GluonTS wants as `ckpt_path`.
+
+        module: makes one such as will be trained.
+        """
         if self.checkpoints and not self.ranks.position:
-            self.content = self.checkpoints.newest(epochs)
+            self.content = self.checkpoints.newest(epochs, lambda content: _unfit(content, module))
         done = self.ranks.gather(None if self.content is None else int(self.content["epoch"]))[0]
         self.resumes = done is not None
         if not self.resumes:
@@ -92,12 +99,11 @@ class Keeper(Callback):  # type: ignore[misc]
             pl_module.log = _averaging(pl_module.log)
             if self.resumes:
                 self.content = trainer.strategy.broadcast(self.content)
-        if self.content is not None:
-            trainer.strategy.checkpoint_io = _Loaded(self.content)
+        trainer.strategy.checkpoint_io = self.files = _Files(self.saved, self.content)
 
     def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
         """A training that early stopping ended, in a life before this one, stays so."""
-        self.content = None
+        self.content = self.files.content = None
         stopped = [stopper for stopper in trainer.early_stopping_callbacks if stopper.stopped_epoch]
         trainer.should_stop = trainer.should_stop or bool(stopped)
 
@@ -118,8 +124,10 @@ class Keeper(Callback):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Not at the end of an epoch: Lightning steps the plateau scheduler after the hooks of that."""
         resumed, self.resumed = self.resumed, False
-        # else the plateau scheduler leaves out the first epoch of a resumed job
-        trainer.fit_loop.restarting = False
+        # Else the plateau scheduler leaves out the first epoch of a resumed job. Where there are max_steps the outer
+        # loop's setter says that it restarts whatever it is given, and no batch would be drawn any more.
+        trainer.fit_loop._restarting = False
+        trainer.fit_loop.epoch_loop.restarting = False
         if resumed or trainer.current_epoch == 0:
             return
         self._save(trainer)
@@ -172,6 +180,7 @@ class Keeper(Callback):  # type: ignore[misc]
             "best": self.best,
             "score": self.score,
             "best_epoch": self.best_epoch,
+            "flags": _flags(self.module),
             "draws": self._of_all_processes(
                 {
                     "windows": self.windows.state() if self.windows else None,
@@ -184,6 +193,7 @@ class Keeper(Callback):  # type: ignore[misc]
         self.resumed = True
         self.best, self.score = state_dict["best"], state_dict["score"]
         self.best_epoch = state_dict["best_epoch"]
+        _set_flags(self.module, state_dict["flags"])
         if len(state_dict["draws"]) != self.ranks.count:
             return  # it has the draws of another number of processes; those of these begin anew
         draws = state_dict["draws"][self.ranks.rank]
@@ -236,7 +246,8 @@ class Keeper(Callback):  # type: ignore[misc]
     def _save(self, trainer: Trainer) -> None:
         if self.checkpoints:
             trainer.save_checkpoint(self.saved, weights_only=False)
-            self.saved_epoch = trainer.current_epoch
+            if self.files.written:
+                self.saved_epoch = trainer.current_epoch
 
     def _write(self) -> None:
         if self.checkpoints and self.saved_epoch is not None and not self.ranks.rank:
@@ -244,14 +255,46 @@ class Keeper(Callback):  # type: ignore[misc]
             self.saved_epoch, self.written_at = None, time.monotonic()
 
 
-class _Loaded(TorchCheckpointIO):  # type: ignore[misc]
-    """Gives Lightning the checkpoint that was read already, with plain values only."""
+class _Files(TorchCheckpointIO):  # type: ignore[misc]
+    """Gives Lightning the content that was read already, with plain values only. A disk that has no room for what is
+    saved at the start of an epoch ends no training: `written` tells, and what was saved before stays.
+    """
 
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.content = content
+    def __init__(self, saved: Path, content: dict[str, Any] | None) -> None:
+        self.saved, self.content, self.written = saved, content, True
 
     def load_checkpoint(self, *_: Any, **__: Any) -> dict[str, Any]:
+        assert self.content is not None
         return self.content
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        try:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            self.written = True
+        except OSError as error:
+            if Path(path) != self.saved:
+                raise
+            self.written = False
+            log.warning("no checkpoint of epoch %d, because %s cannot be written: %s",
+                        checkpoint["epoch"], path, error.strerror or error)  # fmt: skip
+
+
+def _unfit(content: Mapping[str, Any], module: Callable[[], LightningModule]) -> str | None:
+    """Why a training cannot go on from it; None if it can. The fingerprint knows the job, not the code that runs it."""
+    absent = [name for name in PARTS if name not in content]
+    if absent:
+        return f"it has no {', '.join(absent)}"
+    own = content["callbacks"].get(Keeper.__qualname__) or {}
+    if not own.keys() >= set(STATE):
+        return "it is of another version of this program"
+    generators = _generators()
+    try:
+        module().load_state_dict(content["state_dict"])
+    except Exception as error:
+        return " ".join(str(error).split())[:300]
+    finally:
+        _restore(generators)
+    return None
 
 
 def _averaging(log: Callable[..., None]) -> Callable[..., None]:
@@ -275,6 +318,23 @@ def _any(wished: bool, trainer: Trainer) -> bool:
     wishes = torch.tensor(int(wished), device=trainer.strategy.root_device)
     torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
     return bool(wishes.item())
+
+
+def _flags(module: Any) -> dict[str, dict[str, bool]]:
+    """What layers know of themselves besides their weights: those of MQF2, that their first batch is behind them."""
+    return {name: _own_flags(layer) for name, layer in module.named_modules()}
+
+
+def _own_flags(layer: Any) -> dict[str, bool]:
+    """Not torch's, which are private, or say whether it trains right now."""
+    found = {name: value for name, value in vars(layer).items() if isinstance(value, bool)}
+    return {name: found[name] for name in found if name != "training" and name[0] != "_"}
+
+
+def _set_flags(module: Any, flags: Mapping[str, Mapping[str, bool]]) -> None:
+    for name, layer in module.named_modules():
+        for flag in _own_flags(layer).keys() & flags.get(name, {}).keys():
+            setattr(layer, flag, bool(flags[name][flag]))
 
 
 def _generators() -> dict[str, Any]:

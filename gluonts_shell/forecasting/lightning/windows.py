@@ -203,6 +203,10 @@ def _recognised(loader: Any, data: Any) -> Recognised | None:
         instances.base_dataset, data
     ):
         return None
+    # GluonTS cuts a window that reaches beyond its series short
+    needed = splitter.lead_time + splitter.future_length
+    if getattr(splitter.instance_sampler, "min_future", 0) < needed:
+        return None
     return Recognised(splitter, tuple(select.input_fields), batch.batch_size, shuffle)
 
 

@@ -20,7 +20,13 @@ from gluonts_shell.forecasting.data.fields import quoted
 from gluonts_shell.forecasting.data.frequency import equivalent, period_alias
 from gluonts_shell.forecasting.forecaster.hyperparameters.annotations import Unfit
 from gluonts_shell.forecasting.service.plain import MAX_NUMBER, MAX_TEXT, bounded
-from gluonts_shell.messages import CONFIGURATION_KEYS, OUTPUT_TYPES, Configuration
+from gluonts_shell.messages import (
+    CONFIGURATION_KEYS,
+    DECIDED_KEYS,
+    OUTPUT_TYPES,
+    SYNONYMS,
+    Configuration,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +35,16 @@ MAX_SAMPLES = 10_000
 MAX_QUANTILES = 1_000
 MAX_PREDICTION_LENGTH = 10_000
 BOUNDS = {"prediction_length": MAX_PREDICTION_LENGTH}  # of parameters whose bound is not MAX_NUMBER
-# what a trained model's contract says: it is compared by whoever has one, and not ignored
-DECIDED = frozenset({"prediction_length", "time_freq", "cardinality", "num_dynamic_feat"})
-KNOWN = sorted(CONFIGURATION_KEYS | DECIDED)
+KNOWN = sorted(CONFIGURATION_KEYS | DECIDED_KEYS)
+INSIDE, BESIDE = "its keys belong into the configuration itself", "it belongs beside it"
+# members of a request, of either dialect: one envelope too many
+MISPLACED = {
+    "configuration": INSIDE,
+    "config": INSIDE,
+    "parameters": INSIDE,
+    "instances": BESIDE,
+    "inputs": BESIDE,
+}
 UNDECIDED = (None, "auto", "ignore")  # what contradicts nothing, and DeepAR's words for it
 DIGITS = re.compile(r"[0-9]{1,9}")
 LEVEL = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", re.ASCII)
@@ -84,8 +97,8 @@ def check_contract(configuration: Mapping[str, Any], decided: Mapping[str, Any])
 
 
 def _number(value: Any) -> float:
-    """Clients send whole numbers as text and as floats too; NaN for what is no number."""
-    if isinstance(value, int | float):
+    """Clients send whole numbers as text and as floats too; NaN for what is no number, as true is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value)
@@ -93,9 +106,13 @@ def _number(value: Any) -> float:
 
 
 def _check_strangers(others: Mapping[str, Any]) -> None:
-    for name in itertools.filterfalse(DECIDED.__contains__, others):
-        meant = nearby.near_miss(name, KNOWN)
+    for name in itertools.filterfalse(DECIDED_KEYS.__contains__, others):
+        advice = MISPLACED.get(name.lower())
+        if advice is not None:
+            raise RequestError(f"configuration.{name} has no effect in a configuration; {advice}")
+        meant = nearby.near_miss(name, (*KNOWN, *SYNONYMS))
         if meant is not None:
+            meant = SYNONYMS.get(meant, meant)
             raise RequestError(f"configuration.{name[:50]} is not known; did you mean {meant!r}?")
         _tell_ignored(name[:50])
 
@@ -106,7 +123,7 @@ def _tell_ignored(name: str) -> None:
 
 
 def _whole(name: str, value: Any) -> int:
-    number = math.nan if isinstance(value, bool) else _number(value)
+    number = _number(value)
     if 1 <= number <= MAX_SAMPLES and number == int(number):
         return int(number)
     raise RequestError(

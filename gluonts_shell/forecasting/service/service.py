@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
 import random
 import sys
@@ -15,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from gluonts.exceptions import GluonTSDataError
+from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from gluonts_shell.errors import (
@@ -28,6 +30,7 @@ from gluonts_shell.errors import (
     ModelError,
     RequestError,
     ShellError,
+    counted,
     private,
 )
 from gluonts_shell.forecasting import memory
@@ -43,7 +46,9 @@ from gluonts_shell.forecasting.service.allowed import Rule
 from gluonts_shell.forecasting.service.named import build
 from gluonts_shell.forecasting.service.outputs import prediction
 from gluonts_shell.forecasting.shortcuts import patches
-from gluonts_shell.messages import Call, Configuration, Prediction, always
+from gluonts_shell.messages import Call, Configuration, Prediction, Row, always
+
+log = logging.getLogger(__name__)
 
 # Numbers that a request may make us draw for a series, and answer: 10 million are about 100 MB of JSON. How many it may
 # draw in all is bounded by its time: predicting stops when that is over.
@@ -107,8 +112,13 @@ class Model:
         whatever else the model raises.
         """
         predictions: list[Prediction] = []
-        # a copy, because a context can be entered only once at a time
-        self.context.copy().run(self._predict, entries, configuration, predictions, wanted)
+        process = os.getpid()
+        try:
+            # a copy, because a context can be entered only once at a time
+            self.context.copy().run(self._predict, entries, configuration, predictions, wanted)
+        finally:
+            if os.getpid() != process:
+                _leave()
         return predictions
 
     def _predict(
@@ -129,9 +139,11 @@ class Model:
                         raise ModelError(
                             f"the model gave more forecasts than the {count} instances"
                         )
-                    check_item(forecast, entries[position], position)
+                    entry = entries[position]
+                    check_item(forecast, entry, position)
                     found = prediction(forecast, configuration, self.quantile_hint)
-                    check_steps(found, self.reader.prediction_length)
+                    rows = _rows(found, forecast)
+                    check_shape(rows, self.reader.prediction_length, entry["target"])
                     predictions.append(found)
         except ShellError:
             raise
@@ -163,19 +175,45 @@ def check_item(forecast: Any, entry: dict[str, Any], position: int) -> None:
         )
 
 
-def check_steps(found: Prediction, expected: int) -> None:
-    """A client takes the values as those of the steps that it knows. Raises ModelError where there are others."""
-    row = found.mean
-    if row is None:
-        rows = found.samples or [*(found.quantiles or {}).values()]
-        row = rows[0] if len(rows) else None
-    if row is None:
-        return
-    steps = len(row[0]) if len(row) and isinstance(row[0], list) else len(row)
-    if steps != expected:
-        raise ModelError(
-            f"the model forecast {steps} steps, expected {expected}, its prediction_length"
-        )
+def check_shape(rows: Sequence[Row], steps: int, target: np.ndarray) -> None:
+    """A client takes the values as those of the steps and dimensions that it knows.
+
+    rows: of a prediction. target: of the series; (length,) or (dimensions, length). Raises ModelError where the
+    forecast has others.
+    """
+    expected = 1 if target.ndim == 1 else len(target)
+    for row in rows:
+        several = len(row) > 0 and isinstance(row[0], list)
+        found_steps = len(row[0]) if several else len(row)
+        if found_steps != steps:
+            raise ModelError(
+                f"the model forecast {found_steps} steps, expected {steps}, its prediction_length"
+            )
+        dimensions = len(row) if several else 1
+        if dimensions != expected:
+            raise ModelError(
+                f"the model forecast {counted(dimensions, 'dimensions')}, expected {expected}, as the target has"
+            )
+
+
+def _rows(found: Prediction, forecast: Any) -> list[Row]:
+    """Those that may differ: samples are one array, and what is made of them has its shape."""
+    rows = [] if found.mean is None else [found.mean]
+    if rows and isinstance(forecast, SampleForecast):
+        return rows
+    rows += (found.quantiles or {}).values()
+    if found.samples is not None and len(found.samples):
+        rows.append(found.samples[0])
+    return rows
+
+
+def _leave() -> NoReturn:
+    """Ends a process that the model forked, and that comes back as if it were ours.
+
+    Its answer would be a second one on the same connection, which the client takes for that of its next request.
+    """
+    log.error("a process that the model forked came back from its predict, and is ended")
+    os._exit(1)
 
 
 def _blamed(
@@ -197,7 +235,7 @@ def _blamed(
 def _fault_of_series(error: Exception) -> str | None:
     """By GluonTS's own account, or because a feature is not there that only a model without a contract may miss."""
     if isinstance(error, GluonTSDataError):
-        return f"the model cannot forecast it: {private(str(error))}"
+        return f"the model cannot forecast it: {private(one_line(error))}"
     if not isinstance(error, KeyError) or error.args[:1] not in FEATURES:
         return None
     return f"it has no {FEATURES[error.args[:1]]}: the model needs it"

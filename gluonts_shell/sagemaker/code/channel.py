@@ -119,7 +119,7 @@ def install(
 ) -> Path:
     """Install the channel's contents and return where: `target`, or a temporary folder if that cannot be written.
 
-    Raises CodeChannelError.
+    Raises CodeChannelError, also where the disk is full.
     """
     from gluonts_shell.sagemaker.code import contents, installation
     from gluonts_shell.sagemaker.code.archives import Budget
@@ -139,13 +139,21 @@ def install(
         if copy_to:
             _keep(channel, copy_to, workspace, installed, Budget(settings.max_unpacked_bytes))
         return _swap(code, target)
-    except OSError as error:  # a disk that is full, a file that may not be read
-        path = f": {error.filename!r}" if error.filename else ""
+    except OSError as error:
         raise CodeChannelError(
-            f"the code channel cannot be installed in {str(workspace.parent)!r}: {error.strerror or error}{path}"
+            f"the code channel {str(channel)!r} cannot be installed: {_said(error)}"
         ) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _said(error: OSError) -> str:
+    """shutil gathers what it met with several files: (from, to, reason) of each."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        _, _, reason = error.args[0][0]  # which has the paths
+        return str(reason)
+    named = f"{error.filename2 or error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}"
 
 
 def _warn(plan: Plan, code: Path, channel: Path) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,22 +223,11 @@ class Pip:
         log.info("running %s", masked(shlex.join(command)))
         folder = self.work / "empty"
         folder.mkdir(exist_ok=True)
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        status, output = _called(command, folder, environ)
         details = STAMP.sub("", _tail(journal, before))
-        output = done.stdout
-        if done.returncode and reasons.ELSEWHERE.search(output):
+        if status and reasons.ELSEWHERE.search(output):
             output += reasons.of_the_child(details)
-        run = Run(done.returncode, self._readable(output, asked), self._readable(details, asked))
+        run = Run(status, self._readable(output, asked), self._readable(details, asked))
         _tell(run)
         return run
 
@@ -321,6 +313,29 @@ def _writable(journal: Path, other: Path) -> Path:
         log.warning("PIP_LOG names %s, which cannot be written: %s", journal, error.strerror)
         return other.absolute()
     return journal.absolute()
+
+
+def _called(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    """The exit status and the output. A stop that comes meanwhile ends what it has started too, such as builds."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output
 
 
 def _tail(path: Path, before: int) -> str:

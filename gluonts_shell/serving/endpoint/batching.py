@@ -32,6 +32,7 @@ MAX_WAITING = 256  # calls; twice what a batch transform job keeps in flight at 
 # of the last predict's time, and seconds, that its clients have to come back
 MOMENT, MOMENT_MOST = 0.1, 0.02
 ASK_SECONDS = 0.05  # between two looks, from within a predict, at whether somebody still waits
+TIMEOUT_SETS = "SAGEMAKER_SERVER_TIMEOUT sets this limit"
 FRAMES = 12  # of the stack that the log shows of a predict that hangs
 MAX_JOINED = 64  # instances; GluonTS's torch predictors run 32 at a time, and longer joins only make everyone wait
 
@@ -61,7 +62,9 @@ class _Predict:
     def error(self, turn: _Turn, limit: float) -> ShellError:
         """What to tell a call if this never returns: the culprits are those that are in it."""
         if turn in self.batch:
-            return ModelError(f"the model has not answered within {limit:g} s")
+            return ModelError(
+                f"the model has not answered within {limit:g} s (GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+            )
         return Overloaded("the model hangs, and this worker ends; try again later")
 
 
@@ -233,9 +236,13 @@ class Batcher(Generic[Result]):
     def _given_up(self, turn: _Turn, error: Cancelled) -> ShellError:
         if time.monotonic() > turn.deadline:
             return Cancelled(
-                f"the request took more than {self._timeout:g} s: {error}; ask for less at a time"
+                f"the request took more than {self._timeout:g} s: {error}; ask for less at a time "
+                f"({TIMEOUT_SETS})"
             )
-        return Cancelled(f"the client went away: {error}")
+        # a client that has gone cannot read this; one that ended its sending side may, and waits for an answer
+        return Cancelled(
+            f"the client ended its side of the connection: {error}; keep it open until the answer is there"
+        )
 
     def overdue(self) -> str | None:
         """What the current predict is at, if it is older than the limit: then this process is better replaced.
@@ -286,7 +293,7 @@ class Batcher(Generic[Result]):
     def _late(self) -> Overloaded:
         return Overloaded(
             f"the request waited for more than {self._timeout:g} s, and was not predicted; try again later "
-            "(SAGEMAKER_SERVER_TIMEOUT sets this limit)"
+            f"({TIMEOUT_SETS})"
         )
 
 

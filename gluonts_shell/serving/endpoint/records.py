@@ -14,31 +14,44 @@ from typing import Any
 
 from gluonts_shell import nearby
 from gluonts_shell.errors import InstanceError, LineError, RequestError, ShellError
-from gluonts_shell.messages import CONFIGURATION_KEYS
+from gluonts_shell.messages import CONFIGURATION_KEYS, DECIDED_KEYS, SYNONYMS
 from gluonts_shell.serving.endpoint import codec, content, verbatim
 from gluonts_shell.serving.endpoint.chronos import parameters as chronos
 
 log = logging.getLogger(__name__)
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MEANT = frozenset({"instance", "instances"})  # whatever its capitals
 EMPTY = b'{"predictions":[]}'  # the answer to a line `{"instances": []}`, so that a line in is a line out
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a dialect calls its two members. keys: what the second one may hold; place: of an instance."""
+    """What a dialect calls its two members. keys: what the second one may hold; place: of an instance.
+
+    synonyms: what the other dialect calls a key -> what this one calls it.
+    """
 
     instances: str
     configuration: str
     keys: tuple[str, ...]
     place: str
+    synonyms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, str]:
         return self.instances, self.configuration
 
+    def key(self, name: str) -> str | None:
+        """The key that somebody meant by a name; None for a name that may well mean something else."""
+        if name in self.keys:
+            return name
+        meant = nearby.near_miss(name, (*self.keys, *self.synonyms))
+        return self.synonyms.get(meant, meant) if meant else None
 
-DEEPAR = Envelope("instances", "configuration", tuple(sorted(CONFIGURATION_KEYS)), "instance {}")
+
+KEYS = tuple(sorted(CONFIGURATION_KEYS | DECIDED_KEYS))
+DEEPAR = Envelope("instances", "configuration", KEYS, "instance {}", SYNONYMS)
 CHRONOS = Envelope("inputs", "parameters", chronos.NAMES, "inputs[{}]")
 
 
@@ -134,9 +147,9 @@ def _input(index: int, each: Any, given: Mapping[str, Any]) -> Record:
 
 
 def _of_lines(body: bytes, places: bool) -> Payload | Inputs:
-    if not body or body.isspace():
-        raise RequestError("the request has an empty body, expected one instance a line")
     found = records(body)
+    if not found:
+        raise RequestError("the request has an empty body, expected one instance a line")
     instances = _instances(found)
     if places:
         located(found)
@@ -220,9 +233,9 @@ def _check_stranger(name: str, envelope: Envelope) -> None:
     beside = f"{name[:50]!r} stands beside {envelope.instances!r}"
     if name == CHRONOS.instances:
         raise RequestError(f"{beside}; send one of them, since they are answered differently")
-    if name == DEEPAR.configuration:
-        raise RequestError(f"{beside}, which is configured by {CHRONOS.configuration!r}")
-    inside = name if name in envelope.keys else nearby.near_miss(name, envelope.keys)
+    if name in (DEEPAR.configuration, CHRONOS.configuration):
+        raise RequestError(f"{beside}, which is configured by {envelope.configuration!r}")
+    inside = envelope.key(name)
     if inside is not None:
         raise RequestError(
             f"{beside}, where it has no effect; put {inside!r} into {envelope.configuration!r}"
@@ -312,21 +325,22 @@ def _is_envelope(value: Any) -> bool:
     """Whether it is one, or was meant to be."""
     if not isinstance(value, dict) or "target" in value:
         return False
-    return DEEPAR.instances in value or CHRONOS.instances in value
+    if DEEPAR.instances in value or CHRONOS.instances in value:
+        return True
+    return "start" not in value and any(name.lower() in MEANT for name in value)
 
 
 def _opened(record: Record, prefix: str) -> list[Record]:
     """One record for each instance of an envelope; one that is empty, or that has an error, where there are none."""
     value = record.instance
-    envelope = DEEPAR if "instances" in value else CHRONOS
+    envelope = CHRONOS if CHRONOS.instances in value and "instances" not in value else DEEPAR
     try:
-        _check_list(value, envelope)
-        _check_members(value, envelope)
+        _check_envelope(value, envelope)
         places = _places(record, envelope)
     except LineError as error:
         return [_failed(record, error)]
     except RequestError as error:
-        return [_failed(record, RequestError(f"{record.where}: {error.marked()}"))]
+        return [_failed(record, InstanceError(record.where, error.marked()))]
     configuration = value.get(envelope.configuration)
     if envelope is CHRONOS:
         record.parameters = configuration or {}

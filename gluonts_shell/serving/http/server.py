@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
 import select
 import socket
@@ -68,6 +69,7 @@ class Server(ThreadingMixIn, HTTPServer):
         # finish_request below makes the connections, so the class of handlers is never used
         BaseServer.__init__(self, listener.getsockname(), BaseRequestHandler)
         self.socket = listener  # type: ignore[assignment]  # the base class calls a few of a socket's methods
+        self.own = _file_of(listener.fileno())
         self.sleeps = sleeps
         self.host = Host(app, limits or Limits())
         self.share = share or Shares(1).of(0)
@@ -109,12 +111,17 @@ class Server(ThreadingMixIn, HTTPServer):
         self.share.leave()
         while welcome and self.welcome():
             pass
-        self.socket.close()
+        if self.listens():  # else the number may be another file's by now
+            self.socket.close()
         began = time.monotonic()
         while self.connections and (now := time.monotonic()) < began + seconds:
             self._expire(now, idle_too=now > began + self.host.limits.parting_seconds)
             time.sleep(DRAIN_TICK)
         return len(self.connections)
+
+    def listens(self) -> bool:
+        """Whether the listener is open: what this process runs may have closed a descriptor that is not its own."""
+        return _file_of(self.socket.fileno()) == self.own
 
     def answer_for_all(self, error: BaseException) -> None:
         """Tell those whose requests are still being computed that no answer will come."""
@@ -228,6 +235,15 @@ class Server(ThreadingMixIn, HTTPServer):
             log.warning("cannot take more than %d connections: %s", len(self.connections), error)
         self._evict()
         time.sleep(CROWDED_SECONDS)
+
+
+def _file_of(descriptor: int) -> tuple[int, int] | None:
+    """Which file it is a number of; None where it is of none."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _descriptors_left() -> int:

@@ -106,7 +106,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
         return {"status": NoRoom.status, "error": "there was no memory for it"}
     if isinstance(error, ShellError):
         return {"status": error.status, "error": str(error)[:LONGEST]}
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    said = " ".join(str(error).split())
+    reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return {"status": ModelError.status, "error": f"it failed with {reason[:300]}"}
 
 

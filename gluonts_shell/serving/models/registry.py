@@ -318,7 +318,8 @@ class Registry:
         )
         process.finish()
         return ModelError(
-            "the model gave no sign for longer than any prediction may take, and was ended"
+            "the model gave no sign for longer than any prediction may take, and was ended "
+            "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
         )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ Task = TypeVar("Task")
 AHEAD = 4
 """Tasks in hand for each worker: enough that a slow one does not leave the others idle."""
 TICK = 1.0
+READY = "ready"
 
 
 @dataclass(eq=False)
@@ -42,9 +44,13 @@ class _Place(Generic[Task]):
 
 @dataclass(eq=False)
 class _Worker:
+    """began: of time.monotonic(), its task; inf until it is ready for any."""
+
     pid: int
     channel: Channel
     place: _Place[Any] | None = None
+    ready: bool = False
+    began: float = inf
 
     def fileno(self) -> int:
         return self.channel.fileno()
@@ -54,13 +60,19 @@ class ProcessPool:
     """A context manager; on leaving it all workers are killed.
 
     make: called in each worker after the fork; returns what is called with the message of each task.
-    most_bytes: of memory, beyond which a worker is replaced between two tasks.
+    most_bytes: of memory, beyond which a worker is replaced between two tasks. limit: seconds after which a task
+    counts as one that never ends, and its worker is killed.
     """
 
     def __init__(
-        self, size: int, make: Callable[[], Callable[..., Any]], most_bytes: float = inf
+        self,
+        size: int,
+        make: Callable[[], Callable[..., Any]],
+        most_bytes: float = inf,
+        limit: float = inf,
     ) -> None:
         self._most_bytes = most_bytes
+        self._limit = limit
         self._size = size
         self._make = make
         self._workers: list[_Worker] = []
@@ -122,6 +134,8 @@ class ProcessPool:
         return worker
 
     def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        if worker.ready:
+            worker.began = time.monotonic()
         try:
             worker.channel.send(message)
         except EOFError:
@@ -135,9 +149,30 @@ class ProcessPool:
             except EOFError:
                 self._lost(worker)
                 continue
-            assert worker.place
-            worker.place.done, worker.place.answer, worker.place = True, answer, None
+            if not worker.ready:
+                worker.ready, worker.began = True, time.monotonic()
+                continue
+            self._done(worker, answer)
             self._replace_if_grown(worker)
+        self._end_overdue()
+
+    def _done(self, worker: _Worker, answer: Any) -> None:
+        assert worker.place
+        worker.place.done, worker.place.answer, worker.place = True, answer, None
+
+    def _end_overdue(self) -> None:
+        latest = time.monotonic() - self._limit
+        for worker in [each for each in self._workers if each.place and each.began < latest]:
+            log.error(
+                "worker %d has not ended a task within %g s; killing it", worker.pid, self._limit
+            )
+            _kill(worker)
+            self._reap(worker)
+            error = ModelError(
+                f"the model has not answered within {self._limit:g} s "
+                "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+            )
+            self._done(worker, error)
 
     def _replace_if_grown(self, worker: _Worker) -> None:
         if self._most_bytes == inf:
@@ -155,10 +190,8 @@ class ProcessPool:
         self._reap(worker)
 
     def _lost(self, worker: _Worker) -> None:
-        place = worker.place
         how = ending(self._reap(worker))
-        assert place
-        place.done, place.answer = True, ModelError(f"the process that predicted it {how}")
+        self._done(worker, ModelError(f"the process that predicted it {how}"))
 
     def _reap(self, worker: _Worker) -> int:
         worker.channel.close()
@@ -179,6 +212,7 @@ def _work(make: Callable[[], Callable[..., Any]], channel: Channel) -> None:
     except BaseException as error:  # no signal comes here: whatever it is, a model raised it
         failure = sentence(error)
     with contextlib.suppress(EOFError):
+        channel.send(READY)
         while True:
             message = channel.receive()
             try:

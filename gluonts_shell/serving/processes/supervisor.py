@@ -315,8 +315,10 @@ class Supervisor:
     def _kill_hanging(self) -> None:
         """Silence is counted in our own ticks, so that a pause of the whole container kills nobody."""
         for child in self.children.values():
-            child.silent += child.serves
-            if child.silent > self.terms.silent_seconds:
+            child.silent += child.serves or not child.ready
+            if not child.ready and child.silent > self.terms.ready_seconds:
+                log.error("worker %d is not ready after %d s; killing it", child.pid, child.silent)
+            elif child.ready and child.silent > self.terms.silent_seconds:
                 log.error("worker %d has been silent for %d s; killing it", child.pid, child.silent)
             elif child.ends < time.monotonic():
                 log.error("worker %d has not ended in time; killing it", child.pid)

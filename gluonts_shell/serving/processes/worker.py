@@ -41,13 +41,15 @@ class Terms:
 
     drain_seconds: for what is in flight when the end has come. silent_seconds: without a heartbeat, after which the
     parent kills it; inf for never. resident_bytes: of memory, beyond which it makes room for another; inf for never.
-    sleeps: whether it gives no heartbeat either while it has no connection.
+    sleeps: whether it gives no heartbeat either while it has no connection. ready_seconds: in which it must have begun
+    to serve, or the parent kills it; inf for never.
     """
 
     drain_seconds: float = 25.0
     silent_seconds: float = 120.0
     resident_bytes: float = inf
     sleeps: bool = False
+    ready_seconds: float = inf
 
 
 class Stuck(Exception):
@@ -76,7 +78,10 @@ class Worker:
         except Stuck:
             self.server.drain(STUCK_SECONDS, welcome=False)
             self.server.answer_for_all(
-                ModelError("the model took longer than any prediction may, and was ended")
+                ModelError(
+                    "the model took longer than any prediction may, and was ended "
+                    "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+                )
             )
             return
         cut = self.server.drain(self.terms.drain_seconds)
@@ -101,10 +106,19 @@ class Worker:
             log.error("%s; this worker ends, and another one starts", overdue)
             self.link.leave()
             raise Stuck
-        if self._has_grown():
+        if self._has_grown() or self._is_deaf():
             self.link.leave()
             return False
         self.link.beat()
+        return True
+
+    def _is_deaf(self) -> bool:
+        """A worker that beats and takes no connection would be lost for ever."""
+        if self.server.listens():
+            return False
+        log.error(
+            "the model's code closed the socket that this worker listens on: it ends, and another one starts"
+        )
         return True
 
     def _has_grown(self) -> bool:

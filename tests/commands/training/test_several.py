@@ -38,6 +38,26 @@ def test_a_host_that_would_train_another_model_says_what_differs():
         several.agreed({**there, "cardinality": "[2]"}, True, lambda _: [[there, True]])
 
 
+class Told(Hosts):
+    """The second of two hosts, the first of which says `first`."""
+
+    def __init__(self, first):
+        super().__init__("two", ["one", "two"])
+        self.said = first
+
+    def gather(self, value):
+        return [self.said, value]
+
+
+@pytest.mark.torch
+def test_a_host_with_another_forecaster_does_not_wait_for_the_first(tmp_path):
+    own = "gluonts.torch.model.simple_feedforward.estimator.SimpleFeedForwardEstimator"
+    several.check_forecaster(planned(tmp_path), Told(own))
+    sentence = rf"^the forecaster of this host is {own}, that of the first host of the job a\.B: "
+    with pytest.raises(ConfigurationError, match=sentence):
+        several.check_forecaster(planned(tmp_path), Told("a.B"))
+
+
 def planned(tmp_path, **hyperparameters):
     from gluonts_shell.forecasting.plan import Plan
     from gluonts_shell.sagemaker.job import Channel

@@ -12,7 +12,7 @@ from gluonts_shell.errors import RequestError
 from gluonts_shell.forecasting.contract import Features
 from gluonts_shell.forecasting.data.fields import moment
 from gluonts_shell.forecasting.data.frequency import period_alias
-from gluonts_shell.forecasting.data.instances import Reader
+from gluonts_shell.forecasting.data.instances import Reader, _tell_ignored
 
 NONE = Features((), 0, 0, 0)
 ANY = Features()
@@ -137,6 +137,11 @@ def test_zoned_starts_are_refused(zone):
         ({"start": START, "target": [], "item_id": "SKU-7"} | {"start": 1},
          "instance 0 (item_id 'SKU-7'): start is 1, expected a text 'YYYY-MM-DD HH:MM:SS'"),
         ({"start": 1, "target": [], "item_id": "\ud800" + "x" * 500}, "instance 0 (item_id '\\ud800xxx"),
+        ({"start": START, "Target": [1]},
+         "instance 0: target is missing, expected a list of numbers (empty where there is no history); "
+         "did you mean 'target', not 'Target'?"),
+        ({"start_date": START, "target": [1]},
+         "instance 0: start is missing, expected 'YYYY-MM-DD HH:MM:SS'; did you mean 'start', not 'start_date'?"),
         (5, "instance 0: it is 5, expected an object with 'start' and 'target'"),
         ('{"start": 1}', "instance 0: it is '{\"start\": 1}', expected an object with 'start' and 'target'"),
         (None, "instance 0: it is null, expected an object with 'start' and 'target'"),
@@ -214,6 +219,14 @@ def test_labels_stand_for_their_index():
     ("changes", "sentence"),
     [
         ({"cat": None}, "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it"),
+        ({"cat": None, "cats": [2, 0]},
+         "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it; "
+         "did you mean 'cat', not 'cats'?"),
+        ({"cat": None, "featStaticCat": [2, 0]},
+         "cat (or feat_static_cat) is missing, expected 2 categories: the model was trained with it; "
+         "did you mean 'feat_static_cat', not 'featStaticCat'?"),
+        ({"dynamic_feat": None, "past_feat_dynamic_cat": [[1, 2]]},
+         "dynamic_feat (or feat_dynamic_real) is missing, expected 2 features: the model was trained with it"),
         ({"cat": [1]}, "cat has 1 category, expected 2"),
         ({"cat": 1}, "cat has 1 category, expected 2"),
         ({"cat": [3, 0]}, "cat[0] is 3, expected a whole number from 0 to 2"),
@@ -244,6 +257,17 @@ def test_bad_features(changes, sentence):
     assert (
         refused(full(**changes, item_id="SKU-7"), FULL)
         == f"instance 0 (item_id 'SKU-7'): {sentence}"
+    )
+
+
+def test_a_configuration_inside_an_instance_is_told_of_once(caplog):
+    caplog.set_level("INFO")
+    _tell_ignored.cache_clear()
+    for _ in range(2):
+        read({"start": START, "target": [1], "configuration": {"num_samples": 3}})
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == (
+        "an instance has a field 'configuration', which is ignored: it belongs beside the instances (told once)"
     )
 
 

@@ -11,6 +11,7 @@ from gluonts_shell.forecasting.lightning.checkpoints import (
     Checkpoints,
     differences,
     fingerprint,
+    lengths,
 )
 
 PRINT = {"forecaster": "a.B", "lr": "0.001"}
@@ -65,6 +66,11 @@ def of(arguments=None, train=None):
 )
 def test_how_long_to_train_makes_no_other_job(arguments):
     assert of(arguments) == of()
+
+
+def test_how_long_to_train_is_told_apart_from_what_is_trained():
+    trainer = {"max_epochs": 3, "max_time": {"hours": 1}, "accelerator": "cpu"}
+    assert lengths(trainer) == {"max_epochs": "3", "max_time": "{'hours': 1}"}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +182,13 @@ class TestFiles:
         (tmp_path / "saved").write_text("")
         Checkpoints(tmp_path / "checkpoints", "algo-1", PRINT).write(tmp_path / "saved", 1)
         assert "cannot be written" in caplog.text
+
+    def test_what_cannot_be_removed_ends_no_training(self, written):
+        checkpoints = written([1])
+        (old,) = checkpoints.folder.iterdir()
+        old.unlink()
+        old.mkdir()
+        assert self.names(written([2, 3])) == [f"epoch-00000{n}.ckpt" for n in (1, 2, 3)]
 
     def test_nothing_is_there_before_the_first(self, tmp_path):
         assert Checkpoints(tmp_path / "checkpoints", "algo-1", PRINT).newest(20) is None

@@ -1,7 +1,10 @@
 """Trainings that are cut, gone on with and ended, in this process; with real signals in `test_stop_journey`."""
 
+import errno
 import logging
+import os
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -128,6 +131,33 @@ def test_a_training_that_was_cut_goes_on_as_if_nothing_had_happened(job, validat
     assert_same(resumed, whole)
 
 
+def test_what_layers_know_besides_their_weights_is_gone_on_with_too(tmp_path, caplog):
+    """MQF2's normalize by their first batch, and would do so again."""
+    from gluonts.torch.model.mqf2 import MQF2MultiHorizonEstimator
+
+    caplog.set_level(logging.INFO)
+
+    def life(epochs, keep=True):
+        seed_everything(5)
+        sizes = {"prediction_length": 2, "context_length": 4, "hidden_size": 4, "num_layers": 1}
+        estimator = MQF2MultiHorizonEstimator(
+            freq="D",
+            **sizes,
+            batch_size=4,
+            num_batches_per_epoch=2,
+            trainer_kwargs={"max_epochs": epochs, "accelerator": "cpu"},
+        )
+        checkpoints = Checkpoints(tmp_path / "checkpoints", "algo-1", {}) if keep else None
+        watch = Watch("algo-1", False, None, checkpoints)
+        fit(estimator, dataset(), None, options=Options(), watch=watch)
+        return watch.losses["train"]
+
+    expected = life(3, keep=False)
+    life(1)
+    assert life(3) == expected
+    assert "resuming at epoch 2 of 3" in caplog.messages
+
+
 def test_a_training_that_was_stopped_twice_is_the_same_too(job):
     whole = job(4, keep=False)
     expected = job.losses
@@ -157,6 +187,21 @@ def test_more_epochs_go_on_and_no_more_are_nothing_to_do(job):
     assert job.losses == {epoch: expected[epoch] for epoch in (2, 3)}
     assert job.said("Final loss") == final
     assert_same(more, whole)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_steps_end_a_training_and_are_gone_on_with(job, validated):
+    """Three batches an epoch: the last of eight steps is in the midst of the third."""
+    validation = dataset(2) if validated else None
+    whole = job(-1, max_steps=8, keep=False, validation=validation)
+    expected = job.losses
+    assert list(expected) == [0, 1, 2]
+    with pytest.raises(ModelError):
+        job(-1, at(1, 1, fail), max_steps=8, validation=validation)
+    resumed = job(-1, max_steps=8, validation=validation)
+    assert job.said("resuming at epoch") == ["resuming at epoch 2"]
+    assert job.losses == {epoch: expected[epoch] for epoch in (1, 2)}
+    assert_same(resumed, whole)
 
 
 def test_the_best_weights_are_those_of_the_whole_job(job):
@@ -191,6 +236,60 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(job):
     assert job.said("unreadable and ignored")
     assert job.losses == {3: expected[3]}
     assert_same(resumed, whole)
+
+
+def lacks(name, content):
+    del content[name]
+
+
+def of_another_version(content):
+    content["callbacks"]["Keeper"] = {"best": None}
+
+
+def of_another_network(content):
+    weights = content["state_dict"]
+    weights["a.new.layer"] = weights.popitem()[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (partial(lacks, "loops"), "it has no loops"),
+        (partial(lacks, "state_dict"), "it has no state_dict"),
+        (of_another_version, "it is of another version of this program"),
+        (of_another_network, 'Unexpected key\\(s\\) in state_dict: "a.new.layer"'),
+    ],
+)
+def test_a_checkpoint_that_other_code_has_written_falls_back_to_the_one_before(job, spoil, reason):
+    """A fingerprint knows the job, and neither this program nor the code of the user's class."""
+    import torch
+
+    whole = job(3)
+    expected = job.losses
+    newest = sorted(job.folder.iterdir())[-1]
+    content = torch.load(newest, weights_only=True)
+    spoil(content)
+    torch.save(content, newest)
+    resumed = job(3)
+    (said,) = job.said("does not fit and is ignored: ")
+    assert said.startswith(f"checkpoint {newest.name} ")
+    assert re.search(reason, said)
+    assert job.losses == {2: expected[2]}
+    assert_same(resumed, whole)
+
+
+def test_no_room_for_what_is_saved_ends_no_training(job, monkeypatch):
+    from lightning.fabric.plugins import TorchCheckpointIO
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    whole = job(3, keep=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(TorchCheckpointIO, "save_checkpoint", full)
+        assert_same(job(3), whole)
+    assert len(job.said("cannot be written: No space left on device")) == 3
+    assert not job.folder.exists()
 
 
 def test_a_changed_hyperparameter_starts_anew(job):

@@ -54,6 +54,8 @@ def test_other_numbers_of_samples_are_refused(value, found):
         ("quantile", "quantiles"),
         ("predictionLength", "prediction_length"),
         ("forecaster", "forecaster_name"),
+        ("quantile_levels", "quantiles"),
+        ("quantileLevels", "quantiles"),
     ],
 )
 def test_slips_of_our_keys_are_refused(key, meant):
@@ -61,6 +63,23 @@ def test_slips_of_our_keys_are_refused(key, meant):
         parse({key: 3})
     assert str(caught.value) == f"configuration.{key} is not known; did you mean {meant!r}?"
     assert parse({"forecaster_name": "a.B", key: 3} | {"forecaster_name": "a.B"}).parameters
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("configuration", "its keys belong into the configuration itself"),
+        ("Configuration", "its keys belong into the configuration itself"),
+        ("parameters", "its keys belong into the configuration itself"),
+        ("instances", "it belongs beside it"),
+        ("inputs", "it belongs beside it"),
+    ],
+)
+def test_a_member_of_the_request_in_its_configuration_is_refused(key, advice):
+    with pytest.raises(RequestError) as caught:
+        parse({key: {"num_samples": 3}})
+    assert str(caught.value) == f"configuration.{key} has no effect in a configuration; {advice}"
+    assert parse({"forecaster_name": "a.B", key: {"num_samples": 3}}).parameters
 
 
 def test_other_keys_are_ignored_and_told_once(caplog):
@@ -97,6 +116,11 @@ def test_other_keys_are_ignored_and_told_once(caplog):
             "num_dynamic_feat",
             2,
             "configuration.num_dynamic_feat is 2, but the model was trained with 1",
+        ),
+        (
+            "num_dynamic_feat",
+            True,
+            "configuration.num_dynamic_feat is True, but the model was trained with 1",
         ),
         (
             "cardinality",

@@ -1,6 +1,7 @@
 """The service: a trained model, predictors that requests name, or both; joined calls get what each gets alone."""
 
 import json
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar
@@ -279,6 +280,31 @@ def test_another_number_of_steps_is_the_models_fault(shape, wanted):
         ask(service(predictor), TWO[0], output_types=[wanted])
 
 
+@pytest.mark.parametrize(
+    ("target", "shape", "found", "expected"),
+    [
+        ([1.0], (4, 3, 2), "2 dimensions", 1),
+        ([[1.0], [2.0]], (4, 3), "1 dimension", 2),
+        ([[1.0], [2.0]], (4, 3, 3), "3 dimensions", 2),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["mean", "quantiles", "samples"])
+def test_other_dimensions_than_the_targets_are_the_models_fault(
+    target, shape, found, expected, wanted
+):
+    predictor = Answering(
+        lambda dataset: [SampleForecast(np.ones(shape), start_date=dataset[0]["start"])]
+    )
+    sentence = f"^the model forecast {found}, expected {expected}, as the target has$"
+    dimensions = 1 if isinstance(target[0], float) else len(target)
+    with pytest.raises(ModelError, match=sentence):
+        ask(
+            service(predictor, features=Features(dimensions=dimensions)),
+            {"start": START, "target": target},
+            output_types=[wanted],
+        )
+
+
 def test_more_answers_than_series_are_the_models_fault():
     predictor = Answering(lambda dataset: (named(dataset[0], None) for _ in range(10**9)))
     with pytest.raises(ModelError, match=r"^the model gave more forecasts than the 2 instances$"):
@@ -291,6 +317,41 @@ def test_forecasts_without_an_item_id_are_paired_by_position():
 
 
 STATE = ContextVar("STATE", default="lost")
+
+
+class Uneven:
+    """A forecast of a class of the user's own, whose rows need not be as long as its mean."""
+
+    mean = np.ones(3)
+
+    def quantile(self, level):
+        return np.ones(2 if level > 0.5 else 3)
+
+
+def test_each_row_has_as_many_steps_as_the_model_forecasts():
+    predictor = Answering(lambda dataset: [Uneven()])
+    instance = {"start": START, "target": [1]}
+    assert ask(service(predictor), instance, quantiles=["0.5"])[0].quantiles == {"0.5": [1, 1, 1]}
+    with pytest.raises(ModelError, match=r"^the model forecast 2 steps, expected 3, "):
+        ask(service(predictor), instance, quantiles=["0.5", "0.9"])
+
+
+def test_a_process_that_the_model_forked_does_not_come_back_from_its_predict():
+    ours, forked = os.getpid(), []
+
+    def fork(dataset):
+        forked.append(os.fork())
+        if not forked[0]:
+            raise FileNotFoundError("what it should have become")
+        return [SampleForecast(np.ones((1, 3)), start_date=dataset[0]["start"])]
+
+    try:
+        (prediction,) = ask(service(Answering(fork)), {"start": START, "target": [1]})
+    finally:
+        if os.getpid() != ours:
+            os._exit(0)  # it came back
+    assert prediction.mean == [1, 1, 1]
+    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 1
 
 
 class Contextual(Predictor):

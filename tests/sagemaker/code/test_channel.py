@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gluonts_shell.errors import CodeChannelError
 from gluonts_shell.sagemaker.code import channel, installation
 from gluonts_shell.settings import Settings
 from gluonts_shell.written import RECORD
@@ -368,6 +370,23 @@ def test_serving_as_another_user_from_a_read_only_tree_installs_in_the_temporary
         assert f"the code channel is installed in {outcome.result['code']}" in outcome.log
     left = [path.name for path in Path(nobody.environ["TMPDIR"]).iterdir()]
     assert [name for name in left if not name.startswith("gluonts-shell-code-")] == []
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence(tree: Tree) -> None:
+    """A limit of the process's own stands for the full disk: the errors differ in their words alone."""
+    write(tree.channel, {"module.py": "x = 1" * 1000})
+    code, kept = tree.base / "code", tree.base / "model" / "code"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(CodeChannelError) as caught:
+            channel.install(tree.channel, code, Settings(), dict(os.environ), kept)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = str(caught.value)
+    assert told.startswith(f"the code channel {str(tree.channel)!r} cannot be installed: ")
+    assert told.endswith("/code/module.py: File too large")
+    assert not code.exists() and not kept.exists()
 
 
 def test_a_target_that_does_not_move_is_left_alone(

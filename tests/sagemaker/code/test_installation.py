@@ -215,10 +215,7 @@ def test_what_the_disk_refuses_is_a_sentence(channel: Channel, tmp_path: Path) -
     write(channel, {"mypkg.py": ""})
     write(tmp_path / "ml", {"model": "a file"})
     ml = tmp_path / "ml"
-    assert (
-        channel.fails()
-        == f"the code channel cannot be installed in '{ml}': File exists: '{ml}/model'"
-    )
+    assert channel.fails().endswith(f"cannot be installed: {ml}/model: File exists")
 
 
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:

@@ -6,8 +6,11 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -511,3 +514,46 @@ def test_the_box_in_which_later_pips_say_why_a_file_could_not_be_downloaded() ->
 
 def test_pip_that_says_nothing() -> None:
     assert reasons.why("") == "it said nothing"
+
+
+class Interrupted(BaseException):
+    """As the Stopped of a signal."""
+
+
+def test_a_stop_ends_the_builds_that_pip_has_started(tmp_path: Path) -> None:
+    """They are processes of pip's own, which would go on."""
+    started = tmp_path / "started"
+    write(
+        tmp_path / "channel",
+        {
+            "setup.py": f"import os, time\nos.symlink(str(os.getpid()), {str(started)!r})\ntime.sleep(600)"
+        },
+    )
+
+    def stop(*_: object) -> None:
+        raise Interrupted
+
+    def once_it_builds() -> None:
+        while not started.is_symlink():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    threading.Thread(target=once_it_builds, daemon=True).start()
+    try:
+        with pytest.raises(Interrupted):
+            code_channel.install(
+                tmp_path / "channel",
+                tmp_path / "ml" / "code",
+                Settings(offline=True),
+                environment(),
+            )
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    pid = os.readlink(started)
+    for _ in range(500):
+        state = Path("/proc", pid, "stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} goes on")

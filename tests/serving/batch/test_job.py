@@ -193,8 +193,11 @@ def test_a_configuration_in_a_line_is_told_of_once(caplog: pytest.LogCaptureFixt
 def test_a_slip_beside_the_instances_costs_its_line(bad: bytes, sentence: str) -> None:
     with pytest.raises(RequestError, match=r"^line 2: .*" + re.escape(sentence) + "$"):
         batch().answer(line([1]) + b"\n" + bad)
+    with pytest.raises(RequestError, match=r"^(?!line 2: line 2)"):
+        batch().answer(line([1]) + b"\n" + bad)
     answer = batch(suppress=True).answer(line([1]) + b"\n" + bad).split(b"\n")
-    assert len(answer) == 2 and json.loads(answer[1])["error"].endswith(sentence)
+    error = json.loads(answer[1])["error"]
+    assert len(answer) == 2 and error.endswith(sentence) and not error.startswith("line")
 
 
 @pytest.mark.parametrize("suppress", [False, True])

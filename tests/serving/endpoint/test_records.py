@@ -200,6 +200,23 @@ def test_several_values_are_json_lines(encoder):
             {"num_samplse": 3},
             "'num_samplse' stands beside 'instances', where it has no effect; put 'num_samples' into 'configuration'",
         ),
+        (
+            {"prediction_length": 12},
+            "'prediction_length' stands beside 'instances', where it has no effect; "
+            "put 'prediction_length' into 'configuration'",
+        ),
+        (
+            {"timeFreq": "h"},
+            "'timeFreq' stands beside 'instances', where it has no effect; put 'time_freq' into 'configuration'",
+        ),
+        (
+            {"quantile_levels": [0.5]},
+            "'quantile_levels' stands beside 'instances', where it has no effect; put 'quantiles' into 'configuration'",
+        ),
+        (
+            {"parameters": {"quantile_levels": [0.5]}},
+            "'parameters' stands beside 'instances', which is configured by 'configuration'",
+        ),
     ],
 )
 def test_slips_beside_the_instances_are_refused(encoder, members, sentence):
@@ -208,8 +225,21 @@ def test_slips_beside_the_instances_are_refused(encoder, members, sentence):
     assert refused(body, codec.JSON_LINES) == f"line 1: {sentence}"
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", records.BYTE_ORDER_MARK, records.BYTE_ORDER_MARK + b"\r\n"]
+)
+def test_lines_that_hold_nothing_are_an_empty_body(body):
+    sentence = "the request has an empty body, expected one instance a line"
+    assert refused(body, codec.JSON_LINES) == sentence
+
+
 def test_a_slip_in_the_name_of_the_instances_is_named():
-    assert refused(b'{"instance": []}').endswith("expected a list of instances; 'instance' is none")
+    sentence = (
+        "the request has no field 'instances', expected a list of instances; 'instance' is none"
+    )
+    assert refused(b'{"instance": []}') == sentence
+    assert refused(b'{"instance": []}', codec.JSON_LINES) == f"line 1: {sentence}"
+    assert "'INSTANCES' is none" in refused(b'{"INSTANCES": []}', codec.JSON_LINES)
 
 
 def test_names_that_mean_something_else_are_ignored_and_told_once(caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -66,6 +67,33 @@ def test_large_tasks_and_answers_pass() -> None:
     with ProcessPool(2, lambda: lambda body: body * 3) as pool:
         bodies = [bytes([n]) * 3_000_000 for n in range(1, 5)]
         assert [answer == body * 3 for body, answer in answers(pool, bodies)] == [True] * 4
+
+
+def test_a_task_that_never_ends_costs_itself_and_its_worker() -> None:
+    def work(task: int) -> int:
+        if task == 2:
+            time.sleep(60)
+        if task == 4:  # holding the interpreter
+            ctypes.PyDLL(None).usleep(60_000_000)
+        return task
+
+    began = time.monotonic()
+    with ProcessPool(1, lambda: work, limit=0.3) as pool:
+        found = dict(answers(pool, range(1, 6)))
+    assert time.monotonic() - began < 30
+    assert [found[task] for task in (1, 3, 5)] == [1, 3, 5]
+    sentence = "the model has not answered within 0.3 s (GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+    for task in (2, 4):
+        assert isinstance(found[task], ModelError) and str(found[task]) == sentence
+
+
+def test_what_a_worker_takes_to_begin_does_not_count_for_its_first_task() -> None:
+    def make() -> Callable[[int], int]:
+        time.sleep(1.5)
+        return lambda task: task
+
+    with ProcessPool(1, make, limit=1.0) as pool:
+        assert answers(pool, range(1, 3)) == [(1, 1), (2, 2)]
 
 
 def test_an_error_is_the_answer_of_its_task_only() -> None:

@@ -163,6 +163,17 @@ def test_killed_workers_cost_no_more_than_the_requests_in_flight_and_are_replace
         assert service.end() == 0
 
 
+def test_a_worker_that_never_gets_ready_is_replaced() -> None:
+    with Service(workers=1, slow_restart=60, ready_seconds=1) as service:
+        (first,) = service.workers()
+        os.kill(first, signal.SIGKILL)
+        second = eventually(lambda: [pid for pid in service.workers() if pid != first])
+        assert ask(service.port) == (503, {"error": "no worker is ready; try again later"})
+        eventually(lambda: service.said(f"worker {second[0]} is not ready after 2 s; killing it"))
+        eventually(lambda: service.workers() not in (second, []))
+        assert service.said(f"worker {second[0]} ended before it was ready (signal 9")
+
+
 def test_an_application_that_ends_the_process_is_replaced() -> None:
     with Service(workers=1) as service:
         (first,) = service.workers()
@@ -299,6 +310,33 @@ def test_a_worker_that_grows_is_replaced_between_two_requests() -> None:
         eventually(lambda: service.workers() not in ([worker], []) and len(service.workers()) == 1)
         assert ask(service.port, "/invocations", {"a": 1})[1]["pid"] != worker
         assert service.said("and may have 1.5e+08: it ends, and another one starts")
+
+
+def test_a_worker_whose_listener_was_closed_is_replaced() -> None:
+    with Service(workers=1) as service:
+        (worker,) = service.workers()
+        listening = [number for number, inode in sockets(worker) if inode in listeners()]
+        assert ask(service.port, "/invocations", {"close": listening})[0] == 200
+        eventually(lambda: service.workers() not in ([worker], []) and len(service.workers()) == 1)
+        assert ask(service.port)[0] == 200
+        assert service.said("closed the socket that this worker listens on: it ends")
+        assert service.end() == 0
+
+
+def sockets(pid: int) -> list[tuple[int, str]]:
+    """Numbers and inodes of a process's sockets."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(path)
+        if target.startswith("socket:["):
+            found.append((int(path.name), target[8:-1]))
+    return found
+
+
+def listeners() -> set[str]:
+    """Inodes of all TCP sockets that listen (proc(5), /proc/net/tcp: state 0A)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9] for row in rows if row[3] == "0A"}
 
 
 def test_a_limit_below_what_a_worker_needs_anyway_is_told_and_not_kept() -> None:
