@@ -160,6 +160,11 @@ def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
         if name.startswith(TORCH):
             compiler.import_lightning()
         predictor = Predictor.deserialize(folder, **_device(name, device))
+        if not hasattr(predictor, "predict"):
+            raise ModelError(
+                f"the model in {str(folder)!r} cannot be loaded: its files describe a {type(predictor).__name__}, "
+                "expected a Predictor"
+            )
         contract = folder / CONTRACT
         if contract.exists():
             return predictor, Contract.parse(contract.read_text())
@@ -170,8 +175,26 @@ def load(folder: Path, device: str = "auto") -> tuple[Predictor, Contract]:
         stop = stop_behind(error)
         if stop is not None:
             raise stop from None
-        reason = _first_line(error)[:500]
+        reason = _broken_file(folder) or _first_line(error)[:500]
         raise ModelError(f"the model in {str(folder)!r} cannot be loaded: {reason}") from error
+
+
+def _broken_file(folder: Path) -> str:
+    """The first of a model's JSON files that is none, with what is wrong in it; nothing where all are."""
+    for path in (folder / "gluonts-config.json", *sorted(folder.glob("*.json"))):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            continue
+        except UnicodeDecodeError as error:
+            return f"{path.name!r} is not JSON in UTF-8: {error}"
+        except (ValueError, RecursionError) as error:
+            return f"{path.name!r} is not JSON: {error}"
+        if path.name == "gluonts-config.json" and not (
+            isinstance(value, dict) and isinstance(value.get("type"), str)
+        ):
+            return f"{path.name!r} names no 'type', expected the class of the predictor"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -85,6 +85,10 @@ class Contract:
             value = json.loads(text)
             if not isinstance(value, dict):
                 raise ValueError(f"it is a JSON {type(value).__name__}, expected an object")
+            if not isinstance(value["features"], dict):
+                raise ValueError(
+                    f"features is {json.dumps(value['features'])[:100]}, expected an object"
+                )
             features = dict(value["features"])
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
             _check("", known, FIELDS)

@@ -7,6 +7,8 @@ gluonts-config.json, in older versions type.txt.
 from __future__ import annotations
 
 import fnmatch
+import os
+import posixpath
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from gluonts_shell import staging
 from gluonts_shell.errors import some
 
 MODEL = ("gluonts-config.json", "type.txt")
-PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
+PACKED = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz", ".7z")
 DEEPEST = 3  # folders that somebody packed one into the other
 SHOWN = 4  # names
 # the first that fits: a file's name -> what it is a sign of (the built-in DeepAR names its files by the host)
@@ -25,7 +27,13 @@ FRAMEWORKS = (
         "the built-in DeepAR's own files, which cannot be loaded here: train once more with this image",
     ),
     ("saved_model.pb", "a model of TensorFlow"),
+    ("*.tflite", "a model of TensorFlow"),
     ("*.keras", "a model of Keras"),
+    ("*.h5", "a model of Keras"),
+    ("*.mar", "a model of TorchServe"),
+    ("*.ckpt*", "a checkpoint of Lightning without GluonTS' files beside it"),
+    ("*.cbm", "a model of CatBoost"),
+    ("*.bst", "a model of XGBoost"),
     ("xgboost-model*", "a model of XGBoost"),
     ("MLmodel", "a model of MLflow"),
     ("*.onnx", "a model in ONNX"),
@@ -33,6 +41,9 @@ FRAMEWORKS = (
     ("*.params", "a model of MXNet"),
     ("*.joblib", "a model of scikit-learn"),
     ("*.pkl", "a pickled model"),
+    ("*.pickle", "a pickled model"),
+    ("*.sav", "a pickled model"),
+    ("config.json", "a model of Hugging Face's Transformers"),
     ("*.safetensors", "weights of PyTorch without GluonTS' files beside them"),
     ("*.pt*", "weights of PyTorch without GluonTS' files beside them"),
     ("*.bin", "weights without GluonTS' files beside them"),
@@ -48,7 +59,10 @@ def instead(folder: Path) -> str:
         return ": it is empty"
     if staging.NAME in names:
         return f": its folder {staging.NAME!r} is what a job left that ended before its model was whole"
-    found = _nested(folder) or _packed(names) or _foreign(names)
+    everything = [*names, *_names_below(folder)]
+    found = (
+        _dangling(folder, names) or _nested(folder) or _packed(everything) or _foreign(everything)
+    )
     if found:
         return f": {found}"
     return f": it holds {_shown(names)}, but neither {MODEL[0]!r} nor {MODEL[1]!r}"
@@ -56,6 +70,13 @@ def instead(folder: Path) -> str:
 
 def _shown(names: list[str]) -> str:
     return some(list(map(repr, names)), SHOWN)
+
+
+def _dangling(folder: Path, names: list[str]) -> str:
+    for name in MODEL:
+        if name in names and not (folder / name).exists():
+            return f"its {name!r} is a link that leads nowhere"
+    return ""
 
 
 def _nested(folder: Path) -> str:
@@ -68,16 +89,35 @@ def _nested(folder: Path) -> str:
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in MODEL)
+    return not _files(folder).isdisjoint(MODEL)
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_dir():
-            continue
-        yield path
+    for name in sorted(_folders(folder)):
+        yield folder / name
         if depth > 1:
-            yield from _below(path, depth - 1)
+            yield from _below(folder / name, depth - 1)
+
+
+def _names_below(folder: Path) -> list[str]:
+    """Of the files in its folders, as seen from it: TensorFlow puts a model into a folder named by its version."""
+    found = []
+    for inner in _below(folder, DEEPEST):
+        below = inner.relative_to(folder)
+        found += [str(below / name) for name in sorted(_files(inner))]
+    return found
+
+
+def _files(folder: Path) -> set[str]:
+    """Names; none of a folder that may not be looked into."""
+    _, _, names = next(os.walk(folder), ("", [], []))
+    return set(names)
+
+
+def _folders(folder: Path) -> set[str]:
+    """Names, without those of links."""
+    _, names, _ = next(os.walk(folder), ("", [], []))
+    return {name for name in names if not (folder / name).is_symlink()}
 
 
 def _packed(names: list[str]) -> str:
@@ -89,7 +129,7 @@ def _packed(names: list[str]) -> str:
 
 def _foreign(names: list[str]) -> str:
     for pattern, meaning in FRAMEWORKS:
-        fitting = fnmatch.filter(names, pattern)
+        fitting = [name for name in names if fnmatch.fnmatch(posixpath.basename(name), pattern)]
         if fitting:
             return f"{fitting[0]!r} is a sign of {meaning}"
     return ""

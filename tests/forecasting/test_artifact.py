@@ -172,11 +172,30 @@ def test_a_folder_without_a_model_says_so(tmp_path, content):
         artifact.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("predictor.json", b"[]", "its files describe a list, expected a Predictor"),
+        ("predictor.json", b"\xff\xfe[\0]\0", "'predictor.json' is not JSON in UTF-8: "),
+        ("gluonts-config.json", b"{}", "'gluonts-config.json' names no 'type'"),
+        ("gluonts-config.json", b"null", "'gluonts-config.json' names no 'type'"),
+        ("gluonts_shell.json", b"\xff", "'gluonts_shell.json' is not JSON in UTF-8: "),
+    ],
+)
+def test_the_file_of_a_model_that_is_wrong_is_named(tmp_path, name, content, reason):
+    artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"cannot be loaded: {reason}"):
+        artifact.load(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["gluonts-config.json", "predictor.json"])
 def test_a_model_that_is_damaged_is_a_sentence(tmp_path, damage):
     artifact.save(naive(), CONTRACT_OF_A_MODEL, tmp_path)
     (tmp_path / damage).write_text("{")
-    with pytest.raises(ModelError, match=r"^the model in '.*' cannot be loaded: "):
+    with pytest.raises(
+        ModelError, match=rf"^the model in '.*' cannot be loaded: '{damage}' is not JSON: "
+    ):
         artifact.load(tmp_path)
 
 

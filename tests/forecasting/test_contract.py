@@ -29,6 +29,10 @@ GOOD = {"freq": "D", "prediction_length": 3, "forecaster": "x.Y", "features": {}
         ({"versions": "1"}, 'versions is "1", expected an object'),
         ({"created": 1}, "created is 1, expected a text or null"),
         (
+            {"features": None},
+            "features is null, expected an object",
+        ),
+        (
             {"features": {"static_cat": "abc"}},
             'features.static_cat is "abc", expected a list of whole numbers',
         ),

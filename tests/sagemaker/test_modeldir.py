@@ -34,6 +34,22 @@ FOUND = {
     ),
     "tensorflow": (["saved_model.pb"], ": 'saved_model.pb' is a sign of a model of TensorFlow"),
     "xgboost": (["xgboost-model"], ": 'xgboost-model' is a sign of a model of XGBoost"),
+    "tensorflow serving": (
+        ["export/Servo/1/saved_model.pb", "export/Servo/1/variables/variables.index"],
+        ": 'export/Servo/1/saved_model.pb' is a sign of a model of TensorFlow",
+    ),
+    "hugging face": (
+        ["config.json", "model.safetensors"],
+        ": 'config.json' is a sign of a model of Hugging Face's Transformers",
+    ),
+    "packed in a folder": (
+        ["output/model.tar.gz"],
+        ": 'output/model.tar.gz' is still packed: unpack it there, or give it as the model itself",
+    ),
+    "packed otherwise": (
+        ["model.tar.xz"],
+        ": 'model.tar.xz' is still packed: unpack it there, or give it as the model itself",
+    ),
     "other": (
         ["a", "b", "c", "d", "e"],
         ": it holds 'a', 'b', 'c', 'd' and 1 more, but neither 'gluonts-config.json' nor 'type.txt'",
@@ -52,6 +68,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert modeldir.instead(tmp_path / "none") == ": there is no such folder"
     (tmp_path / "model.tar.gz").touch()
     assert modeldir.instead(tmp_path / "model.tar.gz") == ": it is a file"
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "gluonts-config.json").symlink_to(tmp_path / "none")
+    assert modeldir.instead(tmp_path) == ": its 'gluonts-config.json' is a link that leads nowhere"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell writes
 UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 # UTF-16 without its mark is cut within its line ends; half of its ASCII is zeros, and no JSON in UTF-8 has one
 ZEROS = "it has zero bytes, expected JSON in UTF-8, or UTF-16 that begins with its byte-order mark"
+GZIP = b"\x1f\x8b"
 # what text never begins with, whatever a file is called
+ROWS = "write its rows as JSON Lines, or as parquet"
 BINARY = {
     b"PAR1": "parquet; name it .parquet",
     b"ARROW1": "arrow; name it .arrow",
@@ -74,8 +76,26 @@ BINARY = {
     b"BZh": "bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ": "xz; unpack it, or pack it with gzip",
     b"\x28\xb5\x2f\xfd": "zstandard; unpack it, or pack it with gzip",
+    b"\x04\x22\x4d\x18": "lz4; unpack it, or pack it with gzip",
+    b"\xff\x06\x00\x00sNaPpY": "snappy; unpack it, or pack it with gzip",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!": "a rar archive; unpack it",
+    ARROW_STREAM: "an arrow stream; name it .arrow",
+    b"ORC": f"ORC; {ROWS}",
+    b"Obj\x01": f"avro; {ROWS}",
+    b"\x0a\x23\xd7\xce": f"RecordIO, as of recordio-protobuf; {ROWS}",
+    b"\x93NUMPY": f"an array of numpy; {ROWS}",
+    b"\x89HDF": f"HDF5; {ROWS}",
+    b"SQLite": f"a database of SQLite; {ROWS}",
+    b"\x80\x02": f"a pickle; {ROWS}",
+    b"\x80\x03": f"a pickle; {ROWS}",
+    b"\x80\x04": f"a pickle; {ROWS}",
+    b"\x80\x05": f"a pickle; {ROWS}",
+    b"%PDF": f"PDF; {ROWS}",
+    b"<": f"XML or HTML; {ROWS}",
+    GZIP: "gzip in gzip; unpack it once",
 }
-GZIP = b"\x1f\x8b"
+TAR = b"\x00ustar"  # from byte 256 on: what comes before is filled with zeros (POSIX.1-1988)
 # what files begin with whose names and content type do not tell what they are
 BEGINNINGS: dict[tuple[bytes, ...], str] = {
     (b"PAR1",): PARQUET,
@@ -219,6 +239,10 @@ def _check_text(file: Path, head: bytes) -> None:
     for beginning, found in BINARY.items():
         if head.startswith(beginning):
             raise DataError(f"{short(file)}: expected JSON Lines, but the file is {found}")
+    if head[256:262] == TAR:
+        raise DataError(
+            f"{short(file)}: expected JSON Lines, but the file is a tar archive; unpack it"
+        )
 
 
 def _not_json(error: json.JSONDecodeError) -> str:
@@ -252,7 +276,7 @@ def _utf8_lines(stream: IO[bytes], head: bytes) -> Iterator[bytes]:
 
 
 def _peeked(stream: IO[bytes]) -> bytes:
-    head = stream.read(8)
+    head = cast(io.BufferedReader, stream).read1(512)
     stream.seek(0)
     return head
 

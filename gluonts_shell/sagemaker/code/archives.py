@@ -98,6 +98,10 @@ def unpack(archive: Path, target: Path, budget: Budget, label: str = "") -> None
             f"archive {label!r} is not unpacked: Python {platform.python_version()} lacks tarfile's data filter, which "
             "keeps a member from leaving its folder; use 3.10.12, 3.11.4 or a later one"
         )
+    if not suffix(archive.name):
+        raise CodeChannelError(
+            f"{label!r} is not named as an archive is, expected one of {', '.join(SUFFIXES)}"
+        )
     target.mkdir(parents=True, exist_ok=True)
     write = _zip if suffix(archive.name) == ".zip" else _tar
     try:

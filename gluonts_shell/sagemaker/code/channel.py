@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 GUARD = "GLUONTS_SHELL_CODE"
 RECORD = "code-installed.json"
+GLUONTS = "gluonts.model.predictor"  # it imports numpy, pandas and pydantic
 
 
 def activate(
@@ -134,7 +135,7 @@ def install(
         installed = installation.install(
             plan, code, workspace, offline=settings.offline, environ=dict(environ), budget=budget
         )
-        _warn(plan, code)
+        _warn(plan, code, channel)
         if copy_to:
             _keep(channel, copy_to, workspace, installed, Budget(settings.max_unpacked_bytes))
         return _swap(code, target)
@@ -155,12 +156,13 @@ def _said(error: OSError) -> str:
     return f"{named}{error.strerror or error}"
 
 
-def _warn(plan: Plan, code: Path) -> None:
+def _warn(plan: Plan, code: Path, channel: Path) -> None:
     """Of what is installed and may not be what was meant."""
     from gluonts_shell.sagemaker.code import contents, installation
 
-    for name in sorted(installation.shadows(code)):
-        kind = "this image's" if name in installation.OURS else "the standard library's"
+    ours = installation.of_the_image(code)
+    for name in sorted(installation.shadows(code) | ours):
+        kind = "this image's" if name in ours else "the standard library's"
         log.warning(
             "the code channel brings a module %r, which is imported instead of %s", name, kind
         )
@@ -171,7 +173,15 @@ def _warn(plan: Plan, code: Path) -> None:
             label,
             ", ".join(names),
         )
-    if not any(code.iterdir()):
+    for name in contents.overlooked(channel):
+        log.warning(
+            "%r in the code channel is not read: requirements*.txt names what to install", name
+        )
+    if any(code.iterdir()):
+        return
+    if plan.requirements or plan.wheels:
+        log.info("this image has all that the code channel asks for")
+    else:
         log.warning(
             "the code channel holds no project, wheel, requirements, package or module: nothing to install"
         )
@@ -258,8 +268,14 @@ def try_start(folder: Path, environ: Mapping[str, str]) -> None:
     """Start Python with the new path and import what this process has imported of our own. Raises CodeChannelError.
 
     After the re-exec nobody would be left to write output/failure if, for one, the code's json.py broke our imports.
+    Where the code replaces something of this image, GluonTS has to start with it too: its own error would not say why.
     """
+    from gluonts_shell.sagemaker.code.installation import of_the_image, shadows
+
+    rivals = of_the_image(folder)
     names = sorted(name for name in sys.modules if name.partition(".")[0] == "gluonts_shell")
+    if rivals:
+        names.append(GLUONTS)
     trial = [sys.executable, "-c", f"import {', '.join(names)}"]
     done = subprocess.run(
         trial, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -268,13 +284,11 @@ def try_start(folder: Path, environ: Mapping[str, str]) -> None:
         return
     output = (done.stderr + done.stdout).decode(errors="replace").strip()
     log.error("Python cannot start with the code channel:\n%s", output)
-    from gluonts_shell.sagemaker.code.installation import shadows
-
     last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
-    rivals = ", ".join(repr(name) for name in sorted(shadows(folder)))
+    named = ", ".join(map(repr, sorted(rivals | shadows(folder))))
     advice = (
-        f"; rename {rivals}, which the code channel brings instead of modules of the same name"
-        if rivals
+        f"; rename {named}, or leave it out: the code channel brings it instead of what has the same name here"
+        if named
         else ""
     )
     raise CodeChannelError(

@@ -9,6 +9,7 @@ searched in the same way.
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,14 @@ log = logging.getLogger(__name__)
 
 MAX_DEPTH = 8  # archives within archives; some contain themselves
 NEVER = ("__pycache__", ".git")
-HOOK = re.compile(
-    r"^(?:async )?def (model_fn|input_fn|predict_fn|output_fn|transform_fn)\b", re.MULTILINE
+# of AWS's inference toolkits, the last two of that for TensorFlow; in a class of theirs they are called default_...
+HOOKS = frozenset(("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")) | frozenset(
+    ("input_handler", "output_handler")
+)
+# files that name what to install, in other ways than the one that is read here
+OVERLOOKED = re.compile(
+    r"requirements?.*\.(?:txt|in|pip)|pipfile(?:\.lock)?|poetry\.lock|(?:environment|conda)\.ya?ml",
+    re.IGNORECASE,
 )
 PROJECT_TABLE = re.compile(rb"^\s*\[\s*(?:project|build-system)\s*\]", re.MULTILINE)
 
@@ -124,20 +131,66 @@ def plan(channel: Path, work: Path, budget: archives.Budget) -> Plan:
 
 
 def hooks(plan: Plan) -> dict[str, list[str]]:
-    """Loose modules -> the functions in them that AWS's inference toolkits would call, and this program does not."""
+    """Modules -> the functions in them that AWS's inference toolkits would call, and this program does not."""
     found = {}
-    for source in plan.copies:
-        names = _hooks_of(source.path)
-        if names:
-            found[source.label] = names
+    for source in (*plan.copies, *plan.projects):
+        for path, label in _modules_of(source):
+            names = _hooks_of(path)
+            if names:
+                found[label] = names
     return found
 
 
+def _modules_of(source: Source) -> Iterator[tuple[Path, str]]:
+    if source.path.is_file():
+        if source.path.suffix == ".py":
+            yield source.path, source.label
+        return
+    for path in filter(Path.is_file, sorted(source.path.rglob("*.py"))):
+        yield path, str(path.relative_to(source.root))
+
+
 def _hooks_of(path: Path) -> list[str]:
-    if path.suffix != ".py" or not path.is_file():
+    data = path.read_bytes()
+    if b"_fn" not in data and b"_handler" not in data:
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return HOOK.findall(text)
+    try:
+        names = dict.fromkeys(_bound(ast.parse(data).body))
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ):  # what cannot be run defines nothing
+        return []
+    return [name for name in names if name.removeprefix("default_") in HOOKS]
+
+
+def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that a module's statements give to something, in its classes too, but not within functions."""
+    for statement in statements:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                for alias in aliases:
+                    yield alias.asname or alias.name
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if not isinstance(value, ast.Constant):  # which nothing could call
+                    yield name
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.ClassDef() | ast.If() | ast.Try() | ast.With() | ast.For():
+                yield from _bound(statement.body)
+                yield from _bound(getattr(statement, "orelse", ()))
+
+
+def overlooked(channel: Path) -> list[str]:
+    """Files at the channel's root that name what to install, but not as it is read here."""
+    names = [path.name for path in visible(channel) if path.is_file()]
+    return [
+        name for name in names if OVERLOOKED.fullmatch(name) and not _is_for_pip(channel / name)
+    ]
 
 
 def is_project(folder: Path) -> bool:
@@ -176,6 +229,7 @@ class _Walk:
         if is_project(folder):
             self.plan.projects.append(self.source(folder, label or "the code channel"))
             self.inside(folder, label, depth)
+            self.unread(folder, label)
             return True
         entries = within(self.root, folder, self.budget)
         useful = self.for_pip(entries, label)
@@ -190,6 +244,16 @@ class _Walk:
             elif loose:
                 self.plan.copies.append(self.source(path, text, path.name))
         return useful or loose
+
+    def unread(self, project: Path, label: str) -> None:
+        """Many a project has both, and the second for other purposes than to be installed."""
+        for path in filter(_is_for_pip, visible(project)):
+            if path.suffix != ".whl":
+                log.warning(
+                    "%r in the code channel lies in a project: of what it names only that is installed which the "
+                    "project itself needs",
+                    _label(label, path),
+                )
 
     def for_pip(self, entries: Iterable[Path], label: str) -> bool:
         """Whether pip installs any of them. This comes first, so that a folder's own come before its sub-folders'."""

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from gluonts_shell.errors import CodeChannelError
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 OURS = frozenset({"gluonts", "gluonts_shell"})
 CODE = (".py", ".so")
+SITES = ("site-packages", "dist-packages")  # where installers put modules
 
 
 def install(
@@ -59,11 +61,26 @@ def _with_supply(plan: Plan, code: Path, work: Path, pip: Pip, budget: Budget) -
         built.append(pip.build(_copy_of(source, work / f"project-{i}", budget), source.label))
     asked = Requirements()
     for source in plan.requirements:
-        asked.read(source.path, source.label)
+        asked.read(source.path, source.label, source.root)
+    asked.lines += _extras(plan, built, asked)
     sdists = [sdist for sdist, _ in plan.sdists]
     for name in _unasked([*plan.wheels, *sdists], built, asked.texts()):
         asked.lines.append(Line(name, f"{name} in the code channel"))
     return pip.install(_fitting(built), asked, code)
+
+
+def _extras(plan: Plan, built: Sequence[Distribution], asked: Requirements) -> list[Line]:
+    """What is asked of the channel's own projects and files beyond themselves, as in `./lib[dev]`."""
+    names = {}
+    for source, project in zip(plan.projects, built, strict=True):
+        names[source.path.resolve()] = project.name
+    for one in plan.wheels:
+        names[one.path.resolve()] = one.name
+    lines = []
+    for local in asked.local:
+        if local.extras and local.path in names:
+            lines.append(Line(f"{names[local.path]}{local.extras}", local.place))
+    return lines
 
 
 def _fitting(found: Sequence[Distribution]) -> list[Distribution]:
@@ -101,6 +118,17 @@ def shadows(folder: Path) -> frozenset[str]:
     """Those of a folder's modules that are imported instead of the standard library's, GluonTS's or our own."""
     rivals = modules(folder) & (sys.stdlib_module_names | OURS)
     return frozenset(name for name in rivals if _comes_first(folder / name))
+
+
+def of_the_image(folder: Path) -> frozenset[str]:
+    """Those of a folder's modules that are imported instead of what is installed in this environment."""
+    places = [entry for entry in sys.path if Path(entry).name in SITES]
+    found = set(modules(folder) & OURS)
+    for name in modules(folder):
+        spec = PathFinder.find_spec(name, places)
+        if spec is not None and spec.loader is not None:
+            found.add(name)
+    return frozenset(name for name in found if _comes_first(folder / name))
 
 
 def _comes_first(path: Path) -> bool:

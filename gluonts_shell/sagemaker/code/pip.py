@@ -3,7 +3,7 @@
 pip's `--target` ignores what the image has and would install GluonTS and numpy once more beside
 every package that needs them. So pip is asked first what is lacking (`--dry-run --report`, since
 pip 22.2), and then installs just that. PIP_* variables and pip's configuration files work as
-always.
+always, but for those that say whether and where to install.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ QUIET = {
     "PIP_NO_INPUT": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
 }
+# how images are built is no business of the code channel, which has a place of its own
+ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_HOME")
+HERE = {"PIP_USER": "0", "PIP_DRY_RUN": "0"}
 # nothing listens on the discard port: what tries to reach a network offline all the same fails at once
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -45,9 +48,10 @@ NO_TRANSPORT = {"GIT_ALLOW_PROTOCOL": "file"}
 
 # git's reasons are looked for by their English words
 ENGLISH = {"LC_MESSAGES": "C", "LANGUAGE": "en", "GIT_TERMINAL_PROMPT": "0"}
-ASKED = "asked.txt"
+ASKED, GIVEN = "asked.txt", "given.txt"
+FETCHED = "is fetched from an address; put a wheel of it into the code channel instead"
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ", re.MULTILINE)  # before each line of pip's log
-ADDRESS = re.compile(r"(?:^|\s|@)\s*([a-z][a-z+.-]*)://", re.IGNORECASE)
+WARNED = re.compile(r"^\s*(?:WARNING|DEPRECATION): (.+)$", re.MULTILINE)
 NO_BUILD_TOOLS = re.compile(
     r"[Bb]ackend-?[Uu]navailable|setuptools is not available|No module named '?setuptools"
 )
@@ -143,19 +147,21 @@ class Pip:
             lines.append(pin.hashed() if hashed else pin.requirement)
         exact = self.work / "exact.txt"
         exact.write_bytes(requirements.written(lines))
-        run = self._build("install", "--no-deps", "--target", str(target), "-r", str(exact))
+        run = self._build(
+            "install", "--no-deps", "--target", str(target), "-r", str(exact), asked=asked
+        )
         if run.status:
             raise CodeChannelError(self._sentence(run, explicit, asked))
 
     def _lacking(self, explicit: Sequence[Distribution], asked: Requirements) -> list[Any]:
         """What pip would install, as its report has it. This is where all requirements are resolved together."""
-        file, report = self.work / ASKED, self.work / "report.json"
-        file.write_bytes(
-            requirements.written([*asked.texts(), *(one.path.as_uri() for one in explicit)])
-        )
-        run = self._build(
-            "install", "--dry-run", "--report", str(report), "-r", str(file), asked=asked
-        )
+        given, file = self.work / GIVEN, self.work / ASKED
+        report = self.work / "report.json"
+        given.write_bytes(requirements.written(one.path.as_uri() for one in explicit))
+        file.write_bytes(requirements.written(asked.texts()))
+        # what is given comes first: pip takes it for `name[extra]` only where it has seen it before
+        files = ("-r", str(given), "-r", str(file))
+        run = self._build("install", "--dry-run", "--report", str(report), *files, asked=asked)
         if run.status:
             raise CodeChannelError(self._sentence(run, explicit, asked))
         return list(json.loads(report.read_text())["install"])
@@ -185,13 +191,9 @@ class Pip:
         if not self.offline:
             return
         for line in asked.lines:
-            scheme = ADDRESS.search(line.text)
-            if scheme is None or line.text.startswith("-"):
-                continue
-            if scheme[1] not in ("file", "git+file"):
+            if line.scheme not in ("", "file", "git+file"):
                 raise CodeChannelError(
-                    f"cannot install offline: {masked(line.text)!r} ({line.place}) is fetched from an address; "
-                    "put a wheel of it into the code channel instead"
+                    f"cannot install offline: {masked(line.text)!r} ({line.place}) {FETCHED}"
                 )
 
     def _build(self, *arguments: str, asked: Requirements | None = None) -> Run:
@@ -214,7 +216,9 @@ class Pip:
         """
         command = [sys.executable, "-m", "pip", *arguments, *self._options()]
         environ = self._environment()
-        journal = Path(environ["PIP_LOG"])
+        own = self.work / "pip.log"
+        journal = _writable(Path(environ["PIP_LOG"] or own), own)
+        environ["PIP_LOG"] = str(journal)
         before = journal.stat().st_size if journal.exists() else 0
         log.info("running %s", masked(shlex.join(command)))
         folder = self.work / "empty"
@@ -238,11 +242,14 @@ class Pip:
     def _environment(self) -> dict[str, str]:
         """PIP_LOG, which the pips that build in isolation inherit, is where pip says why a page was not fetched."""
         environ = {
-            "PIP_LOG": str((self.work / "pip.log").absolute()),
+            "PIP_LOG": str(self.work / "pip.log"),
             **QUIET,
             **self.environ,
             **ENGLISH,
+            **HERE,
         }
+        for name in ELSEWHERE:
+            environ.pop(name, None)
         if not self.offline:
             return environ
         for name in list(environ):
@@ -251,15 +258,24 @@ class Pip:
         return environ | dict.fromkeys(PROXIES, NOWHERE) | NO_TRANSPORT
 
     def _readable(self, text: str, asked: Requirements | None) -> str:
-        text = asked.named(text, self.work / ASKED) if asked else text
-        return masked(text)
+        if asked is None:
+            return masked(text)
+        return masked(
+            asked.named(text, self.work / ASKED, self.work / GIVEN), asked.secrets(self.environ)
+        )
 
     def _sentence(self, run: Run, explicit: Sequence[Distribution], asked: Requirements) -> str:
-        found = reasons.NOT_FOUND.findall(run.output)
+        found = reasons.not_found(run.output)
+        fetched = reasons.not_downloaded(run.output)
+        if self.offline and fetched:
+            return f"cannot install offline: {fetched} {FETCHED}"
         if not found:
             return f"pip cannot install the code channel: {asked.blamed(run.reason)}"
         if not self._alone:
             return f"pip cannot install the code channel: {run.reason}"
+        wrong = asked.wrong()
+        if wrong:
+            return f"pip cannot install the code channel: Invalid requirement: {wrong.text!r} ({wrong.place})"
         wanted = [*asked.texts(), *_needs(explicit)]
         missing = dict.fromkeys([*found, *wheels.missing(wanted, [*self.supply, *explicit])])
         verb = "is" if len(missing) == 1 else "are"
@@ -273,6 +289,9 @@ class Pip:
 
 def _tell(run: Run) -> None:
     log.log(logging.ERROR if run.status else logging.DEBUG, "pip's output:\n%s", run.output)
+    if not run.status:
+        for match in WARNED.finditer(run.output):
+            log.warning("pip: %s", match[1])
     if run.status:
         for match in reasons.NOT_FETCHED.finditer(run.log):
             log.error("pip: %s", match[0])
@@ -283,6 +302,17 @@ def _needs(distributions: Sequence[Distribution]) -> list[str]:
     for one in distributions:
         needs += one.requires()
     return needs
+
+
+def _writable(journal: Path, other: Path) -> Path:
+    """pip that cannot write its log says so in hundreds of lines, between which its reason is lost."""
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        journal.open("ab").close()
+    except OSError as error:
+        log.warning("PIP_LOG names %s, which cannot be written: %s", journal, error.strerror)
+        return other.absolute()
+    return journal.absolute()
 
 
 def _called(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:

@@ -11,13 +11,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from gluonts_shell.errors import some
+
 NOT_FOUND = re.compile(r"^\s*ERROR: No matching distribution found for (.+)$", re.MULTILINE)
 VERSIONS = re.compile(
     r"Could not find a version that satisfies the requirement .* \(from versions: (?!none\))(.+)\)"
 )
+PYTHONS = re.compile(
+    r"Ignored the following versions that require a different python version: (.+)"
+)
+YANKED = re.compile(r"Ignored the following yanked versions: (.+)")
+INCONSISTENT = re.compile(r"has inconsistent (\w+): expected (.+?), but metadata has ([^\s\[]+)")
+# why a page that was fetched, or that is none, lists nothing that pip takes
+NO_PAGE = re.compile(
+    r"Skipping page (\S+) because the \w+ request got Content-Type: (.+?)\.? The only"
+)
+NO_ADDRESS = re.compile(r"Location '(.+)' is ignored: (.+)")
+TAGS = re.compile(r"Skipping link: none of the wheel's tags \(([^)]+)\)")
+NOT_PERMITTED = re.compile(r"Skipping link: (No (?:sources|binaries) permitted) for")
+PAGE = re.compile(r"Fetched page \S+ as ")
+# pip's own end, just as it read a page: too many redirects, garbage
+BROKEN_PAGE = re.compile(
+    r"(?:Getting|Fetched) page \S+?/([^/\s]+)/?(?: as \S+)?\n(?:Found credentials .*\n)?"
+    r"ERROR: (?:Exception:|Could not install packages due to an OSError: (.+))"
+)
 NOT_FETCHED = re.compile(r"Could not fetch URL (\S+?/([^/\s]+)/?): (.+) - skipping$", re.MULTILINE)
 UNTRUSTED = re.compile(r"The repository located at (\S+) is not a trusted or secure host")
-COLLECTED = re.compile(r"^\s*Collecting ([^\s@]+)", re.MULTILINE)
+COLLECTED = re.compile(r"^\s*Collecting ([a-z+]+://\S+|[^\s@]+)", re.MULTILINE)
+BEHIND = re.compile(r"\s*;.*| \(from .*")
+SPECIFIED = re.compile(r"[<>=!~]")
 PLACE = re.compile(r"\(from \S.* line \d+\)")
 CONFLICT = re.compile(r"^The conflict is caused by:\n((?: +.+\n)+)", re.MULTILINE)
 ERROR = re.compile(
@@ -37,6 +59,9 @@ HASHES = {
     ),
 }
 GIT = re.compile(r"^\s*(fatal: .+)$", re.MULTILINE)
+GIT_FAILED = re.compile(r"^\s*\S git .*did not run successfully", re.MULTILINE)
+CONFIGURATION = re.compile(r"Configuration file .*\n(?:.+\n){0,2}")
+NO_WHEEL = re.compile(r"Wheel '([^']+)' located at \S*?([^/\s]+) is invalid")
 # a build that failed: pip gives it a code, and what the build itself said is further up, indented
 FAILED_BUILD = re.compile(r"^\s*(?:ERROR|error): [a-z]+(?:-[a-z]+)+$", re.MULTILINE)
 # what pip says where the child's output went to its log alone
@@ -45,6 +70,13 @@ CHILD_ENDED = re.compile(r"\s*ERROR: .* exited with -?\d+$")
 SAID = re.compile(r"╰─> \[\d+ lines? of output\]\n(.*?)\n\s*\[end of output\]", re.DOTALL)
 RAISED = re.compile(
     r"^\s+(?:╰─> )?((?:\w+\.)*(?:\w+(?:Error|Exception|Unavailable)|error): (?!(?:[a-z]+-)+[a-z]+$).+)$",
+    re.MULTILINE,
+)
+COMPILER = re.compile(r"^\s*(\S+?:\d+:(?:\d+:)? (?:fatal )?error: .+)$", re.MULTILINE)
+# what follows an exception, up to an empty line: more of what it says
+MORE = re.compile(r"(?:\n(?!\s*(?:\[end of output\]|note:|hint:|[\u00d7╰│]))[ \t]+\S.*){1,4}")
+BOX = re.compile(
+    r"^\s*\u00d7 (?P<what>.+)\n\s*(?:│ (?P<code>exit code: -?\d+)\n\s*)?╰─> (?P<why>.+(?:\n    \s*\S.*)*)",
     re.MULTILINE,
 )
 # pip before 25.1 says it in its own words, later ones in a box that begins with a multiplication sign
@@ -60,6 +92,8 @@ STATUS = re.compile(
 TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 WHEELS = "put wheels into the code channel (gluonts-shell wheelhouse)"
+WITHDRAWN = "was withdrawn (yanked), and is taken only where == names it"
+ADDRESS = "check the address of the index (PIP_INDEX_URL)"
 LOGIN = "check the user name and password in its address (PIP_INDEX_URL)"
 PROXY = f"check https_proxy, or {WHEELS}"
 
@@ -125,11 +159,15 @@ def why(output: str, log: str = "") -> str:
     """
     for reason in (
         _not_found,
+        _of_a_configuration,
         _of_git,
         _of_a_build,
+        _of_a_broken_page,
         _not_downloaded,
+        _no_wheel,
         _of_a_conflict,
         _of_a_hash,
+        _of_a_box,
         _last_error,
     ):
         sentence = reason(output, log)
@@ -153,23 +191,97 @@ def _last_error(output: str, _log: str) -> str:
 
 
 def _not_found(output: str, log: str) -> str:
-    found = NOT_FOUND.findall(output)
+    found = not_found(output)
     if not found:
         return ""
     text = found[-1]
+    inconsistent = INCONSISTENT.findall(output)
+    if inconsistent:
+        what, expected, got = inconsistent[-1]
+        return f"{text}: what its file says of itself is not its {what}: expected {expected}, got {got}"
     versions = VERSIONS.findall(output)
     if versions:
-        return f"No matching distribution found for {text}; there are the versions {versions[-1]}"
+        return f"No matching distribution found for {text}; {_others(text, versions[-1], output)}"
     failures = _failures(text, log)
+    if failures:
+        return _looked_up(text, failures)
+    return _unlisted(text, output, log) or f"No matching distribution found for {text}"
+
+
+def not_found(output: str) -> list[str]:
+    """The requirements, without their markers and what needs them."""
+    return [BEHIND.sub("", text) for text in NOT_FOUND.findall(output)]
+
+
+def _others(requirement: str, versions: str, output: str) -> str:
+    """Where any version would do, pip leaves only those that were withdrawn (PEP 592)."""
+    yanked = YANKED.search(output)
+    if yanked:
+        return f"there are the versions {versions}, and withdrawn (yanked) is {yanked[1]}"
+    if SPECIFIED.search(requirement):
+        return f"there are the versions {versions}"
+    return f"{versions} {WITHDRAWN}"
+
+
+def _unlisted(requirement: str, output: str, log: str) -> str:
+    """Why there is no version of it, although nothing failed."""
     untrusted = UNTRUSTED.search(output)
-    if not failures and untrusted:
+    if untrusted:
         return (
-            f"{text} could not be looked up: {untrusted[1]} is not asked, because its address begins with http; "
+            f"{requirement} could not be looked up: {untrusted[1]} is not asked, because its address begins with http; "
             "use https, or name it with PIP_TRUSTED_HOST"
         )
-    if not failures:
-        return f"No matching distribution found for {text}"
-    return _looked_up(text, failures)
+    no_page = NO_PAGE.search(output)
+    if no_page:
+        found = f"the index answers with {no_page[2]}, expected text/html"
+        return f"{requirement} could not be looked up: {found}; {ADDRESS}"
+    no_address = NO_ADDRESS.search(output)
+    if no_address:
+        return f"{requirement} could not be looked up: {no_address[1]!r} is no address of an index; {ADDRESS}"
+    yanked = YANKED.search(output)
+    if yanked:
+        return f"No matching distribution found for {requirement}; {yanked[1]} {WITHDRAWN}"
+    pythons = PYTHONS.search(output)
+    if pythons:
+        return f"No matching distribution found for {requirement}; for other Pythons there is {pythons[1]}"
+    return _no_file(requirement, log)
+
+
+def _no_file(requirement: str, log: str) -> str:
+    """Of a page that was read."""
+    tags = dict.fromkeys(TAGS.findall(log))
+    if tags:
+        found = some(list(tags), 3)
+        return f"{requirement}: no file of it fits Python and platform; there are those for {found}"
+    permitted = NOT_PERMITTED.search(log)
+    if permitted:
+        return f"{requirement}: {permitted[1]} (PIP_ONLY_BINARY, PIP_NO_BINARY), and the index has no other file of it"
+    if PAGE.search(log):
+        return f"{requirement}: the page that the index answers with lists no file of it; check its name, or {ADDRESS}"
+    return ""
+
+
+def _of_a_configuration(output: str, _log: str) -> str:
+    """pip's own configuration file; what stands in it is not repeated."""
+    match = CONFIGURATION.match(output.lstrip())
+    if match is None:
+        return ""
+    return " ".join(match[0].split())
+
+
+def _of_a_broken_page(output: str, log: str) -> str:
+    match = BROKEN_PAGE.search(log)
+    if match is None:
+        return ""
+    reason = match[2] or output.strip().splitlines()[-1]
+    return f"{match[1]} could not be looked up: the index cannot be read ({reason.strip()}); {ADDRESS}, or {WHEELS}"
+
+
+def _no_wheel(output: str, _log: str) -> str:
+    match = NO_WHEEL.search(output)
+    if match is None:
+        return ""
+    return f"{match[2]!r} of {match[1]} is no wheel: it came damaged, or something else came in its place"
 
 
 def _failures(requirement: str, log: str) -> list[str]:
@@ -236,21 +348,45 @@ def _of_git(output: str, _log: str) -> str:
     match = GIT.search(output)
     if match is None:
         return ""
+    # a build may ask git for a version, and does not end with that
+    if FAILED_BUILD.search(output) and not GIT_FAILED.search(output):
+        return ""
     return match[1]
 
 
 def _of_a_build(output: str, _log: str) -> str:
-    """The exception that ended the build, else the last line that it said."""
+    """What the compiler did not take, the exception that ended the build, else the last line that it said."""
     if not FAILED_BUILD.search(output):
         return ""
-    raised = RAISED.findall(output)
+    compiler = COMPILER.search(output)
+    if compiler:
+        return compiler[1]
+    raised = list(RAISED.finditer(output))
     if raised:
-        return str(raised[-1])
+        return _whole(raised[-1], output)
     said = SAID.search(output)
     if said is None:
         return ""
     rows = said[1].strip().splitlines()
-    return rows[-1].strip()
+    return str(rows[-1].strip())
+
+
+def _whole(raised: re.Match[str], output: str) -> str:
+    """An exception with the rows behind its first, which often are what one needs to know."""
+    more = MORE.match(output, raised.end())
+    if more is None:
+        return raised[1]
+    return " ".join(f"{raised[1]} {more[0]}".split())[:300]
+
+
+def _of_a_box(output: str, _log: str) -> str:
+    """What pip itself says of a build that said nothing."""
+    box = BOX.search(output)
+    if box is None or not FAILED_BUILD.search(output):
+        return ""
+    if box["code"]:
+        return f"{box['what'].rstrip('.')} ({box['code']}), and it said nothing"
+    return " ".join(box["why"].split())
 
 
 def of_the_child(log: str) -> str:
@@ -275,12 +411,19 @@ def _not_downloaded(output: str, _log: str) -> str:
     if not match:
         return ""
     cause, sentence = _of_text(match[0], "the server")
-    what = ["a file", *COLLECTED.findall(output)][-1]
+    what = not_downloaded(output)
     if cause.absent:
         sentence = sentence.replace("no such package", "no such file").replace(
             "check its name", "check its address"
         )
     return f"{what} could not be downloaded: {sentence}"
+
+
+def not_downloaded(output: str) -> str:
+    """The name of what could not be downloaded, or nothing."""
+    if not DOWNLOAD.search(output):
+        return ""
+    return str(["a file", *COLLECTED.findall(output)][-1])
 
 
 def _of_a_hash(output: str, _log: str) -> str:

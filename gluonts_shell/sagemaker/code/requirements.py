@@ -12,7 +12,7 @@ import locale
 import logging
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,15 @@ PLACES = (
     re.compile(r"(?P<path>/[^\s\n]*?\.\w+) line (?P<number>\d+)"),
 )
 ADDRESS = re.compile(r"://| @ ")
-LOCAL = re.compile(r"\.|[^\[]*/|[^\[]*\.whl\s*(\[|$)")
+SCHEME = re.compile(r"(?:^|[\s@=])\s*([a-z][a-z+.-]*)://", re.IGNORECASE)
+# what pip takes for a path: it begins as one, has a slash in it, or ends as a wheel does
+LOCAL = re.compile(
+    r"(?P<path>(?=\.|[^\s;\[]*/|[^\[]*\.whl\s*(?:\[|;|--|$))[^\[;@$]*?)\s*(?P<extras>\[[^\]]*\])?\s*(?=;|--|$)"
+)
+PLAIN = re.compile(r"[\w-]+(\[|$)")  # what is editable is a path, though it looks like a name
+FILE_ADDRESS = re.compile(r"file://(/\S+)")
+VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # as pip has it
+SHORTEST_SECRET = 4
 
 PLACED = re.compile(r" line \d+\b")
 
@@ -57,21 +65,45 @@ class Line:
     text: str
     place: str
 
+    @property
+    def scheme(self) -> str:
+        """Of the address that it is fetched from; nothing where there is none, or where it only says where to look."""
+        if _says_where(self.text):
+            return ""
+        match = SCHEME.search(self.text)
+        return match[1].lower() if match else ""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A line that names something in the code channel itself; `extras` as in `[dev]`, or nothing."""
+
+    path: Path
+    extras: str
+    place: str
+
 
 @dataclass
 class Requirements:
-    """All lines of some files and of what those include; `labels`: path -> what a person calls the file."""
+    """All lines of some files and of what those include; `labels`: path -> what a person calls the file.
+
+    local: what was left out of the lines, because it lies in the code channel.
+    """
 
     lines: list[Line] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
+    local: list[Local] = field(default_factory=list)
 
-    def read(self, path: Path, label: str) -> None:
-        """Add a file, whose relative paths are made absolute. Raises CodeChannelError if it cannot be read."""
+    def read(self, path: Path, label: str, root: Path) -> None:
+        """Add a file, whose relative paths are made absolute; `root` is the channel, or the archive that it came in.
+
+        Raises CodeChannelError if it cannot be read, or names something by a path that is not there.
+        """
         if str(path.resolve()) in self.labels:
             return
         self.labels[str(path.resolve())] = label
         for line in _lines(path, label):
-            self._take(line, path.parent, label)
+            self._take(line, path.parent, label, root)
 
     def texts(self) -> list[str]:
         return [line.text for line in self.lines]
@@ -80,13 +112,33 @@ class Requirements:
         """The lines that say where and how to look, as `--index-url` does, and not what to install."""
         return list(filter(_says_where, self.texts()))
 
-    def named(self, text: str, asked: Path) -> str:
-        """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote."""
+    def secrets(self, environ: Mapping[str, str]) -> list[str]:
+        """The values of variables in addresses (`https://${TOKEN}@...`), which pip puts in for their names."""
+        found = []
+        for line in self.lines:
+            if "://" not in line.text:
+                continue
+            for name in VARIABLE.findall(line.text):
+                if len(environ.get(name, "")) >= SHORTEST_SECRET:
+                    found.append(environ[name])
+        return found
+
+    def wrong(self) -> Line | None:
+        """The first line that is no requirement, if there is one: older pips take `x>>1` for a version."""
+        return next((line for line in self.lines if _is_wrong(line.text)), None)
+
+    def named(self, text: str, asked: Path, given: Path) -> str:
+        """What pip says of `asked`, in which it was given these lines, said of the files that a person wrote.
+
+        given: the file with what was built from the channel.
+        """
 
         def place(match: re.Match[str]) -> str:
             number = int(match["number"])
             if match["path"] == str(asked):
                 return self._written_at(number)
+            if match["path"] == str(given):
+                return "the code channel"
             label = self.labels.get(match["path"])
             return f"{label} line {number}" if label else match[0]
 
@@ -95,26 +147,26 @@ class Requirements:
         return text
 
     def _written_at(self, number: int) -> str:
-        """Of the file for pip: a comment with the coding comes before these lines, wheels of the channel after."""
-        index = number - 2
-        if index >= len(self.lines):
-            return "the code channel"
-        return self.lines[index].place
+        """Of the file for pip: a comment with the coding comes before these lines."""
+        return self.lines[number - 2].place
 
     def blamed(self, sentence: str) -> str:
         """The sentence with the place of the line that it is about, unless it names one already."""
         if PLACED.search(sentence):
             return sentence
         blames = _is_wrong if "Invalid" in sentence else partial(_quoted, sentence=sentence)
+        if sentence.startswith("a file could not"):
+            blames = _includes
         for line in self.lines:
             if blames(line.text):
                 return f"{sentence} ({line.place})"
         return sentence
 
-    def _take(self, line: Line, folder: Path, label: str) -> None:
+    def _take(self, line: Line, folder: Path, label: str, root: Path) -> None:
         option, value = _option(line.text)
         if option not in FILES or "://" in line.text:
-            self._ask(line, value or line.text, folder)
+            named = f"./{value}" if option == "-e" and PLAIN.match(value) else value
+            self._ask(line, named or line.text, folder, root)
             return
         path = folder / value
         if option == "-f":
@@ -124,18 +176,27 @@ class Requirements:
             raise CodeChannelError(f"{line.place} names {value!r}, which is not there")
         name = posixpath.normpath(posixpath.join(posixpath.dirname(label), value))
         if option == "-r":
-            self.read(path, name)
+            self.read(path, name, root)
         else:
             self.labels[str(path.resolve())] = name
             self.lines.append(Line(f"-c {path.resolve()}", line.place))
 
-    def _ask(self, line: Line, what: str, folder: Path) -> None:
-        if _is_local(what, folder):
+    def _ask(self, line: Line, what: str, folder: Path, root: Path) -> None:
+        local = _local(what)
+        if local is None:
+            self.lines.append(line)
+            return
+        name, extras = local
+        path = folder / name
+        if not path.exists():
+            raise CodeChannelError(f"{line.place} names {name!r}, which is not there")
+        if path.resolve().is_relative_to(root.resolve()):
+            self.local.append(Local(path.resolve(), extras, line.place))
             log.info(
                 "%r (%s) is left to the treatment of the code channel itself", line.text, line.place
             )
-        else:
-            self.lines.append(line)
+        else:  # of the image, for one
+            self.lines.append(Line(f"{path.resolve()}{extras}", line.place))
 
     def _look_in(self, line: Line, path: Path) -> None:
         """pip takes a path that is not there as it stands."""
@@ -170,7 +231,14 @@ def _quoted(text: str, sentence: str) -> bool:
     """Whether a sentence quotes that line; of an option pip repeats only the name."""
     if text.startswith("--"):
         return sentence.endswith(text.split(maxsplit=1)[0].partition("=")[0])
+    address = FILE_ADDRESS.search(text)
+    if address and f"'{address[1]}'" in sentence:
+        return True
     return f"'{text}'" in sentence or sentence.endswith(f": {text}")
+
+
+def _includes(text: str) -> bool:
+    return _option(text)[0] in ("-r", "-c") and "://" in text
 
 
 def _is_wrong(text: str) -> bool:
@@ -222,6 +290,10 @@ def _text(path: Path, label: str) -> str:
         coding = CODING.match(row)
         if coding:
             return _decoded(data, coding[1].decode(), label)
+    if b"\0" in data:
+        raise CodeChannelError(
+            f"{label!r} has zero bytes, expected text in UTF-8, or in UTF-16 that begins with its byte-order mark"
+        )
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -237,8 +309,9 @@ def _decoded(data: bytes, encoding: str, label: str) -> str:
         ) from None
 
 
-def _is_local(text: str, folder: Path) -> bool:
-    if ADDRESS.search(text) or not LOCAL.match(text):
-        return False
-    name = text.partition("[")[0].strip()
-    return (folder / name).exists()
+def _local(text: str) -> tuple[str, str] | None:
+    """The path that a requirement is, and its extras; None for what names no path, or names it with variables."""
+    match = LOCAL.match(text)
+    if match is None or ADDRESS.search(text):
+        return None
+    return match["path"], match["extras"] or ""

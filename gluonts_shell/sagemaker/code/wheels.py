@@ -150,13 +150,17 @@ def missing(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
 
 
 def unfitting(wanted: Iterable[str], supply: Sequence[Distribution]) -> list[str]:
-    """The labels of those in `supply` that would be what is `wanted` if they were for this Python and machine."""
-    names = set()
+    """The labels of those in `supply` that are of what is `wanted`, but of another version, Python or machine."""
+    asked = {}
     for text in wanted:
         requirement = _requirement(text, "")
         if requirement is not None:
-            names.add(normalized(requirement.name))
-    return [one.label for one in supply if one.name in names and not one.fits]
+            asked[normalized(requirement.name)] = requirement
+    labels = []
+    for one in supply:
+        if one.name in asked and not (one.fits and _allows(asked[one.name], one.version)):
+            labels.append(one.label)
+    return labels
 
 
 def _requirement(text: str, extra: str) -> Requirement | None:

@@ -130,4 +130,6 @@ def _unpacked(raw: BufferedReader) -> Iterator[IO[bytes]]:
         yield raw
         return
     with gzip.GzipFile(fileobj=raw) as file:
+        if file.peek(2)[:2] == GZIP_MAGIC:
+            raise OSError("it is packed with gzip twice, expected once")
         yield file  # type: ignore[misc]

@@ -171,6 +171,7 @@ def _document(body: bytes) -> dict[str, Any]:
     try:
         value = codec.decode(body)
     except LineError:
+        content.check_text(body)
         if codec.holds_several(body):
             raise RequestError(
                 f"the body holds several JSON values: send 'Content-Type: {codec.JSON_LINES}' with one a line, "

@@ -199,6 +199,19 @@ def test_a_byte_order_mark_before_the_first_row_is_no_fault(channel):
         (LINE + b"\0\0\0\0\n", "train/data.json line 2: it has zero bytes, expected JSON"),
         (b"PAR1\x15\x04", "train/data.json: expected JSON Lines, but the file is parquet"),
         (b"PK\x03\x04\x14", "train/data.json: expected JSON Lines, but the file is a zip archive"),
+        (
+            b"\x93NUMPY\x01",
+            "train/data.json: expected JSON Lines, but the file is an array of numpy",
+        ),
+        (b"\x0a\x23\xd7\xce\x05", "train/data.json: expected JSON Lines, but the file is RecordIO"),
+        (
+            gzip.compress(b"x.jsonl".ljust(257, b"\0") + b"ustar\x0000", mtime=0),
+            "train/data.json: expected JSON Lines, but the file is a tar archive; unpack it",
+        ),
+        (
+            gzip.compress(gzip.compress(LINE)),
+            "train/data.json: expected JSON Lines, but the file is gzip in gzip",
+        ),
         (bz2.compress(LINE), "train/data.json: expected JSON Lines, but the file is bzip2"),
         (
             gzip.compress(b"PAR1\x15\x04", mtime=0),

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +18,9 @@ CHALLENGES = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
 class Answer(BaseHTTPRequestHandler):
     status = 404
     files: Path | None = None
+    body = b""
+    headers_sent: Mapping[str, str] = {"Content-Type": "text/html"}
+    link = ""  # what is said of each file beside its address
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2].partition("?")[0]
@@ -25,13 +28,14 @@ class Answer(BaseHTTPRequestHandler):
             self.answer(200, (self.files / name).read_bytes())
         elif self.files and self.path.startswith("/pages/"):
             rows = [
-                f'<a href="/files/{path.name}">{path.name}</a>' for path in self.files.iterdir()
+                f'<a href="/files/{path.name}" {self.link}>{path.name}</a>'
+                for path in self.files.iterdir()
             ]
             self.answer(
                 200, "\n".join(["<!DOCTYPE html><html><body>", *rows, "</body></html>"]).encode()
             )
         else:
-            self.answer(self.status, b"")
+            self.answer(self.status, self.body)
 
     do_HEAD = do_CONNECT = do_GET  # noqa: N815 - the standard library calls them so
 
@@ -39,7 +43,8 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(status)
         if status in CHALLENGES:
             self.send_header(CHALLENGES[status], 'Basic realm="tests"')
-        self.send_header("Content-Type", "text/html")
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
@@ -50,9 +55,14 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def answering(status: int, *, tls: bool = False, files: Path | None = None) -> Iterator[int]:
-    """The port of a server that answers every request with `status`, but for files and pages of `files`."""
-    handler = type("Handler", (Answer,), {"status": status, "files": files})
+def answering(
+    status: int, *, tls: bool = False, files: Path | None = None, **answer: object
+) -> Iterator[int]:
+    """The port of a server that answers every request with `status`, but for files and pages of `files`.
+
+    answer: what else of `Answer` is another than there.
+    """
+    handler = type("Handler", (Answer,), {"status": status, "files": files, **answer})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -390,3 +390,9 @@ def test_a_plain_zip_is_unpacked_whole(tmp_path: Path) -> None:
 )
 def test_the_suffix_tells_an_archive(name: str, expected: str) -> None:
     assert archives.suffix(name) == expected
+
+
+def test_what_is_not_named_as_an_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"x")
+    with pytest.raises(CodeChannelError, match=r"^'model.pkl' is not named as an archive is, exp"):
+        archives.unpack(tmp_path / "model.pkl", tmp_path / "target", Budget(MIB))

@@ -442,7 +442,18 @@ def test_a_module_that_hides_ours_is_named(tree: Tree, name: str) -> None:
     write(tree.channel, {f"{name}.py": "VALUE = 1\n"})
     outcome = tree.run("train", name)
     assert f"brings a module {name!r}, which is imported instead of this image's" in outcome.log
-    assert (outcome.status == 0) == (name == "gluonts")
+    assert f"; rename {name!r}, or leave it out" in outcome.failure.splitlines()[0]
+
+
+def test_a_package_that_gluonts_cannot_start_with_is_named(tree: Tree) -> None:
+    wheel(tree.channel / "w", "numpy", "1.0")
+    write(tree.channel, {"requirements.txt": "numpy==1.0\n"})
+    reason = tree.fails().splitlines()[0]
+    assert (
+        "cannot start with the modules of the code channel: AttributeError: module 'numpy'"
+        in reason
+    )
+    assert "; rename 'numpy', or leave it out" in reason
 
 
 def test_code_that_ends_python_as_it_starts_still_leaves_a_failure_file(tree: Tree) -> None:

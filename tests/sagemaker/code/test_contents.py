@@ -257,6 +257,41 @@ def test_a_bomb_of_links_ends_at_the_budget(channel: Path, tmp_path: Path) -> No
         contents.plan(channel, tmp_path / "work", Budget(1024 * 1024, members_left=2000))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    def model_fn(d): pass\nexcept ImportError: pass\n",
+        "class Handler:\n    def default_model_fn(self, d): pass\n",
+        "from mine import load as model_fn\n",
+        "model_fn = lambda d: d\n",
+        "model_fn: object = print\n",
+        "import os\r\nasync def\tmodel_fn(d): pass\r\n",
+    ],
+)
+def test_a_hook_in_any_form_is_found(channel: Path, text: str) -> None:
+    write(channel, {"pkg/__init__.py": "", "pkg/inference.py": text})
+    assert list(contents.hooks(look(channel))) == ["pkg/inference.py"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""\ndef model_fn(d): pass\n"""\n',
+        "def f(model_fn):\n    input_fn = 1\n",
+        "def model_fn(:\n",
+    ],
+)
+def test_what_is_no_hook_is_not_taken_for_one(channel: Path, text: str) -> None:
+    write(channel, {"inference.py": text})
+    assert contents.hooks(look(channel)) == {}
+
+
+def test_files_that_name_what_to_install_in_other_ways(channel: Path) -> None:
+    names = ["Requirements.txt", "requirement.txt", "requirements.in", "Pipfile", "environment.yml"]
+    write(channel, dict.fromkeys([*names, "requirements-dev.txt", "data.txt", "x.yml"], ""))
+    assert contents.overlooked(channel) == sorted(names)
+
+
 def test_functions_of_awss_toolkits_are_found(channel: Path) -> None:
     write(
         channel,

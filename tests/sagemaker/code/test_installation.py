@@ -135,6 +135,89 @@ def test_requirement_files_include_others_pin_hashes_and_name_paths(channel: Cha
     assert channel.modules() == ["mypkg 1.0"]
 
 
+@pytest.mark.parametrize(
+    "line", ["./lib[dev]", "x[dev]", "-e lib[dev]", "./w/x-1.0-py3-none-any.whl[dev]"]
+)
+def test_extras_of_what_the_channel_holds(channel: Channel, line: str) -> None:
+    if ".whl" in line:
+        wheel(channel / "w", "x", requires=["more; extra == 'dev'\nProvides-Extra: dev"])
+    else:
+        setup = "from setuptools import setup\nsetup(name='x', version='1', py_modules=['x'], extras_require={'dev': ['more']})\n"
+        write(channel / "lib", {"setup.py": setup, "x.py": ""})
+    write(channel, {"requirements.txt": f"{line}\n"})
+    assert "more is not in the code channel" in channel.fails(offline=True)
+    wheel(channel / "supply", "more")
+    modules = channel.modules(offline=True)
+    assert [name.partition(" ")[0] for name in modules] == ["more", "x"]
+
+
+def test_a_path_outside_of_the_channel_is_left_to_pip(channel: Channel, tmp_path: Path) -> None:
+    found = wheel(tmp_path / "image", "other")
+    write(channel, {"requirements.txt": f"../image/{found.name}\n"})
+    assert channel.modules(offline=True) == ["other 1.0"]
+
+
+def test_settings_of_where_to_install_are_not_those_of_the_channel(
+    channel: Channel, tmp_path: Path
+) -> None:
+    wheel(channel / "wheels", "mypkg")
+    write(channel, {"requirements.txt": "mypkg\n"})
+    elsewhere = str(tmp_path / "elsewhere")
+    environ = dict.fromkeys(["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"], elsewhere)
+    assert channel.modules(PIP_USER="1", PIP_DRY_RUN="1", **environ) == ["mypkg 1.0"]
+    assert not Path(elsewhere).exists()
+
+
+def test_what_pip_warns_of_is_in_the_log(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    wheel(channel / "wheels", "mypkg")
+    write(channel, {"requirements.txt": "mypkg[none]\n"})
+    assert channel.modules() == ["mypkg 1.0"]
+    assert caplog.text.count("does not provide the extra 'none'") == 1
+
+
+def test_what_the_image_has_too_is_named(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(channel, {"numpy.py": "", "json.py": "", "mine.py": ""})
+    assert channel.modules() == ["json", "mine", "numpy"]
+    assert "brings a module 'numpy', which is imported instead of this image's" in caplog.text
+    assert "brings a module 'json', which is imported instead of the standard" in caplog.text
+    assert "'mine'" not in caplog.text
+
+
+def test_requirements_that_this_image_fulfils_are_no_empty_channel(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write(channel, {"requirements.txt": "packaging\n"})
+    assert channel.modules(offline=True) == []
+    assert "this image has all that the code channel asks for" in caplog.text
+    assert "nothing to install" not in caplog.text
+
+
+def test_requirements_within_a_project_are_told(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    project(channel / "lib", "mypkg")
+    write(channel, {"lib/requirements.txt": "absent\n"})
+    assert channel.modules(offline=True) == ["mypkg 1.0"]
+    assert "'lib/requirements.txt' in the code channel lies in a project" in caplog.text
+
+
+def test_offline_what_is_no_version_is_not_missing(channel: Channel) -> None:
+    write(channel, {"requirements.txt": "mypkg>>2\n"})
+    assert "Invalid requirement: 'mypkg>>2'" in channel.fails(offline=True)
+
+
+def test_what_the_disk_refuses_is_a_sentence(channel: Channel, tmp_path: Path) -> None:
+    write(channel, {"mypkg.py": ""})
+    write(tmp_path / "ml", {"model": "a file"})
+    ml = tmp_path / "ml"
+    assert channel.fails().endswith(f"cannot be installed: {ml}/model: File exists")
+
+
 def test_a_wrong_hash_is_refused(channel: Channel) -> None:
     wheel(channel, "mypkg")
     write(channel, {"requirements.txt": f"mypkg==1.0 --hash=sha256:{'0' * 64}\n"})
@@ -242,7 +325,10 @@ def test_offline_all_that_is_missing_is_named_with_the_tag_of_this_python(channe
         channel.fails(offline=True).removeprefix("cannot install offline: ").partition(" are ")
     )
     assert sorted(names.split(", ")) == ["absent", "deep-need==2", "extra", "holidays>=0.30"]
-    assert rest == f"not in the code channel (this container takes {wheels.container()})"
+    assert rest == (
+        f"not in the code channel (this container takes {wheels.container()}; "
+        "'wheels/holidays-0.20-py3-none-any.whl' came)"
+    )
 
 
 def test_offline_a_single_missing_wheel_gives_the_documented_sentence(channel: Channel) -> None:

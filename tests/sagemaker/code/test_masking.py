@@ -25,7 +25,18 @@ from gluonts_shell.sagemaker.code.masking import masked
             "what? a = b, user@host, /usr/lib/python3.11/x.py",
             "what? a = b, user@host, /usr/lib/python3.11/x.py",
         ),
+        ("Location 'user:pass@host/simple/x/' is", "Location '****@host/simple/x/' is"),
+        ("indexes: user:pass@host, https://h", "indexes: ****@host, https://h"),
+        (
+            "svn --username me --password '****' https://h",
+            "svn --username **** --password **** https://h",
+        ),
+        ("git+git@host:me/x.git, 12:30 a@b", "git+git@host:me/x.git, 12:30 a@b"),
     ],
 )
 def test_secrets_of_addresses_are_taken_out_and_nothing_else(text: str, expected: str) -> None:
     assert masked(text) == expected
+
+
+def test_a_secret_that_is_known_is_taken_out_wherever_it_stands() -> None:
+    assert masked("https://h/hush/x.whl, hush", ["hush"]) == "https://h/****/x.whl, ****"

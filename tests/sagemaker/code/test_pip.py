@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,83 @@ def test_versions_that_do_not_fit_are_named(
     assert sentence.endswith(
         "No matching distribution found for tinynetrc>=2; there are the versions 1.3"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"status": 302, "headers_sent": {"Location": "x"}}, " could not be looked up: the index cannot be read (Exceeded 30 redirects.); check the address"),
+        ({"headers_sent": {"Content-Type": "application/vnd.pypi.simple.v1+json"}, "body": b"{,"},
+         " could not be looked up: the index cannot be read (json.decoder.JSONDecodeError: Expecting"),
+        ({"headers_sent": {"Content-Type": "text/html", "Content-Encoding": "gzip"}, "body": b"none"},
+         " could not be looked up: the index cannot be read (('Received response with content-encoding: gzip"),
+        ({"headers_sent": {"Content-Type": "application/json"}, "body": b"{}"},
+         " could not be looked up: the index answers with application/json, expected text/html; check the address"),
+        ({"body": b"<html><form>Sign in</form></html>"}, ": the page that the index answers with lists no file of it; check"),
+    ],
+)  # fmt: skip
+def test_an_index_that_is_none(
+    failure: Failure, servers: ExitStack, answer: dict[str, Any], reason: str
+) -> None:
+    port = servers.enter_context(answering(**{"status": 200, **answer}))
+    sentence = failure.sentence(PIP_INDEX_URL=f"http://{LOGIN}127.0.0.1:{port}/{TOKEN}/simple")
+    assert sentence.startswith(f"pip cannot install the code channel: tinynetrc{reason}")
+
+
+@pytest.mark.parametrize("scheme", ["", "s3://"])
+def test_an_address_that_is_none(failure: Failure, scheme: str) -> None:
+    sentence = failure.sentence(PIP_INDEX_URL=f"{scheme}{LOGIN}index/simple")
+    assert sentence.startswith(
+        f"{NOT_LOOKED_UP}'{scheme}****@index/simple/tinynetrc/' is no address of an"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "link", "reason"),
+    [
+        ("cp311-cp311-macosx_11_0_arm64", "", ": no file of it fits Python and platform; there are those for cp311-cp311-macosx_11_0_arm64"),
+        ("py3-none-any", 'data-requires-python="&gt;=3.99"', "; for other Pythons there is 1.0 Requires-Python >=3.99"),
+        ("py3-none-any", 'data-yanked="bad"', "withdrawn (yanked)"),
+    ],
+)  # fmt: skip
+def test_files_that_are_for_others_are_named(
+    failure: Failure, servers: ExitStack, tmp_path: Path, tag: str, link: str, reason: str
+) -> None:
+    wheel(tmp_path / "files", "tinynetrc", tag=tag)
+    port = servers.enter_context(answering(404, files=tmp_path / "files", link=link))
+    assert reason in failure.sentence(PIP_INDEX_URL=f"http://127.0.0.1:{port}/pages")
+
+
+def test_files_that_are_something_else_are_named(
+    failure: Failure, servers: ExitStack, tmp_path: Path
+) -> None:
+    found = wheel(tmp_path / "files", "tinynetrc")
+    port = servers.enter_context(answering(404, files=tmp_path / "files"))
+    index = f"http://127.0.0.1:{port}/pages"
+    whole = found.read_bytes()
+    found.write_bytes(whole[:100])
+    sentence = failure.sentence(PIP_INDEX_URL=index)
+    assert f"'{found.name}' of tinynetrc is no wheel: it came damaged" in sentence
+    found.rename(found.with_name("tinynetrc-2.0-py3-none-any.whl")).write_bytes(whole)
+    sentence = failure.sentence(PIP_INDEX_URL=index)
+    assert "what its file says of itself is not its version: expected '2.0', got '1.0'" in sentence
+
+
+def test_a_configuration_file_that_is_broken(failure: Failure, tmp_path: Path) -> None:
+    broken = tmp_path / "pip.conf"
+    broken.write_text(f"index-url = https://{LOGIN}h/simple\n")
+    sentence = failure.sentence(PIP_CONFIG_FILE=str(broken))
+    assert sentence.endswith(
+        f"Configuration file could not be loaded. File contains no section headers. file: '{broken}', line: 1"
+    )
+
+
+def test_a_log_that_cannot_be_written_hides_no_reason(failure: Failure, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    journal = str(tmp_path / "file" / "pip.log")
+    index = f"http://127.0.0.1:{closed()}/simple"
+    assert "(Connection refused)" in failure.sentence(PIP_INDEX_URL=index, PIP_LOG=journal)
+    assert f"PIP_LOG names {journal}, which cannot be written" in failure.caplog.text
 
 
 def test_an_index_that_refuses_connections(failure: Failure) -> None:
@@ -256,6 +334,28 @@ def test_an_address_that_a_requirement_names(
     )
 
 
+def test_a_secret_that_a_variable_holds(failure: Failure) -> None:
+    line = f"x @ http://127.0.0.1:{closed()}/${{HUSH}}/x-1.0-py3-none-any.whl\n"
+    assert "(Connection refused)" in failure.sentence(line, PIP_NO_INDEX="1", HUSH=PASSWORD)
+
+
+@pytest.mark.parametrize("option", ["-r", "-c"])
+def test_an_included_address_is_named_by_its_line(failure: Failure, option: str) -> None:
+    line = f"packaging\n{option} http://{LOGIN}127.0.0.1:{closed()}/{TOKEN}/x.txt\n"
+    sentence = failure.sentence(line, PIP_NO_INDEX="1")
+    assert "a file could not be downloaded: the server cannot be reached" in sentence
+    assert sentence.endswith("(requirements.txt line 2)")
+    sentence = failure.sentence(line, offline=True)
+    assert "(requirements.txt line 2) is fetched from an address" in sentence
+
+
+def test_offline_what_a_wheel_needs_from_an_address_is_named(failure: Failure) -> None:
+    needs = f"x @ http://{LOGIN}127.0.0.1:{closed()}/x-1.0-py3-none-any.whl"
+    wheel(failure.channel, "mypkg", requires=[needs])
+    sentence = failure.sentence("mypkg\n", offline=True)
+    assert sentence.startswith("cannot install offline: x is fetched from an address; put a wheel")
+
+
 def test_gits_own_reason(failure: Failure) -> None:
     sentence = failure.sentence(
         f"tinynetrc @ git+http://{LOGIN}127.0.0.1:{closed()}/x.git@main\n", PIP_NO_INDEX="1"
@@ -321,6 +421,27 @@ def test_what_ended_a_build_is_said(failure: Failure) -> None:
     sentence = failure.sentence("packaging\n", PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0")
     assert sentence == "pip cannot build 'lib' of the code channel: the compiler has no licence"
     assert "the compiler has no licence" in failure.caplog.text
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"setup.py": "import os\nos._exit(7)\n"}, r".* did not run successfully \(exit code: 7\), and it said nothing"),
+        ({"setup.py": "print('fatal: not a git repository')\nraise KeyError('version')\n"}, "KeyError: 'version'"),
+        ({"setup.py": "raise ValueError('no licence:\\n  ask https://u5ername:pa55word@h')\n"},
+         r"ValueError: no licence: ask https://\*\*\*\*@h"),
+        ({"setup.py": "raise SystemExit('x.c:1:10: fatal error: Python.h: No such file\\nerror: command gcc failed')\n"},
+         "x.c:1:10: fatal error: Python.h: No such file"),
+        ({"pyproject.toml": '[build-system]\nrequires = ["set up"]\n'},
+         ".* an invalid `build-system.requires` key in pyproject.toml. It contains an invalid requirement: 'set up'"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_build_that_tells_most(
+    failure: Failure, files: dict[str, str], reason: str
+) -> None:
+    write(failure.channel / "lib", files)
+    sentence = failure.sentence("packaging\n", offline=True)
+    assert re.fullmatch(f"pip cannot build 'lib' of the code channel: {reason}", sentence)
 
 
 def test_build_tools_that_cannot_be_looked_up(failure: Failure) -> None:

@@ -15,7 +15,7 @@ from tests.local_wheels import write
 
 def read(folder: Path, name: str = "requirements.txt") -> Requirements:
     found = Requirements()
-    found.read(folder / name, name)
+    found.read(folder / name, name, folder)
     return found
 
 
@@ -52,6 +52,13 @@ def test_the_locale_is_the_last_to_be_tried(
 def test_a_coding_that_nobody_knows(tmp_path: Path) -> None:
     write(tmp_path, {"requirements.txt": "# coding: klingon\nx\n"})
     with pytest.raises(CodeChannelError, match="cannot be read as klingon"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_that_is_missing(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "requirements.txt").write_bytes("numpy\n".encode(encoding))
+    with pytest.raises(CodeChannelError, match=r"^'requirements.txt' has zero bytes, expected "):
         read(tmp_path)
 
 
@@ -109,6 +116,24 @@ def test_a_file_that_is_named_and_not_there(tmp_path: Path, option: str) -> None
 
 
 @pytest.mark.parametrize(
+    "path", ["./lib", "../lib[a,b]", "/none/lib", "lib/x", "x-1.0-py3-none-any.whl", "-e ./lib"]
+)
+def test_a_path_that_is_not_there(tmp_path: Path, path: str) -> None:
+    write(tmp_path, {"requirements.txt": f"x\n{path}\n"})
+    name = path.removeprefix("-e ").partition("[")[0]
+    with pytest.raises(CodeChannelError, match=f"line 2 names '{name}', which is not there$"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["x; os_name == 'a/b'", "git+git@h:x/y.git", "${HERE}/x", "x @ file:///a/b", "x[a/b]"]
+)
+def test_what_is_no_path_is_left_to_pip(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"requirements.txt": f"{text}\n"})
+    assert read(tmp_path).texts() == [text]
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [
         (
@@ -116,7 +141,7 @@ def test_a_file_that_is_named_and_not_there(tmp_path: Path, option: str) -> None
             "Invalid requirement: 'a b' (from requirements.txt line 4)",
         ),
         ("Collecting x (from -r {asked} (line 2))", "Collecting x (from requirements.txt line 1)"),
-        ("{asked} line 4 has --hash but", "the code channel has --hash but"),
+        ("Processing x (from -r {given} (line 2))", "Processing x (from the code channel)"),
         ("(from line 7 of {constraint})", "(from c.txt line 7)"),
         ("(from line 7 of /else/where.txt)", "(from line 7 of /else/where.txt)"),
     ],
@@ -129,4 +154,6 @@ def test_what_pip_says_of_lines_is_said_of_what_a_person_wrote(
     asked = tmp_path / "asked.txt"
     found = read(folder)
     assert requirements.written(found.texts()).decode().splitlines()[2] == "a b"
-    assert found.named(said.format(asked=asked, constraint=folder / "c.txt"), asked) == expected
+    given = tmp_path / "given.txt"
+    text = said.format(asked=asked, given=given, constraint=folder / "c.txt")
+    assert found.named(text, asked, given) == expected

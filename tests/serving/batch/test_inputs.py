@@ -121,8 +121,12 @@ def test_an_empty_file_has_no_chunks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [gzip.compress(random.Random(1).randbytes(5000))[:-1000], gzip.compress(b"x") + b"y"],
-    ids=["cut off", "followed by something"],
+    [
+        gzip.compress(random.Random(1).randbytes(5000))[:-1000],
+        gzip.compress(b"x") + b"y",
+        gzip.compress(gzip.compress(b"x")),
+    ],
+    ids=["cut off", "followed by something", "packed twice"],
 )
 def test_a_damaged_gzip_file_raises_what_the_caller_expects(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(inputs.READ_ERRORS):

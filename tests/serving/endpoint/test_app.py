@@ -378,6 +378,15 @@ def test_a_packed_body_is_unpacked_for_endpoint_and_batch():
     )
 
 
+def test_a_body_that_is_packed_twice_says_so():
+    body = gzip.compress(gzip.compress(b"{}"))
+    response = ask(endpoint(), "POST", "/invocations", body, content_encoding="gzip")
+    assert response.status == 400
+    assert json.loads(response.body) == {
+        "error": "the body is packed with gzip twice, expected once"
+    }
+
+
 def test_other_codings_are_415_and_accept_encoding_says_what_is_taken():
     for app in (endpoint(), App(Transform(lambda body, wanted: b""), {})):
         for coding in ("br", "deflate", "gzip, gzip", "gzip, br"):

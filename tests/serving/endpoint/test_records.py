@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import pickle
+import zlib
 
 import pytest
 from hypothesis import given
@@ -58,6 +60,30 @@ def test_the_configuration_is_optional(encoder, body):
             '{"instances": []}'.encode("utf-16"),
             "the body is UTF-16, expected JSON: write it as UTF-8",
         ),
+        (
+            '{"instances": []}'.encode("utf-32"),
+            "the body is UTF-32, expected JSON: write it as UTF-8",
+        ),
+        ("[1]".encode("utf-32-be"), "the body is UTF-32, expected JSON: write it as UTF-8"),
+        (pickle.dumps([1]), "the body is a pickle, expected JSON: write its rows as JSON Lines"),
+        (b"Obj\x01\x04", "the body is avro, expected JSON: write its rows as JSON Lines"),
+        (
+            b"\xff\xff\xff\xff\x10",
+            "the body is an arrow stream, expected JSON: write its rows as JSON Lines",
+        ),
+        (
+            b"\x0a\x23\xd7\xce\x05",
+            "the body is RecordIO, as of recordio-protobuf, expected JSON: write its rows as JSON Lines",
+        ),
+        (
+            b"<!DOCTYPE html>",
+            "the body is XML or HTML, expected JSON: write its rows as JSON Lines",
+        ),
+        (zlib.compress(b"[1]"), "the body is zlib, expected JSON: unpack it, or pack it with gzip"),
+        (
+            b"x.jsonl".ljust(257, b"\0") + b"ustar\x0000",
+            "the body is a tar archive, expected JSON: unpack it",
+        ),
         (b"[" * 100_000, "the body is nested too deeply"),
         (b"[" + b"9" * 5000 + b"]", "the body has a number with too many digits"),
         (b"[1, 2]", 'the request is a list, expected an object {"instances": [...]}'),
@@ -85,6 +111,12 @@ def test_what_is_wrong_with_a_body_is_said(encoder, body, sentence):
     with pytest.raises(RequestError) as caught:
         records.request(body)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("line", [b"<xml>", b"--", b"%PDF", b"ORC", b"x"])
+def test_a_line_that_is_some_other_text_is_refused_by_itself(line):
+    found = records.records(line + b'\n{"target": [1]}')
+    assert [bool(record.error) for record in found] == [True, False]
 
 
 def test_json_lines_are_an_instance_each_and_blank_lines_are_none(encoder):
