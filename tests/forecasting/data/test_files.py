@@ -209,7 +209,7 @@ def test_a_byte_order_mark_before_the_first_row_is_no_fault(channel):
             "train/data.json: expected JSON Lines, but the file is a tar archive; unpack it",
         ),
         (
-            gzip.compress(gzip.compress(LINE)),
+            gzip.compress(gzip.compress(LINE, mtime=0), mtime=0),
             "train/data.json: expected JSON Lines, but the file is gzip in gzip",
         ),
         (bz2.compress(LINE), "train/data.json: expected JSON Lines, but the file is bzip2"),
