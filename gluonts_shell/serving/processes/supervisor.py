@@ -112,7 +112,10 @@ def run(
 
 @dataclass
 class Child:
-    """A worker, as its parent sees it. silent: our own seconds since its last heartbeat; ends: when it is killed."""
+    """A worker, as its parent sees it. silent: our own seconds since its last heartbeat; ends: when it is killed.
+
+    killed: by us.
+    """
 
     pid: int
     link: ParentEnd
@@ -122,6 +125,7 @@ class Child:
     heard: float = -inf
     silent: int = 0
     ends: float = inf
+    killed: bool = False
 
     @property
     def serves(self) -> bool:
@@ -288,13 +292,11 @@ class Supervisor:
             self._ended(child, os.waitstatus_to_exitcode(code))
 
     def _ended(self, child: Child, status: int) -> None:
-        how = f"exit status {status}"
-        if status < 0:
-            how = f"signal {-status}" + (
-                ", perhaps out of memory" if -status == signal.SIGKILL else ""
-            )
         if self.stopping:
             return
+        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+        if -status == signal.SIGKILL and not child.killed:
+            how += ", perhaps out of memory"
         if child.leaving:
             log.info("worker %d ended (%s)", child.pid, how)
         elif child.ready:
@@ -324,6 +326,7 @@ class Supervisor:
                 log.error("worker %d has not ended in time; killing it", child.pid)
             else:
                 continue
+            child.killed = True
             os.kill(child.pid, signal.SIGKILL)
 
     def _stop(self, signals: Signals) -> int:

@@ -275,6 +275,7 @@ def test_a_worker_that_was_silent_for_too_long_is_replaced_and_its_successor_ans
         os.kill(worker, signal.SIGSTOP)
         assert ask(service.port, "/invocations", {"a": 1})[1]["pid"] != worker
         assert service.said("silent for 3 s; killing it")
+        assert service.said(f"worker {worker} ended (signal 9); starting another")
         assert state(worker) == ""
 
 
