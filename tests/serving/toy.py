@@ -71,6 +71,8 @@ class Toy:
         return self.work(document, request)
 
     def work(self, document: dict, request: Request) -> Response:
+        if "begun" in document:
+            os.write(1, f"{document['begun']}\n".encode())
         if "stuck" in document:
             self.began = time.monotonic()
             time.sleep(document["stuck"])
