@@ -427,7 +427,7 @@ def test_what_ended_a_build_is_said(failure: Failure) -> None:
     ("files", "reason"),
     [
         ({"setup.py": "import os\nos._exit(7)\n"}, r".* did not run successfully \(exit code: 7\), and it said nothing"),
-        ({"setup.py": "print('fatal: not a git repository')\nraise KeyError('version')\n"}, "KeyError: 'version'"),
+        ({"setup.py": "print('fatal: not a git repository', flush=True)\nraise KeyError('version')\n"}, "KeyError: 'version'"),
         ({"setup.py": "raise ValueError('no licence:\\n  ask https://u5ername:pa55word@h')\n"},
          r"ValueError: no licence: ask https://\*\*\*\*@h"),
         ({"setup.py": "raise SystemExit('x.c:1:10: fatal error: Python.h: No such file\\nerror: command gcc failed')\n"},
