@@ -178,7 +178,8 @@ def test_refusals_have_a_line_with_id_and_sentence_and_none_of_the_data(server):
         "POST", "/invocations", "1,2", {"Content-Type": "text/csv", **trace}
     )
     assert (status, headers["X-Amzn-SageMaker-Custom-Attributes"]) == (415, "trace=7")
-    time.sleep(0.5)  # a worker's lines may be held back for a moment
+    # a worker's lines may be held back for a moment
+    eventually(lambda: "status 415, 0 instances" in server.log.read_text())
     log = server.log.read_text()
     assert re.search(
         r"invocation: status 400, 1 instances, \d+\.\d ms, id inf-7: instance 0\.\.\.: target\[0\] is \.\.\., expected",
@@ -362,7 +363,8 @@ def test_the_log_has_a_line_for_each_invocation_and_no_data(server):
         {"instances": [{"start": START, "target": [123456789.0] * 5, "item_id": "Mr Smith"}]}
     )
     server.ask("GET", "/ping")
-    time.sleep(0.5)  # a worker's lines may be held back for a moment
+    # a worker's lines may be held back for a moment
+    eventually(lambda: "1 instances of 5 to 5 values" in server.log.read_text())
     log = server.log.read_text()
     assert re.search(
         r"serving seasonal\.Naive \(freq h, prediction_length 3\), with gluonts_shell .*, gluonts .* on port \d+: workers 2, threads \d+ each",
