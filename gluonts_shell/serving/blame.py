@@ -9,6 +9,9 @@ from gluonts_shell.errors import ModelError, ShellError, UserError
 
 log = logging.getLogger(__name__)
 
+PREDICT_LIMIT = "GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit"
+"""How sentences about a predict that never ends tell what to change."""
+
 
 def sentence(error: BaseException) -> ShellError:
     """The error to show. What the model raised goes to the log with its traceback, under the id in the sentence."""

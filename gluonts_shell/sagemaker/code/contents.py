@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 MAX_DEPTH = 8  # archives within archives; some contain themselves
 NEVER = ("__pycache__", ".git")
 # of AWS's inference toolkits, the last two of that for TensorFlow; in a class of theirs they are called default_...
-HOOKS = frozenset(("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")) | frozenset(
-    ("input_handler", "output_handler")
-)
+HOOKS = frozenset(
+    ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn", "input_handler", "output_handler")
+)  # fmt: skip
 # files that name what to install, in other ways than the one that is read here
 OVERLOOKED = re.compile(
     r"requirements?.*\.(?:txt|in|pip)|pipfile(?:\.lock)?|poetry\.lock|(?:environment|conda)\.ya?ml",
@@ -156,13 +156,8 @@ def _hooks_of(path: Path) -> list[str]:
         return []
     try:
         names = dict.fromkeys(_bound(ast.parse(data).body))
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ):  # what cannot be run defines nothing
-        return []
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # what cannot be run defines nothing
     return [name for name in names if name.removeprefix("default_") in HOOKS]
 
 

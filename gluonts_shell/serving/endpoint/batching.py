@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from gluonts_shell.errors import Cancelled, ModelError, Overloaded, ShellError
 from gluonts_shell.messages import Call, always
+from gluonts_shell.serving.blame import PREDICT_LIMIT
 
 Result = TypeVar("Result")
 
@@ -62,9 +63,7 @@ class _Predict:
     def error(self, turn: _Turn, limit: float) -> ShellError:
         """What to tell a call if this never returns: the culprits are those that are in it."""
         if turn in self.batch:
-            return ModelError(
-                f"the model has not answered within {limit:g} s (GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
-            )
+            return ModelError(f"the model has not answered within {limit:g} s ({PREDICT_LIMIT})")
         return Overloaded("the model hangs, and this worker ends; try again later")
 
 

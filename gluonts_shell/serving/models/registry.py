@@ -28,6 +28,7 @@ from gluonts_shell.errors import (
     RequestError,
     ShellError,
 )
+from gluonts_shell.serving.blame import PREDICT_LIMIT
 from gluonts_shell.serving.http.exchange import Request, Response
 from gluonts_shell.serving.metrics.counters import Counters
 from gluonts_shell.serving.models import relay
@@ -319,7 +320,7 @@ class Registry:
         process.finish()
         return ModelError(
             "the model gave no sign for longer than any prediction may take, and was ended "
-            "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+            f"({PREDICT_LIMIT})"
         )
 
 

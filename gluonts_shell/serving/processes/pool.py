@@ -19,7 +19,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from gluonts_shell.errors import ModelError
-from gluonts_shell.serving.blame import sentence
+from gluonts_shell.serving.blame import PREDICT_LIMIT, sentence
 from gluonts_shell.serving.processes.child import Channel, ending, fork
 from gluonts_shell.serving.processes.machine import resident_bytes
 
@@ -169,8 +169,7 @@ class ProcessPool:
             _kill(worker)
             self._reap(worker)
             error = ModelError(
-                f"the model has not answered within {self._limit:g} s "
-                "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+                f"the model has not answered within {self._limit:g} s ({PREDICT_LIMIT})"
             )
             self._done(worker, error)
 

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from gluonts_shell import log as logs
 from gluonts_shell.errors import ModelError, Overloaded, ShellError
+from gluonts_shell.serving.blame import PREDICT_LIMIT
 from gluonts_shell.serving.http.exchange import App
 from gluonts_shell.serving.http.limits import Limits
 from gluonts_shell.serving.http.listener import Listener
@@ -80,7 +81,7 @@ class Worker:
             self.server.answer_for_all(
                 ModelError(
                     "the model took longer than any prediction may, and was ended "
-                    "(GLUONTS_SHELL_MAX_PREDICT_SECONDS sets this limit)"
+                    f"({PREDICT_LIMIT})"
                 )
             )
             return
